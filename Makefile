@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+# Tern - train, export and run ternary language models on CPUs. `make help` lists the targets.
+# MODE=release|debug|asan|tsan|f64 picks the build; V=1 shows commands; local overrides go into config.mk.
+MODE ?= release
+V ?= 0
+-include config.mk
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+Q := $(if $(filter 0,$(V)),@)
+
+FLAGS.release := -O3
+FLAGS.debug   := -Og
+FLAGS.asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+FLAGS.tsan    := -O1 -fsanitize=thread -DTN_PTHREADS
+FLAGS.f64     := -O2 -DTN_F64
+ifeq ($(FLAGS.$(MODE)),)
+$(error MODE=$(MODE) is not one of release debug asan tsan f64)
+endif
+
+# libgomp is not instrumented, so the tsan build runs core/par.c on pthreads and links the serial OpenBLAS.
+THREADS := $(if $(filter tsan,$(MODE)),-pthread,-fopenmp)
+BLAS    := $(if $(filter tsan,$(MODE)),openblas-serial,openblas-openmp)
+ARCH    := $(shell $(CC) -print-multiarch 2>/dev/null)
+PKGS    := hdf5 jansson yaml-0.1 libpcre2-8 libutf8proc zlib
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wwrite-strings
+WARN += $(if $(filter f64,$(MODE)),,-Wconversion -Wno-sign-conversion -Wdouble-promotion)
+CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -I. -I/usr/include/$(ARCH)/$(BLAS) -g -ffp-contract=off -fno-math-errno \
+             -fno-trapping-math $(THREADS) $(FLAGS.$(MODE)) $(WARN) $(if $(DEVELOPER),-Werror) \
+             $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
+LIBDIR = /usr/lib/$(ARCH)/$(BLAS)
+LDLIBS_ALL = $(FLAGS.$(MODE)) $(THREADS) -L$(LIBDIR) -Wl,-rpath,$(LIBDIR) -lopenblas \
+             $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm $(LDFLAGS)
+ISA.avx2   := -mavx2 -mfma -mf16c
+ISA.avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
+
+ROOMS := core kernels autograd layers optim formats data train infer
+LIB_SRC  := $(sort $(wildcard $(ROOMS:%=%/*.c)))
+CMD_SRC  := $(sort $(wildcard cmd/*.c))
+TEST_SRC := $(sort $(wildcard tests/test_*.c))
+TEST_LIB := $(sort $(filter-out $(TEST_SRC),$(wildcard tests/*.c)))
+ifeq ($(filter x86_64%,$(ARCH)),)
+LIB_SRC := $(filter-out kernels/isa_avx%,$(LIB_SRC))
+endif
+
+OBJ  := build/$(MODE)-$(shell echo '$(CC) $(FLAGS.$(MODE)) $(CFLAGS) $(DEVELOPER) $(ARCH)' | cksum | cut -d' ' -f1)
+OUT  := $(if $(filter release,$(MODE)),build,build/$(MODE))
+LIB  := $(OBJ)/libtern.a
+TERN := $(OUT)/tern
+TESTS := $(TEST_SRC:tests/%.c=$(OBJ)/tests/%)
+VERSION := $(shell cat VERSION 2>/dev/null)
+COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+
+.PHONY: all setup build-tests test test-all demo lint fmt clean help
+all: $(TERN)
+
+$(OBJ)/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  CC   $<")
+	$(Q)$(CC) $(CFLAGS_ALL) $(EXTRA) -MMD -MP -c $< -o $@
+$(OBJ)/kernels/isa_avx2.o: EXTRA := $(ISA.avx2)
+$(OBJ)/kernels/isa_avx512.o: EXTRA := $(ISA.avx512)
+$(OBJ)/cmd/version.o: EXTRA = -DTN_VERSION='"$(VERSION)"' -DTN_COMMIT='"$(COMMIT)"'
+$(OBJ)/cmd/version.o: VERSION $(wildcard .git/HEAD .git/logs/HEAD)
+
+$(LIB): $(LIB_SRC:%.c=$(OBJ)/%.o)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+$(TERN): $(CMD_SRC:%.c=$(OBJ)/%.o) $(LIB)
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  LINK $@")
+	$(Q)$(CC) $^ $(LDLIBS_ALL) -o $@
+$(OBJ)/tests/test_%: $(OBJ)/tests/test_%.o $(TEST_LIB:%.c=$(OBJ)/%.o) $(LIB)
+	$(if $(Q),@echo "  LINK $@")
+	$(Q)$(CC) $^ $(LDLIBS_ALL) -lcmocka -o $@
+
+-include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
+
+setup: ## install the Debian packages that are missing (root or sudo)
+	@scripts/setup.sh
+build-tests: $(TESTS) $(TERN)
+
+# Both start on a bare machine: packages first, then a fresh make that can see them.
+demo: setup ## make a story corpus, train a ternary model on it, export it, tell stories
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@scripts/demo.sh
+test: setup ## build and run every test
+	@$(MAKE) --no-print-directory -j$$(nproc) build-tests
+	@$(MAKE) --no-print-directory -j$$(nproc) MODE=f64 build-tests
+	@tests/run.sh
+test-all: test ## the same under asan+ubsan, tsan and valgrind
+	@tests/run_sanitizers.sh
+lint: ## layering, lengths, forbidden calls, formatting
+	@tests/lint.sh
+fmt: ## format the sources in place
+	clang-format -i $(wildcard $(foreach d,$(ROOMS) cmd tests,$(d)/*.c $(d)/*.h))
+clean: ## remove build/
+	rm -rf build
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t14

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/arena.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_CHUNK = 64 * 1024, MAX_CHUNKS = 64 };
+
+typedef struct chunk {
+    unsigned char *data;
+    size_t size;
+} chunk;
+
+struct tn_arena {
+    const char *name;
+    chunk chunks[MAX_CHUNKS];
+    size_t n_chunks;
+    size_t current; /* chunk in use */
+    size_t used;    /* bytes used in it */
+    size_t total;   /* bytes handed out over all chunks */
+    size_t peak;
+    tn_arena_tag tags[TN_ARENA_TAGS];
+    int n_tags;
+};
+
+static atomic_uint_least64_t fail_countdown;
+static atomic_int_least64_t alive;
+
+void tn_memory_fail_at(uint64_t n) { atomic_store(&fail_countdown, n); }
+int64_t tn_memory_alive(void) { return atomic_load(&alive); }
+
+static bool must_fail(void) {
+    if (TN_LIKELY(atomic_load(&fail_countdown) == 0)) return false;
+    return atomic_fetch_sub(&fail_countdown, 1) == 1;
+}
+
+static void *no_memory(size_t size) {
+    (void)TN_FAIL(NOMEM, "out of memory: %zu bytes asked for", size);
+    return NULL;
+}
+
+void *tn_heap_resize(void *p, size_t size) {
+    if (must_fail()) return no_memory(size);
+    void *q = realloc(p, size ? size : 1);
+    if (!q) return no_memory(size);
+    if (!p) atomic_fetch_add(&alive, 1);
+    return q;
+}
+
+void *tn_heap_zalloc(size_t count, size_t size) {
+    if (size && count > SIZE_MAX / size) return no_memory(SIZE_MAX);
+    void *p = tn_heap_resize(NULL, count * size);
+    if (p) memset(p, 0, count * size);
+    return p;
+}
+
+char *tn_heap_strdup(const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = tn_heap_resize(NULL, size);
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+void tn_heap_free(void *p) {
+    if (!p) return;
+    atomic_fetch_sub(&alive, 1);
+    free(p);
+}
+
+tn_arena *tn_arena_create(const char *name) {
+    tn_arena *arena = tn_heap_zalloc(1, sizeof *arena);
+    if (arena) arena->name = name;
+    return arena;
+}
+
+static void chunk_free(chunk *c) {
+    free(c->data);
+    atomic_fetch_sub(&alive, 1);
+    *c = (chunk){0};
+}
+
+void tn_arena_free(tn_arena *arena) {
+    if (!arena) return;
+    for (size_t i = 0; i < arena->n_chunks; i++) chunk_free(&arena->chunks[i]);
+    tn_heap_free(arena);
+}
+
+static bool chunk_add(tn_arena *arena, size_t need) {
+    size_t size = arena->n_chunks ? 2 * arena->chunks[arena->n_chunks - 1].size : FIRST_CHUNK;
+    /* Doubling wastes at most half; above 64 MiB that is too much, so big pieces get a chunk of their own size. */
+    if (size > ((size_t)64 << 20)) size = (size_t)64 << 20;
+    if (size < need) size = TN_ROUND_UP(need, 4096);
+    if (arena->n_chunks == MAX_CHUNKS || must_fail()) return false;
+    unsigned char *data = aligned_alloc(TN_ALIGN, size);
+    if (!data) return false;
+    atomic_fetch_add(&alive, 1);
+    arena->chunks[arena->n_chunks++] = (chunk){data, size};
+    return true;
+}
+
+static tn_arena_tag *find_tag(tn_arena *arena, const char *name) {
+    for (int i = 0; i < arena->n_tags; i++)
+        if (arena->tags[i].name == name || strcmp(arena->tags[i].name, name) == 0) return &arena->tags[i];
+    TN_ASSERT(arena->n_tags < TN_ARENA_TAGS);
+    arena->tags[arena->n_tags] = (tn_arena_tag){.name = name};
+    return &arena->tags[arena->n_tags++];
+}
+
+static void count_piece(tn_arena *arena, size_t size, const char *name) {
+    tn_arena_tag *tag = find_tag(arena, name);
+    tag->bytes += size;
+    tag->peak = TN_MAX(tag->peak, tag->bytes);
+    arena->total += size;
+    arena->peak = TN_MAX(arena->peak, arena->total);
+}
+
+void *tn_arena_alloc(tn_arena *arena, size_t size, const char *tag) {
+    if (size > SIZE_MAX - 2 * TN_ALIGN - 4096) return no_memory(size);
+    size_t need = TN_MAX(TN_ROUND_UP(size, TN_ALIGN), (size_t)TN_ALIGN);
+    while (arena->current < arena->n_chunks && arena->used + need > arena->chunks[arena->current].size) {
+        arena->current++;
+        arena->used = 0;
+    }
+    if (arena->current == arena->n_chunks) {
+        arena->used = 0;
+        if (!chunk_add(arena, need)) return no_memory(size);
+    }
+    void *piece = arena->chunks[arena->current].data + arena->used;
+    arena->used += need;
+    count_piece(arena, need, tag);
+    return piece;
+}
+
+void *tn_arena_array(tn_arena *arena, size_t count, size_t size, const char *tag) {
+    if (size && count > SIZE_MAX / size) return no_memory(SIZE_MAX);
+    return tn_arena_alloc(arena, count * size, tag);
+}
+
+void *tn_arena_zalloc(tn_arena *arena, size_t count, size_t size, const char *tag) {
+    void *piece = tn_arena_array(arena, count, size, tag);
+    if (piece) memset(piece, 0, count * size);
+    return piece;
+}
+
+char *tn_arena_strdup(tn_arena *arena, const char *text, const char *tag) {
+    size_t size = strlen(text) + 1;
+    char *copy = tn_arena_alloc(arena, size, tag);
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+/* Between rounds the chunks melt into one of the same total, so that a steady round touches one piece of memory. */
+static void melt(tn_arena *arena) {
+    if (arena->n_chunks < 2) return;
+    size_t total = 0;
+    for (size_t i = 0; i < arena->n_chunks; i++) total += arena->chunks[i].size;
+    for (size_t i = 0; i < arena->n_chunks; i++) chunk_free(&arena->chunks[i]);
+    arena->n_chunks = 0;
+    (void)chunk_add(arena, total); /* when it fails, the next piece asks again */
+}
+
+void tn_arena_reset(tn_arena *arena) {
+    melt(arena);
+    arena->current = 0;
+    arena->used = 0;
+    arena->total = 0;
+    for (int i = 0; i < arena->n_tags; i++) arena->tags[i].bytes = 0;
+}
+
+tn_arena_mark tn_arena_get_mark(const tn_arena *arena) {
+    tn_arena_mark mark = {.chunk = arena->current, .used = arena->used, .total = arena->total};
+    for (int i = 0; i < arena->n_tags; i++) mark.tag_bytes[i] = arena->tags[i].bytes;
+    return mark;
+}
+
+void tn_arena_rewind(tn_arena *arena, const tn_arena_mark *mark) {
+    TN_ASSERT(mark->total <= arena->total);
+    arena->current = mark->chunk;
+    arena->used = mark->used;
+    arena->total = mark->total;
+    for (int i = 0; i < arena->n_tags; i++) arena->tags[i].bytes = mark->tag_bytes[i];
+}
+
+size_t tn_arena_used(const tn_arena *arena) { return arena->total; }
+size_t tn_arena_peak(const tn_arena *arena) { return arena->peak; }
+const char *tn_arena_name(const tn_arena *arena) { return arena->name; }
+
+const tn_arena_tag *tn_arena_tags(const tn_arena *arena, int *count) {
+    *count = arena->n_tags;
+    return arena->tags;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/buf.h"
+
+#include "core/arena.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+tn_status tn_buf_reserve(tn_buf *buf, size_t more) {
+    if (more > SIZE_MAX / 2 - buf->len) return TN_FAIL(NOMEM, "out of memory: a buffer of %zu bytes asked for", more);
+    size_t need = buf->len + more + 1;
+    if (need <= buf->cap) return TN_OK;
+    size_t cap = TN_MAX(need, buf->cap + buf->cap / 2 + 64);
+    char *data = tn_heap_resize(buf->data, cap);
+    if (!data) return TN_E_NOMEM;
+    buf->data = data;
+    buf->cap = cap;
+    buf->data[buf->len] = '\0';
+    return TN_OK;
+}
+
+tn_status tn_buf_append(tn_buf *buf, const void *data, size_t len) {
+    TN_TRY(tn_buf_reserve(buf, len));
+    if (len) memcpy(buf->data + buf->len, data, len);
+    buf->len += len;
+    buf->data[buf->len] = '\0';
+    return TN_OK;
+}
+
+tn_status tn_buf_puts(tn_buf *buf, const char *text) { return tn_buf_append(buf, text, strlen(text)); }
+tn_status tn_buf_putc(tn_buf *buf, char c) { return tn_buf_append(buf, &c, 1); }
+
+tn_status tn_buf_printf(tn_buf *buf, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    int len = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    TN_ASSERT(len >= 0);
+    TN_TRY(tn_buf_reserve(buf, (size_t)len));
+    va_start(args, fmt);
+    vsnprintf(buf->data + buf->len, (size_t)len + 1, fmt, args);
+    va_end(args);
+    buf->len += (size_t)len;
+    return TN_OK;
+}
+
+const char *tn_buf_text(const tn_buf *buf) { return buf->data ? buf->data : ""; }
+
+void tn_buf_reset(tn_buf *buf) {
+    buf->len = 0;
+    if (buf->data) buf->data[0] = '\0';
+}
+
+void tn_buf_release(tn_buf *buf) {
+    tn_heap_free(buf->data);
+    *buf = (tn_buf){0};
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ * fs.h - files that are complete or absent: whole reads, maps, atomic writes, locks.
+ * Every failure names the path and says what the system said ("no space left on device", "permission denied"). */
+#ifndef TN_CORE_FS_H
+#define TN_CORE_FS_H
+#include "core/buf.h"
+
+/* Append the whole file to `out`. Fails: TN_E_MISSING, TN_E_IO, TN_E_RANGE when it holds more than `max` bytes. */
+tn_status tn_file_read(const char *path, size_t max, tn_buf *out);
+
+typedef struct tn_map {
+    const unsigned char *data; /* NULL when the file is empty */
+    size_t size;
+} tn_map;
+
+/* Map a file read-only. Fails: TN_E_MISSING, TN_E_IO (also for a folder). */
+tn_status tn_map_init(tn_map *map, const char *path);
+void tn_map_release(tn_map *map);
+
+/* An atomic write: begin chooses a temporary name beside `path` and makes sure the folder can be written; the caller
+ * writes `temp` by any means and closes it; commit fsyncs it, renames it over `path` and fsyncs the folder; abort
+ * removes it. After commit or abort the struct is empty, and abort is then harmless. */
+typedef struct tn_atomic {
+    char path[4096];
+    char temp[4096 + 32];
+} tn_atomic;
+
+tn_status tn_atomic_begin(tn_atomic *file, const char *path);
+tn_status tn_atomic_commit(tn_atomic *file);
+void tn_atomic_abort(tn_atomic *file);
+tn_status tn_file_write(const char *path, const void *data, size_t len); /* begin, write, commit */
+
+/* Append `len` bytes and flush them to the kernel. */
+tn_status tn_file_append(const char *path, const void *data, size_t len);
+
+tn_status tn_dir_make(const char *path); /* with its parents; fine when it exists */
+bool tn_path_exists(const char *path);
+bool tn_path_is_dir(const char *path);
+tn_status tn_file_remove(const char *path); /* fine when absent */
+/* "a/b" from "a" and "b". Fails: TN_E_RANGE when it does not fit in `size`. */
+tn_status tn_path_join(char *out, size_t size, const char *dir, const char *name);
+
+/* Sorted names of the regular files and folders in `path` ("." and ".." left out), one heap string each.
+ * Free with tn_names_release. */
+typedef struct tn_names {
+    char **list;
+    size_t count;
+} tn_names;
+
+tn_status tn_dir_list(const char *path, tn_names *names);
+tn_status tn_names_add(tn_names *names, const char *name);
+void tn_names_release(tn_names *names);
+
+/* An exclusive lock on a file (made when absent), held until released or until the process ends, however it ends.
+ * Fails: TN_E_BUSY when another process holds it. */
+typedef struct tn_lock {
+    int fd; /* -1 = not held */
+} tn_lock;
+
+tn_status tn_lock_take(tn_lock *lock, const char *path);
+void tn_lock_release(tn_lock *lock);
+
+/* The status for the current errno with one sentence: "PATH: cannot VERB: REASON". */
+tn_status tn_fail_errno(const char *path, const char *verb);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * par.h - the only room that knows threads (OpenMP; pthreads in the tsan build).
+ * A loop body handles a half-open range of items; items must not depend on each other, so that neither the number of
+ * threads nor the schedule changes a bit. Workers run with denormals flushed to zero (FTZ, DAZ). */
+#ifndef TN_CORE_PAR_H
+#define TN_CORE_PAR_H
+#include "core/status.h"
+
+typedef void tn_par_body(void *context, int64_t begin, int64_t end);
+
+/* Cores in the affinity mask. */
+int tn_par_cores(void);
+/* Threads for tn_par_for from now on, 1..256; 0 = tn_par_cores(). OpenBLAS is pinned to one thread a call. */
+tn_status tn_par_set_threads(int threads);
+int tn_par_threads(void);
+
+/* Call body over [0,n) in blocks of `grain` items (the last may be shorter); blocks are handed out as threads get
+ * free. Runs inline when there is one block, one thread, or when already inside a tn_par_for. */
+void tn_par_for(int64_t n, int64_t grain, tn_par_body *body, void *context);
+
+/* Number of the worker running this body, 0..tn_par_threads()-1; 0 outside. For per-thread scratch only. */
+int tn_par_worker(void);
+
+/* Flush denormals to zero on this thread; `restore` takes the value returned before. */
+unsigned tn_fp_flush_denormals(void);
+void tn_fp_restore(unsigned saved);
+
+#endif

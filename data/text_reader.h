@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ * text_reader.h - documents from files: .txt (a file is one document), .jsonl (one document a line, key "text"), either
+ * one gzipped (told by content, not by name), folders (all files in them, sorted, recursively), and lists of these.
+ * Policy: text must be valid UTF-8; anything else is refused with file and byte offset, never repaired in silence. A UTF-8 byte-order
+ * mark at the start is dropped. A NUL byte means a binary file: refused. An empty file is refused. */
+#ifndef TN_DATA_TEXT_READER_H
+#define TN_DATA_TEXT_READER_H
+#include "core/buf.h"
+
+/* Called once a document; a failure stops the reading and is returned. `source` is the file's index among those read,
+ * `name` its path. */
+typedef tn_status tn_document_visit(void *context, const char *text, size_t len, int source, const char *name);
+tn_status tn_read_documents(const char *const *paths, int n_paths, tn_document_visit *visit, void *context);
+
+#endif

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ * tokenizer.h - text to token ids and back: characters, or byte-level BPE (Sennrich 2016; GPT-2 byte alphabet).
+ * Training is deterministic: same text, same vocabulary. A tokenizer travels as text in the layout of Hugging Face's
+ * tokenizer.json (kept in token stores and checkpoints), and as GGUF keys (tokenizer_gguf.h).
+ * Threads: a tokenizer is read-only after creation; any number of threads may encode with it. */
+#ifndef TN_DATA_TOKENIZER_H
+#define TN_DATA_TOKENIZER_H
+#include "core/buf.h"
+
+typedef struct tn_tokenizer tn_tokenizer;
+
+typedef enum tn_tokenizer_kind { TN_TOKENIZER_CHAR, TN_TOKENIZER_BPE } tn_tokenizer_kind;
+/* Only patterns that GGUF can name; rows of data/split.def: id, name in GGUF, aliases, expression. */
+typedef enum tn_split { TN_SPLIT_GPT2, TN_SPLIT_LLAMA3, TN_SPLIT_QWEN2, TN_SPLIT_DEFAULT } tn_split;
+
+typedef struct tn_ids {
+    int32_t *list; /* heap */
+    size_t count, cap;
+} tn_ids;
+
+tn_status tn_ids_append(tn_ids *ids, int32_t id);
+void tn_ids_release(tn_ids *ids);
+
+typedef struct tn_tokenizer_options {
+    tn_tokenizer_kind kind;
+    tn_split split;
+    int vocab_size;              /* BPE: 256 + specials .. 1 << 20, special tokens included; CHAR: ignored */
+    const char *const *specials; /* CONTROL tokens besides <|endoftext|>, which every trained tokenizer has */
+    int n_specials;
+} tn_tokenizer_options;
+
+/* Learns from texts pushed one document at a time; finish builds the tokenizer and frees the trainer.
+ * Ids: CHAR: characters by code point, then specials. BPE: 256 bytes (GPT-2 order), merges by rank, then specials.
+ * Ties in pair counts go to the smaller pair of ids. Fewer merges than asked for (small text) is fine, said in the log. */
+typedef struct tn_tokenizer_trainer tn_tokenizer_trainer;
+tn_status tn_tokenizer_trainer_create(tn_tokenizer_trainer **out, const tn_tokenizer_options *options);
+tn_status tn_tokenizer_trainer_add(tn_tokenizer_trainer *trainer, const char *text, size_t len); /* valid UTF-8 */
+tn_status tn_tokenizer_trainer_finish(tn_tokenizer_trainer *trainer, tn_tokenizer **out);
+void tn_tokenizer_trainer_free(tn_tokenizer_trainer *trainer); /* to give up early */
+
+tn_status tn_tokenizer_from_json(tn_tokenizer **out, const char *name, const char *text, size_t len);
+tn_status tn_tokenizer_to_json(const tn_tokenizer *tokenizer, tn_buf *out);
+void tn_tokenizer_free(tn_tokenizer *tokenizer);
+
+/* What a vocabulary is made of, for building one from a foreign file (GGUF, tiktoken) and for writing one. */
+typedef enum tn_token_type { TN_TOKEN_NORMAL = 1, TN_TOKEN_UNKNOWN, TN_TOKEN_CONTROL, TN_TOKEN_USER, TN_TOKEN_UNUSED, TN_TOKEN_BYTE } tn_token_type;
+
+typedef struct tn_vocabulary {
+    tn_tokenizer_kind kind;
+    tn_split split;
+    bool ignore_merges;  /* a whole piece that is a token is taken without merging */
+    bool add_bos;
+    int n_tokens;
+    const char **texts;  /* raw bytes of NORMAL tokens (not the GPT-2 spelling), plain text of the others */
+    const uint32_t *lens;
+    const int32_t *types; /* tn_token_type */
+    int n_merges;
+    const int32_t (*merges)[2]; /* pairs of token ids, by rank; the merged bytes must be a token, or (CHAR) a prefix of one */
+    int bos, eos, eot, unk, pad; /* -1 = none */
+    const char *chat_template;   /* "" = none */
+} tn_vocabulary;
+
+tn_status tn_tokenizer_from_vocabulary(tn_tokenizer **out, const tn_vocabulary *vocabulary); /* copies */
+const tn_vocabulary *tn_tokenizer_vocabulary(const tn_tokenizer *tokenizer);
+
+int tn_tokenizer_size(const tn_tokenizer *tokenizer); /* number of ids */
+int tn_tokenizer_eos(const tn_tokenizer *tokenizer);  /* end of a document; -1 = none */
+int tn_tokenizer_bos(const tn_tokenizer *tokenizer);
+/* True for eos, eot and every other id that ends a generation. */
+bool tn_tokenizer_is_stop(const tn_tokenizer *tokenizer, int32_t id);
+bool tn_tokenizer_is_special(const tn_tokenizer *tokenizer, int32_t id); /* CONTROL: never printed */
+int32_t tn_tokenizer_find(const tn_tokenizer *tokenizer, const char *text, size_t len); /* id of that token, or -1 */
+/* 16 hex digits and a NUL: XXH3 of the vocabulary, merges, split and special ids. */
+void tn_tokenizer_hash(const tn_tokenizer *tokenizer, char out[17]);
+
+/* Append the ids of `text` (valid UTF-8, else TN_E_TEXT with the byte offset). With `specials`, texts of CONTROL tokens
+ * are read as those tokens. BOS is never added here. CHAR: an unseen character is TN_E_TEXT and named. */
+tn_status tn_tokenizer_encode(const tn_tokenizer *tokenizer, const char *text, size_t len, bool specials, tn_ids *ids);
+/* Append the bytes of one token. CONTROL tokens print only with `specials`. Fails: TN_E_RANGE for an unknown id. */
+tn_status tn_tokenizer_decode(const tn_tokenizer *tokenizer, int32_t id, bool specials, tn_buf *out);
+
+/* The length of the longest prefix of `text` that is valid UTF-8, and whether what follows may still become valid. */
+size_t tn_utf8_valid_prefix(const char *text, size_t len, bool *incomplete);
+
+#endif

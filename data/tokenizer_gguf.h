@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ * tokenizer_gguf.h - the tokenizer.* keys of a GGUF file. A CHAR tokenizer goes out as `gpt2` BPE whose merges build each
+ * character from its bytes, so that any runtime finds the same ids. Repairs on import: formats.md 4.6. */
+#ifndef TN_DATA_TOKENIZER_GGUF_H
+#define TN_DATA_TOKENIZER_GGUF_H
+#include "data/tokenizer.h"
+#include "formats/gguf.h"
+
+tn_status tn_tokenizer_put_gguf(const tn_tokenizer *tokenizer, tn_gguf_writer *writer);
+/* Fails: TN_E_UNSUPPORTED for SentencePiece ("llama") vocabularies and split patterns Tern does not know. */
+tn_status tn_tokenizer_from_gguf(tn_tokenizer **out, const tn_gguf *file);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ * gguf.h - GGUF version 3 (docs/format.md): keys, tensors, one reader over a memory map, one atomic writer.
+ * Strict writer, strict reader where safety asks for it: every length is checked against the file before use. */
+#ifndef TN_FORMATS_GGUF_H
+#define TN_FORMATS_GGUF_H
+#include "core/buf.h"
+
+typedef enum tn_gguf_kind {
+    TN_GGUF_U8, TN_GGUF_I8, TN_GGUF_U16, TN_GGUF_I16, TN_GGUF_U32, TN_GGUF_I32, TN_GGUF_F32, TN_GGUF_BOOL,
+    TN_GGUF_STRING, TN_GGUF_ARRAY, TN_GGUF_U64, TN_GGUF_I64, TN_GGUF_F64
+} tn_gguf_kind; /* the ids of the format */
+
+/* Tensor types Tern reads or writes; rows of formats/ggml_type.def (id, name, values a block, bytes a block). */
+typedef enum tn_ggml_type {
+    TN_GGML_F32 = 0, TN_GGML_F16 = 1, TN_GGML_BF16 = 30, TN_GGML_TQ1_0 = 34, TN_GGML_TQ2_0 = 35, TN_GGML_I2_S = 36
+} tn_ggml_type;
+
+const char *tn_ggml_type_name(int type); /* "I2_S"; "type 12" for one Tern does not handle */
+/* Bytes of a tensor of `rows` rows of `cols` values. Fails: TN_E_UNSUPPORTED, TN_E_SHAPE when cols do not fill blocks. */
+tn_status tn_ggml_type_bytes(int type, int64_t cols, int64_t rows, size_t *bytes);
+
+/* ---- reading ---- */
+typedef struct tn_gguf tn_gguf;
+
+typedef struct tn_gguf_tensor {
+    const char *name;
+    int type; /* the file's id */
+    int n_dims;
+    int64_t ne[4]; /* ne[0] is contiguous */
+    const unsigned char *data; /* in the map */
+    size_t bytes;
+} tn_gguf_tensor;
+
+typedef struct tn_gguf_text {
+    const char *data; /* not terminated */
+    size_t len;
+} tn_gguf_text;
+
+/* Fails: TN_E_MISSING, TN_E_FORMAT (no GGUF, or a version other than 2..3), TN_E_CORRUPT (what is wrong, and where). */
+tn_status tn_gguf_open(tn_gguf **out, const char *path);
+void tn_gguf_close(tn_gguf *file);
+const char *tn_gguf_path(const tn_gguf *file);
+
+int64_t tn_gguf_n_keys(const tn_gguf *file);
+int64_t tn_gguf_n_tensors(const tn_gguf *file);
+/* The key's name and kind; for arrays `element` and `count` too (any out pointer may be NULL). */
+const char *tn_gguf_key_at(const tn_gguf *file, int64_t i, tn_gguf_kind *kind, tn_gguf_kind *element, int64_t *count);
+bool tn_gguf_has(const tn_gguf *file, const char *key);
+/* Any integer kind converts when it fits; F32/F64 to real. Fails: TN_E_MISSING, TN_E_CORRUPT; the message names file and key. */
+tn_status tn_gguf_get_int(const tn_gguf *file, const char *key, int64_t *value);
+tn_status tn_gguf_get_real(const tn_gguf *file, const char *key, double *value);
+tn_status tn_gguf_get_bool(const tn_gguf *file, const char *key, bool *value);
+tn_status tn_gguf_get_text(const tn_gguf *file, const char *key, tn_gguf_text *value);
+/* Element `i` of arrays. */
+tn_status tn_gguf_array(const tn_gguf *file, const char *key, tn_gguf_kind *element, int64_t *count);
+tn_status tn_gguf_array_text(const tn_gguf *file, const char *key, int64_t i, tn_gguf_text *value); /* O(1) */
+tn_status tn_gguf_array_int(const tn_gguf *file, const char *key, int64_t i, int64_t *value);
+tn_status tn_gguf_array_real(const tn_gguf *file, const char *key, int64_t i, double *value);
+const tn_gguf_tensor *tn_gguf_tensor_at(const tn_gguf *file, int64_t i);
+const tn_gguf_tensor *tn_gguf_find(const tn_gguf *file, const char *name); /* NULL when absent */
+
+/* ---- writing: keys in call order, tensors announced first, then written in that order, then commit ---- */
+typedef struct tn_gguf_writer tn_gguf_writer;
+
+tn_status tn_gguf_create(tn_gguf_writer **out, const char *path);
+tn_status tn_gguf_put_u32(tn_gguf_writer *w, const char *key, uint32_t value);
+tn_status tn_gguf_put_f32(tn_gguf_writer *w, const char *key, float value);
+tn_status tn_gguf_put_bool(tn_gguf_writer *w, const char *key, bool value);
+tn_status tn_gguf_put_text(tn_gguf_writer *w, const char *key, const char *text, size_t len);
+/* Arrays: begin, then `count` elements of that kind. */
+tn_status tn_gguf_put_array(tn_gguf_writer *w, const char *key, tn_gguf_kind element, int64_t count);
+tn_status tn_gguf_put_element_text(tn_gguf_writer *w, const char *text, size_t len);
+tn_status tn_gguf_put_element_i32(tn_gguf_writer *w, int32_t value);
+tn_status tn_gguf_put_element_f32(tn_gguf_writer *w, float value);
+tn_status tn_gguf_announce(tn_gguf_writer *w, const char *name, int type, int n_dims, const int64_t *ne);
+/* Exactly tn_ggml_type_bytes() bytes, in announced order. */
+tn_status tn_gguf_put_data(tn_gguf_writer *w, const void *data, size_t bytes);
+tn_status tn_gguf_commit(tn_gguf_writer *w); /* the writer is gone afterwards, also on failure (then so is the file) */
+void tn_gguf_discard(tn_gguf_writer *w);
+
+#endif
