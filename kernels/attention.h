@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ * attention.h - arguments of the attention kernels: causal softmax attention with online softmax (Milakov 2018; Dao 2022) over
+ * key tiles of a constant size that start at absolute positions 0, TN_KEY_TILE, ...; so a query's result does not
+ * depend on which other queries are computed with it, nor on how a prompt was cut. */
+#ifndef TN_KERNELS_ATTENTION_H
+#define TN_KERNELS_ATTENTION_H
+#include "core/compiler.h"
+
+enum { TN_KEY_TILE = 64, TN_HEAD_DIM_MAX = 256 };
+
+typedef struct tn_attention_rows {
+    int n_queries;    /* rows of q, o */
+    int first;        /* absolute position of query 0; query i sees keys 0..first+i */
+    int d;            /* head dimension, 1..TN_HEAD_DIM_MAX */
+    tn_real scale;    /* 1/sqrt(d) */
+    const tn_real *q; /* [n_queries, d], rows q_stride apart */
+    int64_t q_stride;
+    const tn_real *k, *v; /* [first + n_queries, d], rows kv_stride apart */
+    int64_t kv_stride;
+    tn_real *o; /* [n_queries, d], rows o_stride apart, overwritten */
+    int64_t o_stride;
+    tn_real *lse; /* [n_queries] log sum exp of the scaled scores, or NULL */
+} tn_attention_rows;
+
+/* dV += P^T dO, dP = dO V^T, dS = P (dP - rowsum(dO O)), dQ += scale dS K, dK += scale dS^T Q; queries in ascending order. */
+typedef struct tn_attention_back {
+    tn_attention_rows forward; /* as it was, o and lse filled */
+    const tn_real *d_o;        /* rows o_stride apart */
+    tn_real *dq;               /* rows q_stride apart */
+    tn_real *dk, *dv;          /* rows kv_stride apart */
+} tn_attention_back;
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * kernels.h - the table of kernels: arithmetic on raw pointers, chosen once for this CPU.
+ * Use: tn_kernels_init(NULL) at program start (after that the table is constant), then tn_k->rms_row(...).
+ * TN_ISA=generic|avx2|avx512 in the environment masks the choice (tests, bug reports). */
+#ifndef TN_KERNELS_KERNELS_H
+#define TN_KERNELS_KERNELS_H
+#include "core/status.h"
+#include "kernels/attention.h"
+#include "kernels/steps.h"
+
+typedef struct tn_kernels {
+    const char *isa; /* "generic", "avx2", "avx512" */
+#define KERNEL(result, name, parameters) result(*name) parameters;
+#include "kernels/kernels.def"
+#undef KERNEL
+    /* Tile sizes that belong to ternary_panel and real_panel. */
+    int ternary_panel_width, ternary_tile_rows;
+    int real_panel_width, real_tile_rows;
+} tn_kernels;
+
+extern const tn_kernels *const tn_k;
+
+/* Choose rows for this CPU, not above `isa` (NULL: TN_ISA, else the best). Fails: TN_E_ARG for an unknown name,
+ * TN_E_UNSUPPORTED for one the CPU lacks. Tests may call it again with another name; packed weights are then stale. */
+tn_status tn_kernels_init(const char *isa);
+const char *tn_kernels_isa(void);
+
+#endif
