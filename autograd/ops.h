@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ * ops.h - differentiable arithmetic. Each call runs an op on a tape and returns its result (empty after a failure).
+ * Activations are [.., C]: the leading dimensions are rows. The formulas stand in ops.def, the derivatives on each page. */
+#ifndef TN_AUTOGRAD_OPS_H
+#define TN_AUTOGRAD_OPS_H
+#include "autograd/tape.h"
+
+tn_tensor *tn_add(tn_tape *t, tn_tensor *a, tn_tensor *b); /* same shape */
+tn_tensor *tn_mul(tn_tape *t, tn_tensor *a, tn_tensor *b);
+tn_tensor *tn_scale(tn_tape *t, tn_tensor *x, tn_real s);
+/* ids [B,T], table [V,C] -> [B,T,C]. Fails: TN_E_RANGE for an id outside 0..V-1. */
+tn_tensor *tn_embedding(tn_tape *t, tn_tensor *ids, tn_param *table);
+/* Over runs of w's length, which must divide the last dimension (a gain per head for QK-norm). eps > 0. */
+tn_tensor *tn_rms_norm(tn_tape *t, tn_tensor *x, tn_param *w, tn_real eps);
+/* x [..,k], w [m,k] float -> [..,m] */
+tn_tensor *tn_linear(tn_tape *t, tn_tensor *x, tn_param *w);
+/* Per row absmax to int8: CODES. With lambda < 1: REAL, x + lambda (q(x) - x), and bitlinear then uses w's `mixed` floats. */
+tn_tensor *tn_act_quant(tn_tape *t, tn_tensor *x, tn_real lambda);
+/* x: what tn_act_quant returned; w quantised, refreshed with the same lambda -> [..,m]. Shared by q, k, v and by gate, up. */
+tn_tensor *tn_bitlinear(tn_tape *t, tn_tensor *x, tn_param *w);
+
+/* Tables for positions 0..n_positions-1: cosine and sine [n_positions, d/2] of position * theta^(-2i/d), from double. */
+typedef struct tn_rope_table {
+    int n_positions, d;
+    tn_real *cosine, *sine;
+} tn_rope_table;
+tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positions, int d, double theta);
+/* x [B,T,H*d]; row (b,t) is at position first + t. Half-split pairs (i, i+d/2), "NEOX". */
+tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, int first);
+
+/* The keys and values of one layer of one sequence, f32. */
+typedef struct tn_kv {
+    tn_real *k, *v; /* [capacity, n_kv_head * d] */
+    int capacity;
+    int length; /* positions held before this call; the op appends T, the caller moves `length` on */
+} tn_kv;
+/* q [B,T,n_head*d], k, v [B,T,n_kv_head*d] -> [B,T,n_head*d]; query head i reads kv head i * n_kv_head / n_head. kv NULL: the T positions are all
+ * there is. With kv: B = 1, forward only; fails with TN_E_RANGE when the cache is full. */
+tn_tensor *tn_attention(tn_tape *t, tn_tensor *q, tn_tensor *k, tn_tensor *v, int n_head, int n_kv_head, tn_kv *kv);
+
+tn_tensor *tn_relu2(tn_tape *t, tn_tensor *x);
+tn_tensor *tn_silu(tn_tape *t, tn_tensor *x);
+tn_tensor *tn_relu2_gate(tn_tape *t, tn_tensor *u, tn_tensor *v);
+tn_tensor *tn_silu_gate(tn_tape *t, tn_tensor *u, tn_tensor *v);
+/* p in [0,1). `site` tells dropouts of one pass apart; the mask is a function of (tape rng, site, index). Identity when the tape is not
+ * recording, has no rng, or p = 0. */
+tn_tensor *tn_dropout(tn_tape *t, tn_tensor *x, tn_real p, uint32_t site);
+
+typedef struct tn_loss_options {
+    double divisor; /* D: one for the whole optimizer step, > 0 */
+    tn_real z_loss; /* c, >= 0 */
+    double *sum;    /* receives the sum of lse - z[y] over targets, in double; or NULL */
+} tn_loss_options;
+/* Head and cross-entropy in one: logits are made chunk by chunk and never stored whole. x [..,C], w [V,C], targets (negative = no loss, else
+ * < V) -> [1]. */
+tn_tensor *tn_head_loss(tn_tape *t, tn_tensor *x, tn_param *w, tn_tensor *targets, tn_loss_options options);
+
+#endif
