@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * gguf.h - GGUF version 3 (docs/format.md): keys, tensors, one reader over a memory map, one atomic writer.
- * Strict writer, strict reader where safety asks for it: every length is checked against the file before use. */
+ * Strict writer, strict reader where safety asks for it: every length is checked against the file before use.
+ * GGUF has no checksum, so Tern's files carry one in two keys behind all others: `tern.version` (u32 1) and
+ * `tern.checksum`, 32 hex digits, the XXH3-128 of the whole file with these digits taken as '0'. The reader compares it
+ * at open; a file with any `tern.` key but no checksum is damaged too. Other runtimes ignore both keys.
+ * Numbers are little-endian; tensor data is handed out as it lies in the file, so the host must be too. */
 #ifndef TN_FORMATS_GGUF_H
 #define TN_FORMATS_GGUF_H
 #include "core/buf.h"
@@ -10,9 +14,11 @@ typedef enum tn_gguf_kind {
     TN_GGUF_STRING, TN_GGUF_ARRAY, TN_GGUF_U64, TN_GGUF_I64, TN_GGUF_F64
 } tn_gguf_kind; /* the ids of the format */
 
-/* Tensor types Tern reads or writes; rows of formats/ggml_type.def (id, name, values a block, bytes a block). */
+/* Tensor types Tern reads and writes: TN_GGML_F32 ... from the rows of formats/ggml_type.def. */
 typedef enum tn_ggml_type {
-    TN_GGML_F32 = 0, TN_GGML_F16 = 1, TN_GGML_BF16 = 30, TN_GGML_TQ1_0 = 34, TN_GGML_TQ2_0 = 35, TN_GGML_I2_S = 36
+#define GGML_TYPE(name, id, values, bytes, tail) TN_GGML_##name = id,
+#include "formats/ggml_type.def"
+#undef GGML_TYPE
 } tn_ggml_type;
 
 const char *tn_ggml_type_name(int type); /* "I2_S"; "type 12" for one Tern does not handle */
@@ -36,7 +42,8 @@ typedef struct tn_gguf_text {
     size_t len;
 } tn_gguf_text;
 
-/* Fails: TN_E_MISSING, TN_E_FORMAT (no GGUF, or a version other than 2..3), TN_E_CORRUPT (what is wrong, and where). */
+/* Fails: TN_E_MISSING, TN_E_FORMAT (no GGUF, or a version other than 2..3), TN_E_CORRUPT (what is wrong, and where; also
+ * a checksum that does not match), TN_E_UNSUPPORTED (a tensor of a type that is not in ggml_type.def). */
 tn_status tn_gguf_open(tn_gguf **out, const char *path);
 void tn_gguf_close(tn_gguf *file);
 const char *tn_gguf_path(const tn_gguf *file);
@@ -62,7 +69,11 @@ const tn_gguf_tensor *tn_gguf_find(const tn_gguf *file, const char *name); /* NU
 /* ---- writing: keys in call order, tensors announced first, then written in that order, then commit ---- */
 typedef struct tn_gguf_writer tn_gguf_writer;
 
+/* The file appears under `path` at commit. A call out of order, a key or tensor name given twice, an array or a tensor
+ * with another number of elements or bytes than promised is TN_E_ARG; a name too long for the format TN_E_RANGE. */
 tn_status tn_gguf_create(tn_gguf_writer **out, const char *path);
+/* Leave the two `tern.` keys out, for byte-exact comparison with other writers. Before the first tensor. */
+void tn_gguf_without_checksum(tn_gguf_writer *w);
 tn_status tn_gguf_put_u32(tn_gguf_writer *w, const char *key, uint32_t value);
 tn_status tn_gguf_put_f32(tn_gguf_writer *w, const char *key, float value);
 tn_status tn_gguf_put_bool(tn_gguf_writer *w, const char *key, bool value);

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#include "formats/checksum.h"
+
+#include "core/arena.h"
+
+#include <stdio.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+struct tn_checksum {
+    XXH3_state_t *state; /* on the 64-byte boundary inside `room` that xxHash asks for */
+    unsigned char room[sizeof(XXH3_state_t) + 64];
+};
+
+uint64_t tn_checksum64(const void *data, size_t len) { return XXH3_64bits(data, len); }
+
+tn_checksum *tn_checksum_create(void) {
+    tn_checksum *sum = tn_heap_zalloc(1, sizeof *sum);
+    if (!sum) return NULL;
+    sum->state = (XXH3_state_t *)TN_ROUND_UP((uintptr_t)sum->room, 64);
+    XXH3_128bits_reset(sum->state);
+    return sum;
+}
+
+void tn_checksum_add(tn_checksum *sum, const void *data, size_t len) { XXH3_128bits_update(sum->state, data, len); }
+
+void tn_checksum_hex(const tn_checksum *sum, char hex[33]) {
+    XXH128_hash_t hash = XXH3_128bits_digest(sum->state);
+    snprintf(hex, 33, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
+}
+
+void tn_checksum_free(tn_checksum *sum) { tn_heap_free(sum); }
