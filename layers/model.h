@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ * model.h - the only model: a BitNet b1.58 of the 2B-4T kind (training.md 2; pre-norms, attn_sub_norm, ffn_sub_norm, gated ReLU^2 MLP, grouped
+ * query attention, RoPE, no biases), or its float twin. Training, evaluation, generation and serving all call these functions;
+ * the tape records or does not, and the kind of a parameter picks the arithmetic.
+ * Life: create, fill (tn_model_init, or load values and states), tn_model_refresh, then any number of passes. */
+#ifndef TN_LAYERS_MODEL_H
+#define TN_LAYERS_MODEL_H
+#include "autograd/ops.h"
+#include "layers/model_config.h"
+
+typedef struct tn_model tn_model;
+
+typedef enum tn_model_use {
+    TN_MODEL_TRAIN, /* values and gradients; ternary weights are latents */
+    TN_MODEL_EVAL,  /* values, no gradients; ternary weights are latents (loaded from a checkpoint) */
+    TN_MODEL_RUN    /* ternary weights are frozen states and scales, no latents */
+} tn_model_use;
+
+/* `config` is completed (tn_model_config_complete) and copied. Everything lives in `arena`. */
+tn_status tn_model_create(tn_model **out, tn_arena *arena, const tn_model_config *config, tn_model_use use);
+/* Normal(0, init_std) for matrices, ones for gains: a function of (seed, parameter number, element). */
+void tn_model_init(tn_model *model, uint64_t seed);
+/* Derive states and packing after the values changed, once per optimizer step. lambda: see tn_param_refresh. */
+void tn_model_refresh(tn_model *model, tn_real lambda);
+/* Memory for lambda < 1, before the first such refresh. */
+tn_status tn_model_allow_mixing(tn_model *model);
+
+const tn_model_config *tn_model_get_config(const tn_model *model);
+tn_param **tn_model_params(tn_model *model, int *count); /* in the order of params.def, blocks ascending */
+tn_param *tn_model_find(tn_model *model, const char *name); /* NULL when absent */
+
+/* Keys and values of all layers of one sequence. */
+typedef struct tn_cache {
+    tn_kv *layers; /* [n_layer], equal lengths */
+    int n_layers, capacity, length;
+} tn_cache;
+tn_status tn_cache_init(tn_cache *cache, tn_arena *arena, const tn_model_config *config, int capacity);
+void tn_cache_truncate(tn_cache *cache, int length); /* forget positions from `length` on */
+
+/* ids [B,T] -> hidden states after output_norm [B,T,C]. Without a cache positions are 0..T-1; with one (B = 1) they follow what it holds, and it
+ * grows by T. Fails (sticky): TN_E_RANGE when positions exceed `context` or the cache. */
+tn_tensor *tn_model_hidden(tn_model *model, tn_tape *t, tn_tensor *ids, tn_cache *cache);
+tn_tensor *tn_model_logits(tn_model *model, tn_tape *t, tn_tensor *hidden); /* [..,C] -> [..,V] */
+tn_tensor *tn_model_loss(tn_model *model, tn_tape *t, tn_tensor *ids, tn_tensor *targets, tn_loss_options options);
+
+/* Called with the input codes of every BitLinear of a pass (q/k/v share one, gate/up too), for diagnostics. */
+typedef void tn_observer(void *context, int layer, const char *site, const tn_tensor *codes);
+void tn_model_observe(tn_model *model, tn_observer *observer, void *context); /* NULL: stop */
+
+/* Multiply-adds x 2 of a forward pass for one token at position T/2, split by kind; backward costs twice that. */
+typedef struct tn_model_flops {
+    double ternary, attention, head;
+} tn_model_flops;
+tn_model_flops tn_model_flops_per_token(const tn_model_config *config, int context);
+
+#endif
