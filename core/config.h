@@ -3,7 +3,7 @@
  * Each room owns a section: a table of keys over a plain struct. Parser, range checks, "did you mean", the printed
  * effective config, --help and the copy in a checkpoint all come from that table; this file knows no key.
  * Types come from the schema, never from YAML guessing. Refused, with file:line:column: unknown keys (nearest name, or
- * ours when it is a peer's name), duplicates, tags, anchors, aliases, a second document, depth above 8, above 1 MiB. */
+ * ours when it is a peer's name, peer_names.def), duplicates, tags, anchors, aliases, a second document, depth above 8, above 1 MiB. */
 #ifndef TN_CORE_CONFIG_H
 #define TN_CORE_CONFIG_H
 #include "core/arena.h"
@@ -67,6 +67,9 @@ tn_status tn_parse_real(const char *what, const char *text, double min, double m
 tn_status tn_parse_bool(const char *what, const char *text, bool *out);
 tn_status tn_parse_size(const char *what, const char *text, int64_t *bytes);
 tn_status tn_parse_seconds(const char *what, const char *text, double *seconds);
+/* Insertions, deletions, replacements and swaps of neighbours between two names (Damerau 1964, Levenshtein 1966);
+ * INT_MAX when one is above 63 bytes. */
+int tn_edit_distance(const char *a, const char *b);
 /* The name in `names` nearest to `text` (edit distance at most a third of its length), or NULL. */
 const char *tn_nearest_name(const char *text, const char *const *names, int count);
 
