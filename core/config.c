@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include "core/code_point.h"
 #include "core/config_priv.h"
 #include "core/fs.h"
-#include "core/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,8 +52,17 @@ static tn_status store_choice(const char *what, const tn_key *key, const char *t
     }
 }
 
+static bool is_utf8(const char *text) {
+    uint32_t code;
+    for (size_t i = 0, len = strlen(text), n; i < len; i += n) {
+        n = (size_t)tn_code_point_read(text + i, len - i, &code);
+        if (!n) return false;
+    }
+    return true;
+}
+
 static tn_status copy_text(const tn_config *config, const char *what, const char *text, const char **out) {
-    if (!tn_utf8_is_valid(text, strlen(text))) return TN_FAIL(TEXT, "%s: is not valid UTF-8", what);
+    if (!is_utf8(text)) return TN_FAIL(TEXT, "%s: is not valid UTF-8", what);
     char *copy = tn_arena_strdup(config->arena, text, "config");
     if (!copy) return TN_E_NOMEM;
     *out = copy;

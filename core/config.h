@@ -3,7 +3,8 @@
  * Each room owns a section: a table of keys over a plain struct. Parser, range checks, "did you mean", the printed
  * effective config, --help and the copy in a checkpoint all come from that table; this file knows no key.
  * Types come from the schema, never from YAML guessing. Refused, with file:line:column: unknown keys (nearest name, or
- * ours when it is a peer's name, peer_names.def), duplicates, tags, anchors, aliases, a second document, depth above 8, above 1 MiB. */
+ * ours when it is a peer's name, peer_names.def), duplicates, tags, anchors, aliases, a second document, depth above 8,
+ * files above 1 MiB. */
 #ifndef TN_CORE_CONFIG_H
 #define TN_CORE_CONFIG_H
 #include "core/arena.h"

@@ -116,7 +116,8 @@ static tn_status read_list(reader *r, const tn_section *section, const tn_key *k
     tn_names items = {0};
     tn_status status = collect_items(r, name, &items);
     if (!status)
-        status = tn_config_store_list(r->config, section, key, where, (const char *const *)items.list, (int)items.count);
+        status =
+            tn_config_store_list(r->config, section, key, where, (const char *const *)items.list, (int)items.count);
     tn_names_release(&items);
     return status;
 }
@@ -129,7 +130,8 @@ static tn_status read_value(reader *r, const tn_section *section, const tn_key *
     if (list && is(r, YAML_SEQUENCE_START_EVENT)) return read_list(r, section, key);
     if (list && is_nothing(r)) return tn_config_store_list(r->config, section, key, r->where, NULL, 0);
     if (!is(r, YAML_SCALAR_EVENT))
-        return TN_FAIL(CONFIG, "%s: %s: expected %s, found %s", r->where, name, list ? "a text or a list of texts" : "one value",
+        return TN_FAIL(CONFIG, "%s: %s: expected %s, found %s", r->where, name,
+                       list ? "a text or a list of texts" : "one value",
                        is(r, YAML_MAPPING_START_EVENT) ? "a mapping" : "a list");
     const char *text;
     TN_TRY(scalar_text(r, &text));
@@ -200,7 +202,8 @@ static tn_status read_top_name(reader *r, const char *name) {
 
 static tn_status read_document(reader *r) {
     if (is_nothing(r)) return TN_OK;
-    if (!is(r, YAML_MAPPING_START_EVENT)) return TN_FAIL(CONFIG, "%s: expected sections of \"key: value\" lines", r->where);
+    if (!is(r, YAML_MAPPING_START_EVENT))
+        return TN_FAIL(CONFIG, "%s: expected sections of \"key: value\" lines", r->where);
     char name[TN_CONFIG_NAME];
     for (bool end = false;;) {
         TN_TRY(next_key(r, name, &end));

@@ -10,10 +10,10 @@
 #include <cmocka.h>
 
 /* The call must return TN_OK; else its message is shown. */
-#define assert_ok(call)                                                                                        \
-    do {                                                                                                       \
-        tn_status assert_ok_ = (call);                                                                         \
-        if (assert_ok_) fail_msg("%s: %s: %s", #call, tn_status_name(assert_ok_), tn_error_message());         \
+#define assert_ok(call)                                                                                                \
+    do {                                                                                                               \
+        tn_status assert_ok_ = (call);                                                                                 \
+        if (assert_ok_) fail_msg("%s: %s: %s", #call, tn_status_name(assert_ok_), tn_error_message());                 \
     } while (0)
 
 enum { TN_TEST_PATH = 512 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "core/utf8.h"
+#include "core/code_point.h"
 
 static int length_from_lead(unsigned char lead) {
     if (lead < 0x80) return 1;
@@ -9,7 +9,7 @@ static int length_from_lead(unsigned char lead) {
     return lead < 0xf5 ? 4 : 0;
 }
 
-int tn_utf8_decode(const char *text, size_t len, uint32_t *code) {
+int tn_code_point_read(const char *text, size_t len, uint32_t *code) {
     if (!len) return 0;
     const unsigned char *p = (const unsigned char *)text;
     int n = length_from_lead(p[0]);
@@ -24,14 +24,4 @@ int tn_utf8_decode(const char *text, size_t len, uint32_t *code) {
     if (overlong || surrogate || c > 0x10ffff) return 0;
     *code = c;
     return n;
-}
-
-bool tn_utf8_is_valid(const char *text, size_t len) {
-    uint32_t code;
-    for (size_t i = 0; i < len;) {
-        int n = tn_utf8_decode(text + i, len - i, &code);
-        if (!n) return false;
-        i += (size_t)n;
-    }
-    return true;
 }
