@@ -28,6 +28,7 @@ typedef struct tn_param {
     tn_real lambda; /* 1 = fully quantised; below 1 the forward uses `mixed` */
     tn_real *mixed; /* W + lambda (Wq - W), [rows, cols]; only while lambda < 1 or residuals are replayed */
     void *packed;   /* tiles of states (lambda = 1), of mixed, or of value */
+    void *packed_states, *packed_real; /* where those tiles live */
 } tn_param;
 
 /* Complete a parameter whose name, rows, cols, quantizer, decays and product are set: memory for value (unless
@@ -37,6 +38,8 @@ tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool fro
 tn_status tn_param_allow_mixing(tn_param *param, tn_arena *arena);
 /* Derive states, scale and packing from the value (frozen: pack the states). lambda in [0,1]. Parallel inside. */
 void tn_param_refresh(tn_param *param, tn_real lambda);
+/* The quantiser alone: states [rows, cols] and scale of a value [rows, cols]. Parallel inside, fixed reduction shape. */
+void tn_param_quantize(tn_quantizer quantizer, int rows, int cols, const tn_real *value, int8_t *states, tn_real *scale);
 int64_t tn_param_count(const tn_param *param);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { FIRST_CHUNK = 64 * 1024, MAX_CHUNKS = 64 };
 
@@ -14,6 +15,7 @@ typedef struct chunk {
 
 struct tn_arena {
     const char *name;
+    bool is_virtual;
     chunk chunks[MAX_CHUNKS];
     size_t n_chunks;
     size_t current; /* chunk in use */
@@ -73,15 +75,29 @@ tn_arena *tn_arena_create(const char *name) {
     return arena;
 }
 
-static void chunk_free(chunk *c) {
-    free(c->data);
+tn_arena *tn_arena_create_virtual(const char *name) {
+    tn_arena *arena = tn_arena_create(name);
+    if (arena) arena->is_virtual = true;
+    return arena;
+}
+
+static void *reserve(size_t size) {
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void chunk_free(const tn_arena *arena, chunk *c) {
+    if (arena->is_virtual)
+        munmap(c->data, c->size);
+    else
+        free(c->data);
     atomic_fetch_sub(&alive, 1);
     *c = (chunk){0};
 }
 
 void tn_arena_free(tn_arena *arena) {
     if (!arena) return;
-    for (size_t i = 0; i < arena->n_chunks; i++) chunk_free(&arena->chunks[i]);
+    for (size_t i = 0; i < arena->n_chunks; i++) chunk_free(arena, &arena->chunks[i]);
     tn_heap_free(arena);
 }
 
@@ -91,7 +107,7 @@ static bool chunk_add(tn_arena *arena, size_t need) {
     if (size > ((size_t)64 << 20)) size = (size_t)64 << 20;
     if (size < need) size = TN_ROUND_UP(need, 4096);
     if (arena->n_chunks == MAX_CHUNKS || must_fail()) return false;
-    unsigned char *data = aligned_alloc(TN_ALIGN, size);
+    unsigned char *data = arena->is_virtual ? reserve(size) : aligned_alloc(TN_ALIGN, size);
     if (!data) return false;
     atomic_fetch_add(&alive, 1);
     arena->chunks[arena->n_chunks++] = (chunk){data, size};
@@ -138,7 +154,7 @@ void *tn_arena_array(tn_arena *arena, size_t count, size_t size, const char *tag
 
 void *tn_arena_zalloc(tn_arena *arena, size_t count, size_t size, const char *tag) {
     void *piece = tn_arena_array(arena, count, size, tag);
-    if (piece) memset(piece, 0, count * size);
+    if (piece && !arena->is_virtual) memset(piece, 0, count * size); /* a virtual piece is zero and must stay untouched */
     return piece;
 }
 
@@ -153,7 +169,7 @@ static void melt(tn_arena *arena) {
     if (arena->n_chunks < 2) return;
     size_t total = 0;
     for (size_t i = 0; i < arena->n_chunks; i++) total += arena->chunks[i].size;
-    for (size_t i = 0; i < arena->n_chunks; i++) chunk_free(&arena->chunks[i]);
+    for (size_t i = 0; i < arena->n_chunks; i++) chunk_free(arena, &arena->chunks[i]);
     arena->n_chunks = 0;
     (void)chunk_add(arena, total); /* when it fails, the next piece asks again */
 }

@@ -25,6 +25,9 @@ typedef struct tn_arena_mark {
 
 /* `name` is borrowed and must outlive the arena. NULL (and a TN_E_NOMEM message) when memory is out. */
 tn_arena *tn_arena_create(const char *name);
+/* An arena that only reserves address space: its pieces read as zeros and cost nothing until they are written. For plans, which ask
+ * how much a run would take without taking it. */
+tn_arena *tn_arena_create_virtual(const char *name);
 void tn_arena_free(tn_arena *arena); /* NULL is fine */
 
 /* A piece of `size` bytes on a 64-byte boundary, not cleared. NULL and a TN_E_NOMEM message when memory is out.

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+#include "autograd/param.h"
+
+#include "core/par.h"
+#include "kernels/gemm.h"
+#include "kernels/kernels.h"
+
+#include <math.h>
+
+enum { MAX_BLOCKS = 1024, MIN_BLOCK = 1 << 14 };
+
+int64_t tn_param_count(const tn_param *param) { return (int64_t)param->rows * param->cols; }
+
+tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool frozen) {
+    size_t count = (size_t)tn_param_count(param);
+    bool quantized = param->quantizer != TN_QUANT_NONE;
+    tn_tensor *x = &param->tensor;
+    bool vector = param->rows == 1 && !param->product && !quantized;
+    *x = (tn_tensor){.dtype = TN_REAL, .n_dims = vector ? 1 : 2, .dims = {param->rows, param->cols}};
+    if (vector) x->dims[0] = param->cols;
+    x->param = param;
+    x->needs_grad = trained;
+    param->lambda = 1;
+    if (!(frozen && quantized)) TN_TAKE0(x->real, arena, count, "weights");
+    if (trained) TN_TAKE0(x->grad, arena, count, "gradients");
+    if (quantized) {
+        TN_TAKE0(param->states, arena, count, "ternary states");
+        param->packed_states = tn_arena_zalloc(arena, 1, tn_pack_ternary_bytes(param->rows, param->cols), "packed ternary");
+        if (!param->packed_states) return TN_E_NOMEM;
+    } else if (param->product) {
+        param->packed_real = tn_arena_zalloc(arena, 1, tn_pack_real_bytes(param->rows, param->cols), "packed floats");
+        if (!param->packed_real) return TN_E_NOMEM;
+    }
+    param->packed = quantized ? param->packed_states : param->packed_real;
+    return TN_OK;
+}
+
+tn_status tn_param_allow_mixing(tn_param *param, tn_arena *arena) {
+    if (param->quantizer == TN_QUANT_NONE || param->mixed) return TN_OK;
+    TN_TAKE0(param->mixed, arena, tn_param_count(param), "mixed weights");
+    param->packed_real = tn_arena_zalloc(arena, 1, tn_pack_real_bytes(param->rows, param->cols), "mixed weights");
+    return param->packed_real ? TN_OK : TN_E_NOMEM;
+}
+
+/* One pass over a matrix in blocks whose size depends on the matrix alone; partial sums are added in block order. */
+typedef struct pass {
+    const tn_real *value;
+    int8_t *states;
+    tn_real *mixed;
+    int64_t count, block;
+    tn_real factor; /* inverse scale, mean, or scale: what the pass needs */
+    tn_real lambda;
+    double sums[MAX_BLOCKS];
+} pass;
+
+static void run_pass(pass *p, tn_par_body *body) {
+    tn_par_for((p->count + p->block - 1) / p->block, 1, body, p);
+}
+
+static double total(const pass *p) {
+    double sum = 0;
+    for (int64_t i = 0; i * p->block < p->count; i++) sum += p->sums[i];
+    return sum;
+}
+
+/* Elements of block i: [first, first + *n). */
+static int64_t block_range(const pass *p, int64_t i, int64_t *n) {
+    int64_t first = i * p->block;
+    *n = TN_MIN(p->block, p->count - first);
+    return first;
+}
+
+static void sum_blocks(void *context, int64_t begin, int64_t end) {
+    pass *p = context;
+    for (int64_t i = begin, n; i < end; i++) {
+        int64_t first = block_range(p, i, &n);
+        p->sums[i] = tn_k->sum(n, p->value + first);
+    }
+}
+
+static void sum_abs_blocks(void *context, int64_t begin, int64_t end) {
+    pass *p = context;
+    for (int64_t i = begin, n; i < end; i++) {
+        int64_t first = block_range(p, i, &n);
+        p->sums[i] = tn_k->sum_abs(n, p->value + first);
+    }
+}
+
+static void ternarize_blocks(void *context, int64_t begin, int64_t end) {
+    pass *p = context;
+    for (int64_t i = begin, n; i < end; i++) {
+        int64_t first = block_range(p, i, &n);
+        tn_k->ternarize(n, p->value + first, p->factor, p->states + first);
+    }
+}
+
+static void binarize_blocks(void *context, int64_t begin, int64_t end) {
+    pass *p = context;
+    for (int64_t i = begin, n; i < end; i++) {
+        int64_t first = block_range(p, i, &n);
+        tn_k->binarize(n, p->value + first, p->factor, p->states + first);
+    }
+}
+
+/* mixed = W + lambda (s T - W) */
+static void mix_blocks(void *context, int64_t begin, int64_t end) {
+    pass *p = context;
+    for (int64_t i = begin, n; i < end; i++) {
+        int64_t first = block_range(p, i, &n);
+        const tn_real *w = p->value + first;
+        const int8_t *states = p->states + first;
+        tn_real *mixed = p->mixed + first;
+        for (int64_t j = 0; j < n; j++) mixed[j] = w[j] + p->lambda * (p->factor * (tn_real)states[j] - w[j]);
+    }
+}
+
+static pass pass_over(const tn_real *value, int8_t *states, int64_t count) {
+    int64_t block = TN_MAX((int64_t)MIN_BLOCK, TN_ROUND_UP((count + MAX_BLOCKS - 1) / MAX_BLOCKS, 64));
+    return (pass){.value = value, .states = states, .count = count, .block = block};
+}
+
+void tn_param_quantize(tn_quantizer quantizer, int rows, int cols, const tn_real *value, int8_t *states, tn_real *scale) {
+    TN_ASSERT(quantizer != TN_QUANT_NONE);
+    pass p = pass_over(value, states, (int64_t)rows * cols);
+    run_pass(&p, sum_abs_blocks);
+    *scale = (tn_real)(total(&p) / (double)p.count);
+    if (!(*scale >= (tn_real)1e-5)) *scale = (tn_real)1e-5; /* W1: clamp, not "+ eps" */
+    if (quantizer == TN_QUANT_ABSMEAN_TERNARY) {
+        p.factor = 1 / *scale; /* W2: one rounding */
+        run_pass(&p, ternarize_blocks);
+    } else {
+        run_pass(&p, sum_blocks);
+        p.factor = (tn_real)(total(&p) / (double)p.count);
+        run_pass(&p, binarize_blocks);
+    }
+}
+
+void tn_param_refresh(tn_param *param, tn_real lambda) {
+    if (param->quantizer == TN_QUANT_NONE) {
+        if (param->product) tn_pack_real(param->rows, param->cols, param->tensor.real, param->packed_real);
+        return;
+    }
+    TN_ASSERT(lambda >= 1 || (param->mixed && param->tensor.real));
+    if (param->tensor.real)
+        tn_param_quantize(param->quantizer, param->rows, param->cols, param->tensor.real, param->states, &param->scale);
+    param->lambda = lambda;
+    if (lambda >= 1) {
+        tn_pack_ternary(param->rows, param->cols, param->states, param->packed_states);
+        param->packed = param->packed_states;
+        return;
+    }
+    pass p = pass_over(param->tensor.real, param->states, tn_param_count(param));
+    p.mixed = param->mixed;
+    p.factor = param->scale;
+    p.lambda = lambda;
+    run_pass(&p, mix_blocks);
+    tn_pack_real(param->rows, param->cols, param->mixed, param->packed_real);
+    param->packed = param->packed_real;
+}
