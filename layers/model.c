@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+#include "layers/model_priv.h"
+
+#include "core/par.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* What params.def says of one row, with the sizes worked out for a config. */
+typedef enum init_kind { INIT_ONE, INIT_NORMAL } init_kind;
+typedef enum param_kind { KIND_GAIN, KIND_TERNARY, KIND_TABLE } param_kind;
+
+typedef struct row {
+    const char *name;
+    bool in_block;
+    size_t field; /* offset of the pointer in tn_block or tn_model */
+    int rows, cols;
+    init_kind init;
+    param_kind kind;
+} row;
+
+enum { MAX_ROWS = 32 };
+
+static int describe(const tn_model_config *c, row out[MAX_ROWS]) {
+    const row rows[] = {
+#define BLOCK_PARAM(field, name, rows, cols, init, kind) {name, true, offsetof(tn_block, field), rows, cols, INIT_##init, KIND_##kind},
+#define MODEL_PARAM(field, name, rows, cols, init, kind) {name, false, offsetof(tn_model, field), rows, cols, INIT_##init, KIND_##kind},
+#include "layers/params.def"
+    };
+    _Static_assert(TN_COUNT(rows) <= MAX_ROWS, "raise MAX_ROWS");
+    memcpy(out, rows, sizeof rows);
+    return (int)TN_COUNT(rows);
+}
+
+static tn_quantizer quantizer_of(const tn_model_config *c, param_kind kind) {
+    if (kind != KIND_TERNARY || c->quantization == TN_QUANTIZATION_NONE) return TN_QUANT_NONE;
+    return c->weight_quantizer == TN_WEIGHTS_SIGN_BINARY ? TN_QUANT_SIGN_BINARY : TN_QUANT_ABSMEAN_TERNARY;
+}
+
+/* Whether the table multiplies activations (it is the head), and so is packed. */
+static bool is_product(const tn_model_config *c, const row *r) {
+    if (r->kind == KIND_TERNARY) return true;
+    return r->kind == KIND_TABLE && (c->tie_embeddings || r->field == offsetof(tn_model, output));
+}
+
+static tn_status add_param(tn_model *model, const row *r, int layer, tn_model_use use) {
+    if (!r->cols) return TN_OK; /* left out by the config */
+    tn_param *p;
+    TN_TAKE0(p, model->arena, 1, "weights");
+    if (r->in_block)
+        snprintf(p->name, sizeof p->name, "blk.%d.%s", layer, r->name + strlen("blk.%d."));
+    else
+        snprintf(p->name, sizeof p->name, "%s", r->name);
+    p->rows = TN_MAX(r->rows, 1);
+    p->cols = r->cols;
+    p->quantizer = quantizer_of(&model->config, r->kind);
+    p->decays = r->kind == KIND_TERNARY;
+    p->product = is_product(&model->config, r);
+    TN_TRY(tn_param_init(p, model->arena, use == TN_MODEL_TRAIN, use == TN_MODEL_RUN));
+    char *owner = r->in_block ? (char *)&model->blocks[layer] : (char *)model;
+    memcpy(owner + r->field, &p, sizeof p);
+    model->params[model->n_params++] = p;
+    return TN_OK;
+}
+
+/* Rows before the block rows, then the block rows once a layer, then the rest. */
+static tn_status add_params(tn_model *model, tn_model_use use) {
+    row rows[MAX_ROWS];
+    int n = describe(&model->config, rows), first = 0;
+    while (!rows[first].in_block) TN_TRY(add_param(model, &rows[first++], 0, use));
+    int last = first;
+    while (rows[last].in_block) last++;
+    for (int layer = 0; layer < model->config.n_layer; layer++)
+        for (int i = first; i < last; i++) TN_TRY(add_param(model, &rows[i], layer, use));
+    for (int i = last; i < n; i++) TN_TRY(add_param(model, &rows[i], 0, use));
+    return TN_OK;
+}
+
+tn_status tn_model_create(tn_model **out, tn_arena *arena, const tn_model_config *config, tn_model_use use) {
+    tn_model *model;
+    *out = NULL;
+    TN_TAKE0(model, arena, 1, "weights");
+    model->config = *config;
+    TN_TRY(tn_model_config_complete(&model->config));
+    model->arena = arena;
+    model->lambda = 1;
+    const tn_model_config *c = &model->config;
+    TN_TAKE0(model->blocks, arena, c->n_layer, "weights");
+    TN_TAKE0(model->params, arena, (c->n_layer + 1) * MAX_ROWS, "weights");
+    TN_TRY(add_params(model, use));
+    TN_TRY(tn_rope_table_init(&model->rope, arena, c->context, c->head_dim, c->rope_theta));
+    *out = model;
+    return TN_OK;
+}
+
+typedef struct init_job {
+    tn_param *param;
+    tn_rng rng;
+    double std;
+} init_job;
+
+static void init_elements(void *context, int64_t begin, int64_t end) {
+    const init_job *job = context;
+    for (int64_t i = begin; i < end; i++)
+        job->param->tensor.real[i] = (tn_real)(float)(job->std * tn_rng_normal(&job->rng, (uint64_t)i));
+}
+
+void tn_model_init(tn_model *model, uint64_t seed) {
+    for (int i = 0; i < model->n_params; i++) {
+        tn_param *p = model->params[i];
+        TN_ASSERT(p->tensor.real);
+        init_job job = {.param = p, .rng = tn_rng_make(seed, TN_PURPOSE_INIT, (uint32_t)i), .std = model->config.init_std};
+        if (p->tensor.n_dims == 1)
+            for (int j = 0; j < p->cols; j++) p->tensor.real[j] = 1;
+        else
+            tn_par_for(tn_param_count(p), 4096, init_elements, &job);
+    }
+}
+
+void tn_model_refresh(tn_model *model, tn_real lambda) {
+    model->lambda = lambda;
+    for (int i = 0; i < model->n_params; i++) tn_param_refresh(model->params[i], lambda);
+}
+
+tn_status tn_model_allow_mixing(tn_model *model) {
+    for (int i = 0; i < model->n_params; i++) TN_TRY(tn_param_allow_mixing(model->params[i], model->arena));
+    return TN_OK;
+}
+
+const tn_model_config *tn_model_get_config(const tn_model *model) { return &model->config; }
+
+tn_param **tn_model_params(tn_model *model, int *count) {
+    *count = model->n_params;
+    return model->params;
+}
+
+tn_param *tn_model_find(tn_model *model, const char *name) {
+    for (int i = 0; i < model->n_params; i++)
+        if (strcmp(model->params[i]->name, name) == 0) return model->params[i];
+    return NULL;
+}
+
+void tn_model_observe(tn_model *model, tn_observer *observer, void *context) {
+    model->observer = observer;
+    model->observer_context = context;
+}
+
+tn_status tn_cache_init(tn_cache *cache, tn_arena *arena, const tn_model_config *c, int capacity) {
+    *cache = (tn_cache){.n_layers = c->n_layer, .capacity = capacity};
+    TN_TAKE0(cache->layers, arena, c->n_layer, "kv cache");
+    size_t count = (size_t)capacity * (size_t)(c->n_kv_head * c->head_dim);
+    for (int i = 0; i < c->n_layer; i++) {
+        tn_kv *kv = &cache->layers[i];
+        kv->capacity = capacity;
+        TN_TAKE(kv->k, arena, count, "kv cache");
+        TN_TAKE(kv->v, arena, count, "kv cache");
+    }
+    return TN_OK;
+}
+
+void tn_cache_truncate(tn_cache *cache, int length) {
+    TN_ASSERT(length >= 0 && length <= cache->length);
+    cache->length = length;
+    for (int i = 0; i < cache->n_layers; i++) cache->layers[i].length = length;
+}
+
+tn_model_flops tn_model_flops_per_token(const tn_model_config *c, int context) {
+    tn_model_counts n = tn_model_config_counts(c);
+    double heads = 2.0 * c->n_head * c->head_dim; /* scores and their product with v */
+    return (tn_model_flops){
+        .ternary = 2.0 * (double)n.ternary,
+        .attention = 2.0 * heads * c->n_layer * (context / 2.0),
+        .head = 2.0 * (double)c->vocab_size * c->d_model,
+    };
+}
