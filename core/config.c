@@ -26,32 +26,6 @@ void tn_config_full_name(char out[TN_CONFIG_NAME], const char *section, const ch
 
 void *tn_config_field(const tn_section *section, const tn_key *key) { return (char *)section->values + key->offset; }
 
-size_t tn_config_next_choice(const char **choices, const char **word) {
-    *word = *choices;
-    size_t len = strcspn(*choices, "|");
-    *choices += len + ((*choices)[len] == '|');
-    return len;
-}
-
-const char *tn_config_choice_name(const char *choices, int value, char *out, size_t size) {
-    const char *word;
-    size_t len = tn_config_next_choice(&choices, &word);
-    for (int i = 0; i < value && len; i++) len = tn_config_next_choice(&choices, &word);
-    snprintf(out, size, "%.*s", (int)len, word);
-    return out;
-}
-
-static tn_status store_choice(const char *what, const tn_key *key, const char *text, int *out) {
-    const char *rest = key->choices, *word;
-    for (int i = 0;; i++) {
-        size_t len = tn_config_next_choice(&rest, &word);
-        if (!len) return TN_FAIL(CONFIG, "%s: \"%.60s\" is not one of %s", what, text, key->choices);
-        if (strlen(text) != len || memcmp(text, word, len) != 0) continue;
-        *out = i;
-        return TN_OK;
-    }
-}
-
 static bool is_utf8(const char *text) {
     uint32_t code;
     for (size_t i = 0, len = strlen(text), n; i < len; i += n) {
@@ -86,7 +60,7 @@ tn_status tn_config_store(const tn_config *config, const tn_section *section, co
     case TN_KEY_COUNT: return tn_parse_count(what, text, bound(key->min), bound(key->max), field);
     case TN_KEY_REAL: return tn_parse_real(what, text, key->min, key->max, field);
     case TN_KEY_BOOL: return tn_parse_bool(what, text, field);
-    case TN_KEY_CHOICE: return store_choice(what, key, text, field);
+    case TN_KEY_CHOICE: return tn_parse_choice(what, text, key->choices, field);
     case TN_KEY_TEXT: return copy_text(config, what, text, field);
     case TN_KEY_LIST: return tn_config_store_list(config, section, key, where, &text, 1);
     }

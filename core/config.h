@@ -66,6 +66,8 @@ tn_status tn_parse_int(const char *what, const char *text, int min, int max, int
 tn_status tn_parse_count(const char *what, const char *text, int64_t min, int64_t max, int64_t *out);
 tn_status tn_parse_real(const char *what, const char *text, double min, double max, double *out);
 tn_status tn_parse_bool(const char *what, const char *text, bool *out);
+/* `choices` are words with bars between them, "adamw|sgd"; `out` gets the position. */
+tn_status tn_parse_choice(const char *what, const char *text, const char *choices, int *out);
 tn_status tn_parse_size(const char *what, const char *text, int64_t *bytes);
 tn_status tn_parse_seconds(const char *what, const char *text, double *seconds);
 /* Insertions, deletions, replacements and swaps of neighbours between two names (Damerau 1964, Levenshtein 1966);

@@ -26,7 +26,5 @@ tn_status tn_config_store_flow_list(const tn_config *config, const tn_section *s
 void tn_config_full_name(char out[TN_CONFIG_NAME], const char *section, const char *key);
 /* The field of the section's struct. */
 void *tn_config_field(const tn_section *section, const tn_key *key);
-/* The next word of "adamw|sgd": its length, 0 at the end; moves `choices` past it. */
-size_t tn_config_next_choice(const char **choices, const char **word);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -81,6 +82,33 @@ tn_status tn_parse_bool(const char *what, const char *text, bool *out) {
     *out = is_one_of(text, yes);
     if (*out || is_one_of(text, no)) return TN_OK;
     return TN_FAIL(RANGE, "%s: \"%.60s\" is neither true nor false", what, text);
+}
+
+/* The next word of "adamw|sgd": its length, 0 at the end; moves `choices` past it. */
+static size_t next_choice(const char **choices, const char **word) {
+    *word = *choices;
+    size_t len = strcspn(*choices, "|");
+    *choices += len + ((*choices)[len] == '|');
+    return len;
+}
+
+tn_status tn_parse_choice(const char *what, const char *text, const char *choices, int *out) {
+    const char *rest = choices, *word;
+    size_t len, text_len = strlen(text);
+    for (int i = 0; (len = next_choice(&rest, &word)) > 0; i++) {
+        if (text_len != len || memcmp(text, word, len) != 0) continue;
+        *out = i;
+        return TN_OK;
+    }
+    return TN_FAIL(RANGE, "%s: \"%.60s\" is not one of %s", what, text, choices);
+}
+
+const char *tn_config_choice_name(const char *choices, int value, char *out, size_t size) {
+    const char *word;
+    size_t len = next_choice(&choices, &word);
+    for (int i = 0; i < value && len; i++) len = next_choice(&choices, &word);
+    snprintf(out, size, "%.*s", (int)len, word);
+    return out;
 }
 
 /* A number that is not negative, followed by the name of a unit. */
