@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+#include "optim/optimizer.h"
+
+#include "core/par.h"
+#include "kernels/kernels.h"
+#include "optim/muon.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct rule {
+    const char *name;
+    const char *slots[TN_OPTIMIZER_SLOTS];
+} rule;
+
+static const rule rules[TN_OPTIMIZER_COUNT] = {
+#define OPTIM(name, slot0, slot1) {#name, {slot0, slot1}},
+#include "optim/optims.def"
+#undef OPTIM
+};
+
+typedef struct group {
+    tn_optimizer_kind kind;
+    bool table;
+    tn_real *slots[TN_OPTIMIZER_SLOTS];
+} group;
+
+struct tn_optimizer {
+    tn_optimizer_settings settings;
+    const tn_param_blocks *blocks;
+    group *groups; /* [n_params] */
+    tn_slot *slots;
+    int n_slots;
+    tn_muon muon;
+    int64_t updates;
+};
+
+const char *tn_optimizer_name(tn_optimizer_kind kind) { return rules[kind].name; }
+int64_t tn_optimizer_updates(const tn_optimizer *optimizer) { return optimizer->updates; }
+void tn_optimizer_set_updates(tn_optimizer *optimizer, int64_t updates) { optimizer->updates = updates; }
+int tn_optimizer_slot_count(const tn_optimizer *optimizer) { return optimizer->n_slots; }
+tn_slot tn_optimizer_slot(const tn_optimizer *optimizer, int index) { return optimizer->slots[index]; }
+
+static bool is_matrix(const tn_param *param) { return param->rows > 1; }
+
+static group make_group(const tn_param *param, tn_optimizer_kind kind) {
+    bool hidden = is_matrix(param) && param->decays;
+    if (kind == TN_OPTIMIZER_muon && !hidden) return (group){.kind = TN_OPTIMIZER_adamw, .table = true};
+    return (group){.kind = kind, .table = is_matrix(param) && !param->decays};
+}
+
+static tn_status take_slots(tn_optimizer *o, tn_arena *arena, const tn_param *param, group *g) {
+    for (int i = 0; i < TN_OPTIMIZER_SLOTS && rules[g->kind].slots[i]; i++) {
+        int64_t count = tn_param_count(param);
+        TN_TAKE0(g->slots[i], arena, count, "optimizer");
+        o->slots[o->n_slots++] = (tn_slot){rules[g->kind].slots[i], param, g->slots[i], count};
+    }
+    return TN_OK;
+}
+
+tn_status tn_optimizer_create(tn_optimizer **out, tn_arena *arena, const tn_param_blocks *blocks,
+                              const tn_optimizer_settings *settings) {
+    tn_optimizer *o;
+    int n = blocks->n_params;
+    TN_TAKE0(o, arena, 1, "optimizer");
+    TN_TAKE0(o->groups, arena, n, "optimizer");
+    TN_TAKE0(o->slots, arena, n * TN_OPTIMIZER_SLOTS, "optimizer");
+    tn_param **muon_params;
+    TN_TAKE0(muon_params, arena, n, "optimizer");
+    o->settings = *settings;
+    o->blocks = blocks;
+    int n_muon = 0;
+    for (int i = 0; i < n; i++) {
+        tn_param *param = blocks->params[i];
+        if (!param->tensor.grad) return TN_FAIL(NOGRAD, "%s: has no gradient to follow", param->name);
+        o->groups[i] = make_group(param, settings->kind);
+        if (o->groups[i].kind == TN_OPTIMIZER_muon) muon_params[n_muon++] = param;
+        TN_TRY(take_slots(o, arena, param, &o->groups[i]));
+    }
+    if (n_muon) TN_TRY(tn_muon_init(&o->muon, arena, muon_params, n_muon));
+    *out = o;
+    return TN_OK;
+}
+
+typedef struct fused_step {
+    const tn_optimizer *optimizer;
+    const tn_optimizer_rates *rates;
+} fused_step;
+
+static double rate_of(const group *g, const tn_optimizer_rates *rates) {
+    return g->table ? rates->table_learning_rate : rates->learning_rate;
+}
+
+static void adamw_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
+                        const tn_real *grad) {
+    const tn_optimizer_settings *set = &s->optimizer->settings;
+    double t = (double)s->optimizer->updates;
+    tn_adamw step = {.lr = (tn_real)rate_of(g, s->rates), .beta1 = (tn_real)set->beta1, .beta2 = (tn_real)set->beta2,
+                     .epsilon = (tn_real)set->epsilon, .decay = decay, .grad_scale = (tn_real)s->rates->grad_scale,
+                     .correction1 = (tn_real)(1 - pow(set->beta1, t)), .correction2 = (tn_real)(1 - pow(set->beta2, t))};
+    tn_k->adamw_step(b->count, &step, grad, w, g->slots[0] + b->first, g->slots[1] + b->first);
+}
+
+static void lion_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
+                       const tn_real *grad) {
+    const tn_optimizer_settings *set = &s->optimizer->settings;
+    tn_lion step = {.lr = (tn_real)rate_of(g, s->rates), .beta1 = (tn_real)set->beta1, .beta2 = (tn_real)set->beta2,
+                    .decay = decay, .grad_scale = (tn_real)s->rates->grad_scale};
+    tn_k->lion_step(b->count, &step, grad, w, g->slots[0] + b->first);
+}
+
+static void sgd_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
+                      const tn_real *grad) {
+    tn_sgd step = {.lr = (tn_real)rate_of(g, s->rates), .momentum = (tn_real)s->optimizer->settings.momentum,
+                   .decay = decay, .grad_scale = (tn_real)s->rates->grad_scale};
+    tn_k->sgd_step(b->count, &step, grad, w, g->slots[0] + b->first);
+}
+
+static void step_blocks(void *context, int64_t begin, int64_t end) {
+    const fused_step *s = context;
+    for (int64_t i = begin; i < end; i++) {
+        const tn_param_block *b = &s->optimizer->blocks->list[i];
+        tn_param *param = s->optimizer->blocks->params[b->param];
+        const group *g = &s->optimizer->groups[b->param];
+        tn_real decay = param->decays ? (tn_real)s->rates->weight_decay : 0;
+        tn_real *w = param->tensor.real + b->first, *grad = param->tensor.grad + b->first;
+        switch (g->kind) {
+        case TN_OPTIMIZER_adamw: adamw_block(s, g, b, decay, w, grad); break;
+        case TN_OPTIMIZER_sgd: sgd_block(s, g, b, decay, w, grad); break;
+        case TN_OPTIMIZER_lion: lion_block(s, g, b, decay, w, grad); break;
+        default: break; /* whole matrices are moved before this pass */
+        }
+        memset(grad, 0, (size_t)b->count * sizeof *grad);
+    }
+}
+
+static void step_matrices(const tn_optimizer *o, const tn_optimizer_rates *rates) {
+    for (int i = 0; i < o->blocks->n_params; i++) {
+        if (o->groups[i].kind != TN_OPTIMIZER_muon) continue;
+        tn_muon_rates r = {rates->learning_rate, o->settings.momentum, rates->weight_decay, rates->grad_scale};
+        tn_muon_step(&o->muon, &r, o->blocks->params[i], o->groups[i].slots[0]);
+    }
+}
+
+void tn_optimizer_step(tn_optimizer *optimizer, const tn_optimizer_rates *rates) {
+    optimizer->updates++;
+    step_matrices(optimizer, rates);
+    fused_step s = {optimizer, rates};
+    tn_par_for(optimizer->blocks->count, 1, step_blocks, &s);
+}
+
+static void zero_blocks(void *context, int64_t begin, int64_t end) {
+    const tn_param_blocks *blocks = context;
+    for (int64_t i = begin; i < end; i++) {
+        const tn_param_block *b = &blocks->list[i];
+        memset(blocks->params[b->param]->tensor.grad + b->first, 0, (size_t)b->count * sizeof(tn_real));
+    }
+}
+
+void tn_optimizer_zero_grads(tn_optimizer *optimizer) {
+    tn_par_for(optimizer->blocks->count, 1, zero_blocks, (void *)(uintptr_t)optimizer->blocks);
+}
