@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * checkpoint_file.h - the layout of a Tern checkpoint in HDF5 (docs/format.md, "checkpoint"); the only home of its names.
- * The trainer writes one, the runtime reads the parameters of one. A file is complete or absent, and every dataset has
- * an XXH3-64 in `/checksums` that is compared before the first value is handed out.
- * Life: create, put..., commit   or   open, get..., close. */
+ * checkpoint_file.h - the layout of a Tern checkpoint in HDF5 (docs/format.md, "checkpoint"); the only home of its
+ * names. The trainer writes one, the runtime reads the parameters of one. A file is complete or absent, and every
+ * dataset has an XXH3-64 in `/checksums` that is compared before the first value is handed out. Life: create, put...,
+ * commit   or   open, get..., close. */
 #ifndef TN_FORMATS_CHECKPOINT_FILE_H
 #define TN_FORMATS_CHECKPOINT_FILE_H
 #include "core/buf.h"

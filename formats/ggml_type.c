@@ -33,10 +33,11 @@ tn_status tn_ggml_type_bytes(int type, int64_t cols, int64_t rows, size_t *bytes
     const ggml_type *row = find_type(type);
     if (!row) return TN_FAIL(UNSUPPORTED, "tensor type id %d is not one that Tern reads or writes", type);
     if (cols < 0 || rows < 0 || (rows > 0 && cols > INT64_MAX / 8 / rows))
-        return TN_FAIL(SHAPE, "a tensor of %lld rows of %lld values has no valid size", (long long)rows, (long long)cols);
+        return TN_FAIL(SHAPE, "a tensor of %lld rows of %lld values has no valid size", (long long)rows,
+                       (long long)cols);
     if (cols % row->values)
-        return TN_FAIL(SHAPE, "%s packs rows in blocks of %lld values, and rows of %lld values do not fill them", row->name,
-                       (long long)row->values, (long long)cols);
+        return TN_FAIL(SHAPE, "%s packs rows in blocks of %lld values, and rows of %lld values do not fill them",
+                       row->name, (long long)row->values, (long long)cols);
     *bytes = (size_t)(cols / row->values * rows * row->bytes + row->tail);
     return TN_OK;
 }

@@ -10,8 +10,19 @@
 #include "core/buf.h"
 
 typedef enum tn_gguf_kind {
-    TN_GGUF_U8, TN_GGUF_I8, TN_GGUF_U16, TN_GGUF_I16, TN_GGUF_U32, TN_GGUF_I32, TN_GGUF_F32, TN_GGUF_BOOL,
-    TN_GGUF_STRING, TN_GGUF_ARRAY, TN_GGUF_U64, TN_GGUF_I64, TN_GGUF_F64
+    TN_GGUF_U8,
+    TN_GGUF_I8,
+    TN_GGUF_U16,
+    TN_GGUF_I16,
+    TN_GGUF_U32,
+    TN_GGUF_I32,
+    TN_GGUF_F32,
+    TN_GGUF_BOOL,
+    TN_GGUF_STRING,
+    TN_GGUF_ARRAY,
+    TN_GGUF_U64,
+    TN_GGUF_I64,
+    TN_GGUF_F64
 } tn_gguf_kind; /* the ids of the format */
 
 /* Tensor types Tern reads and writes: TN_GGML_F32 ... from the rows of formats/ggml_type.def. */
@@ -22,7 +33,8 @@ typedef enum tn_ggml_type {
 } tn_ggml_type;
 
 const char *tn_ggml_type_name(int type); /* "I2_S"; "type 12" for one Tern does not handle */
-/* Bytes of a tensor of `rows` rows of `cols` values. Fails: TN_E_UNSUPPORTED, TN_E_SHAPE when cols do not fill blocks. */
+/* Bytes of a tensor of `rows` rows of `cols` values. Fails: TN_E_UNSUPPORTED, TN_E_SHAPE when cols do not fill blocks.
+ */
 tn_status tn_ggml_type_bytes(int type, int64_t cols, int64_t rows, size_t *bytes);
 
 /* ---- reading ---- */
@@ -32,7 +44,7 @@ typedef struct tn_gguf_tensor {
     const char *name;
     int type; /* the file's id */
     int n_dims;
-    int64_t ne[4]; /* ne[0] is contiguous */
+    int64_t ne[4];             /* ne[0] is contiguous */
     const unsigned char *data; /* in the map */
     size_t bytes;
 } tn_gguf_tensor;
@@ -42,8 +54,8 @@ typedef struct tn_gguf_text {
     size_t len;
 } tn_gguf_text;
 
-/* Fails: TN_E_MISSING, TN_E_FORMAT (no GGUF, or a version other than 2..3), TN_E_CORRUPT (what is wrong, and where; also
- * a checksum that does not match), TN_E_UNSUPPORTED (a tensor of a type that is not in ggml_type.def). */
+/* Fails: TN_E_MISSING, TN_E_FORMAT (no GGUF, or a version other than 2..3), TN_E_CORRUPT (what is wrong, and where;
+ * also a checksum that does not match), TN_E_UNSUPPORTED (a tensor of a type that is not in ggml_type.def). */
 tn_status tn_gguf_open(tn_gguf **out, const char *path);
 void tn_gguf_close(tn_gguf *file);
 const char *tn_gguf_path(const tn_gguf *file);
@@ -53,7 +65,8 @@ int64_t tn_gguf_n_tensors(const tn_gguf *file);
 /* The key's name and kind; for arrays `element` and `count` too (any out pointer may be NULL). */
 const char *tn_gguf_key_at(const tn_gguf *file, int64_t i, tn_gguf_kind *kind, tn_gguf_kind *element, int64_t *count);
 bool tn_gguf_has(const tn_gguf *file, const char *key);
-/* Any integer kind converts when it fits; F32/F64 to real. Fails: TN_E_MISSING, TN_E_CORRUPT; the message names file and key. */
+/* Any integer kind converts when it fits; F32/F64 to real. Fails: TN_E_MISSING, TN_E_CORRUPT; the message names file
+ * and key. */
 tn_status tn_gguf_get_int(const tn_gguf *file, const char *key, int64_t *value);
 tn_status tn_gguf_get_real(const tn_gguf *file, const char *key, double *value);
 tn_status tn_gguf_get_bool(const tn_gguf *file, const char *key, bool *value);

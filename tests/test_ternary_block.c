@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT
+ * The vectors are the reference ones of each layout: 256 codes of a linear congruential generator, scale 0.5. */
+#include "formats/gguf.h"
+#include "formats/ternary_block.h"
+#include "tests/testing.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef tn_status pack_call(const int8_t *states, int64_t rows, int64_t cols, float scale, unsigned char *out);
+typedef tn_status unpack_call(const char *what, const unsigned char *in, int64_t rows, int64_t cols, int8_t *states,
+                              float *scale);
+
+typedef struct layout {
+    int type;
+    int64_t run;
+    pack_call *pack;
+    unpack_call *unpack;
+    const char *vector;
+} layout;
+
+static const layout layouts[] = {
+    {TN_GGML_I2_S, 128, tn_i2_s_pack, tn_i2_s_unpack,
+     "a65022695894040428224682162585a02a01042195658514021a2a9852909586264444905a912a95a2510482556090106a5620a468a904882"
+     "5"
+     "60966a66018655"
+     "0000003f00000000000000000000000000000000000000000000000000000000"},
+    {TN_GGML_TQ1_0, 256, tn_tq1_0_pack, tn_tq1_0_unpack,
+     "f47341a786d30a0c4e4166b42e47bae454050a3fd59db829073755dc7ac8d6bcf62a4392aa96c367e9902a429cab5975bbcb1a170038"},
+    {TN_GGML_TQ2_0, 256, tn_tq2_0_pack, tn_tq2_0_unpack,
+     "9a05886925161010288891829458520aa84010485659521480a4a8268506569298111106a546a8568a45108255090604a995081a296a10225"
+     "8"
+     "0996a9994092550038"},
+};
+
+static void make_states(int8_t *states, int count) {
+    uint32_t x = 1;
+    for (int i = 0; i < count; i++) {
+        x = (x * 1103515245u + 12345u) & 0x7fffffffu;
+        states[i] = (int8_t)((x >> 16) % 3) - 1;
+    }
+}
+
+static void to_hex(const unsigned char *data, size_t len, char *hex) {
+    for (size_t i = 0; i < len; i++) sprintf(hex + 2 * i, "%02x", data[i]);
+}
+
+static void ternary_block__packs_the_reference_vectors(void **state) {
+    (void)state;
+    int8_t states[256], back[256];
+    make_states(states, 256);
+    for (size_t i = 0; i < TN_COUNT(layouts); i++) {
+        unsigned char packed[96];
+        char hex[193];
+        size_t bytes;
+        float scale = 0;
+        assert_ok(tn_ggml_type_bytes(layouts[i].type, 256, 1, &bytes));
+        assert_true(bytes <= sizeof packed);
+        assert_ok(layouts[i].pack(states, 1, 256, 0.5f, packed));
+        to_hex(packed, bytes, hex);
+        assert_string_equal(hex, layouts[i].vector);
+        assert_ok(layouts[i].unpack("t", packed, 1, 256, back, &scale));
+        assert_memory_equal(back, states, sizeof states);
+        assert_true(scale == 0.5f);
+    }
+}
+
+static void ternary_block__unpacking_gives_back_what_was_packed(void **state) {
+    (void)state;
+    enum { ROWS = 5, COLS = 768 };
+    static int8_t states[ROWS * COLS], back[ROWS * COLS];
+    static unsigned char packed[ROWS * COLS];
+    make_states(states, ROWS * COLS);
+    memset(states, 0, 256); /* a block of zeros too */
+    for (size_t i = 0; i < TN_COUNT(layouts); i++) {
+        float scale;
+        assert_ok(layouts[i].pack(states, ROWS, COLS, 0.0625f, packed));
+        assert_ok(layouts[i].unpack("t", packed, ROWS, COLS, back, &scale));
+        assert_memory_equal(back, states, sizeof states);
+        assert_true(scale == 0.0625f);
+    }
+}
+
+/* Let the digits of every byte spell each number below 243 once. */
+static void ternary_block__tq1_0_holds_every_digit_group(void **state) {
+    (void)state;
+    for (int q = 0; q < 243; q++) {
+        int8_t states[256], back[256];
+        unsigned char packed[54];
+        float d;
+        for (int i = 0; i < 256; i++) {
+            int digit = i < 160 ? i / 32 : i < 240 ? (i - 160) / 16 : (i - 240) / 4;
+            int rest = q;
+            for (int n = 0; n < digit; n++) rest /= 3;
+            states[i] = (int8_t)(rest % 3) - 1;
+        }
+        assert_ok(tn_tq1_0_pack(states, 1, 256, 1, packed));
+        assert_ok(tn_tq1_0_unpack("t", packed, 1, 256, back, &d));
+        assert_memory_equal(back, states, 256);
+    }
+}
+
+static void ternary_block__bad_requests_are_refused(void **state) {
+    (void)state;
+    for (size_t i = 0; i < TN_COUNT(layouts); i++) {
+        const layout *l = &layouts[i];
+        int8_t states[512] = {0};
+        unsigned char packed[512];
+        float scale;
+        assert_int_equal(l->pack(states, 1, l->run - 1, 1, packed), TN_E_SHAPE);
+        assert_int_equal(l->pack(states, -1, l->run, 1, packed), TN_E_SHAPE);
+        assert_int_equal(l->unpack("t", packed, 1, l->run + 32, states, &scale), TN_E_SHAPE);
+        assert_int_equal(l->pack(states, 1, l->run, 0, packed), TN_E_RANGE);
+        assert_int_equal(l->pack(states, 1, l->run, -1, packed), TN_E_RANGE);
+        assert_int_equal(l->pack(states, 1, l->run, NAN, packed), TN_E_RANGE);
+        states[l->run - 1] = 2;
+        assert_int_equal(l->pack(states, 1, l->run, 1, packed), TN_E_RANGE);
+        states[l->run - 1] = -2;
+        assert_int_equal(l->pack(states, 1, l->run, 1, packed), TN_E_RANGE);
+    }
+    int8_t states[256] = {0};
+    unsigned char packed[66];
+    assert_int_equal(tn_tq2_0_pack(states, 1, 256, 1e6f, packed), TN_E_RANGE);
+    assert_int_equal(tn_tq1_0_pack(states, 1, 256, 1e-9f, packed), TN_E_RANGE);
+}
+
+static void ternary_block__code_three_is_damage(void **state) {
+    (void)state;
+    int8_t states[256] = {0};
+    unsigned char i2_s[96], tq2_0[66];
+    float scale;
+    assert_ok(tn_i2_s_pack(states, 1, 256, 1, i2_s));
+    assert_ok(tn_tq2_0_pack(states, 1, 256, 1, tq2_0));
+    for (int byte = 0; byte < 64; byte++)
+        for (int shift = 0; shift < 8; shift += 2) {
+            int kept = i2_s[byte];
+            i2_s[byte] = tq2_0[byte] = (unsigned char)(kept | 3 << shift);
+            assert_int_equal(tn_i2_s_unpack("blk.0", i2_s, 1, 256, states, &scale), TN_E_CORRUPT);
+            assert_int_equal(tn_tq2_0_unpack("blk.0", tq2_0, 1, 256, states, &scale), TN_E_CORRUPT);
+            assert_non_null(strstr(tn_error_message(), "blk.0"));
+            i2_s[byte] = tq2_0[byte] = (unsigned char)kept;
+        }
+    assert_ok(tn_i2_s_unpack("t", i2_s, 1, 256, states, &scale));
+}
+
+static void ternary_block__impossible_scales_are_damage(void **state) {
+    (void)state;
+    int8_t states[512] = {0};
+    unsigned char packed[160];
+    float scale = 1;
+    const float bad[] = {0, -1, NAN, INFINITY};
+    for (size_t i = 0; i < TN_COUNT(bad); i++) {
+        assert_ok(tn_i2_s_pack(states, 1, 128, 1, packed));
+        memcpy(packed + 32, &bad[i], sizeof bad[i]);
+        assert_int_equal(tn_i2_s_unpack("t", packed, 1, 128, states, &scale), TN_E_CORRUPT);
+    }
+    assert_ok(tn_tq2_0_pack(states, 2, 256, 1, packed));
+    packed[65] = 0xbc; /* -1 */
+    assert_int_equal(tn_tq2_0_unpack("t", packed, 2, 256, states, &scale), TN_E_CORRUPT);
+    packed[65] = 0x7c; /* infinity */
+    assert_int_equal(tn_tq2_0_unpack("t", packed, 2, 256, states, &scale), TN_E_CORRUPT);
+    packed[65] = 0x40; /* 2 and then 1 */
+    assert_int_equal(tn_tq2_0_unpack("t", packed, 2, 256, states, &scale), TN_E_CORRUPT);
+}
+
+static void ternary_block__a_foreign_block_of_zeros_has_no_scale(void **state) {
+    (void)state;
+    int8_t states[512], back[512];
+    unsigned char packed[108];
+    float d;
+    make_states(states, 512);
+    assert_ok(tn_tq1_0_pack(states, 2, 256, 0.5f, packed));
+    packed[52] = packed[53] = 0;
+    assert_ok(tn_tq1_0_unpack("t", packed, 2, 256, back, &d));
+    assert_true(d == 0.5f);
+    for (int i = 0; i < 256; i++) assert_int_equal(back[i], 0);
+    assert_memory_equal(back + 256, states + 256, 256);
+}
+
+static void ternary_block__type_sizes_are_the_formats(void **state) {
+    (void)state;
+    size_t bytes;
+    assert_ok(tn_ggml_type_bytes(TN_GGML_I2_S, 2560, 6912, &bytes));
+    assert_int_equal(bytes, 4423712);
+    assert_ok(tn_ggml_type_bytes(TN_GGML_F16, 2560, 128256, &bytes));
+    assert_int_equal(bytes, 656670720);
+    assert_ok(tn_ggml_type_bytes(TN_GGML_TQ1_0, 512, 3, &bytes));
+    assert_int_equal(bytes, 6 * 54);
+    assert_int_equal(tn_ggml_type_bytes(12, 256, 1, &bytes), TN_E_UNSUPPORTED);
+    assert_int_equal(tn_ggml_type_bytes(TN_GGML_F32, INT64_MAX / 2, 3, &bytes), TN_E_SHAPE);
+    assert_string_equal(tn_ggml_type_name(TN_GGML_I2_S), "I2_S");
+    assert_string_equal(tn_ggml_type_name(12), "type 12");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ternary_block__packs_the_reference_vectors),
+        cmocka_unit_test(ternary_block__unpacking_gives_back_what_was_packed),
+        cmocka_unit_test(ternary_block__tq1_0_holds_every_digit_group),
+        cmocka_unit_test(ternary_block__bad_requests_are_refused),
+        cmocka_unit_test(ternary_block__code_three_is_damage),
+        cmocka_unit_test(ternary_block__impossible_scales_are_damage),
+        cmocka_unit_test(ternary_block__a_foreign_block_of_zeros_has_no_scale),
+        cmocka_unit_test(ternary_block__type_sizes_are_the_formats),
+    };
+    return cmocka_run_group_tests_name("ternary_block", tests, NULL, NULL);
+}
