@@ -3,7 +3,6 @@
 
 #include "core/arena.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,18 +30,26 @@ tn_status tn_buf_append(tn_buf *buf, const void *data, size_t len) {
 tn_status tn_buf_puts(tn_buf *buf, const char *text) { return tn_buf_append(buf, text, strlen(text)); }
 tn_status tn_buf_putc(tn_buf *buf, char c) { return tn_buf_append(buf, &c, 1); }
 
+tn_status tn_buf_vprintf(tn_buf *buf, const char *fmt, va_list args) {
+    va_list again;
+    va_copy(again, args);
+    int len = vsnprintf(NULL, 0, fmt, args);
+    TN_ASSERT(len >= 0);
+    tn_status status = tn_buf_reserve(buf, (size_t)len);
+    if (!status) {
+        vsnprintf(buf->data + buf->len, (size_t)len + 1, fmt, again);
+        buf->len += (size_t)len;
+    }
+    va_end(again);
+    return status;
+}
+
 tn_status tn_buf_printf(tn_buf *buf, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    int len = vsnprintf(NULL, 0, fmt, args);
+    tn_status status = tn_buf_vprintf(buf, fmt, args);
     va_end(args);
-    TN_ASSERT(len >= 0);
-    TN_TRY(tn_buf_reserve(buf, (size_t)len));
-    va_start(args, fmt);
-    vsnprintf(buf->data + buf->len, (size_t)len + 1, fmt, args);
-    va_end(args);
-    buf->len += (size_t)len;
-    return TN_OK;
+    return status;
 }
 
 const char *tn_buf_text(const tn_buf *buf) { return buf->data ? buf->data : ""; }

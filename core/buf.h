@@ -5,6 +5,8 @@
 #define TN_CORE_BUF_H
 #include "core/status.h"
 
+#include <stdarg.h>
+
 typedef struct tn_buf {
     char *data;
     size_t len; /* bytes in use, the NUL not counted */
@@ -16,6 +18,7 @@ tn_status tn_buf_append(tn_buf *buf, const void *data, size_t len);
 tn_status tn_buf_puts(tn_buf *buf, const char *text);
 tn_status tn_buf_putc(tn_buf *buf, char c);
 tn_status tn_buf_printf(tn_buf *buf, const char *fmt, ...) TN_PRINTF(2, 3);
+tn_status tn_buf_vprintf(tn_buf *buf, const char *fmt, va_list args);
 const char *tn_buf_text(const tn_buf *buf); /* never NULL */
 void tn_buf_reset(tn_buf *buf);             /* empty, keep the memory */
 void tn_buf_release(tn_buf *buf);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/cmd.h"
+#include "core/log.h"
+#include "core/par.h"
+#include "kernels/blas.h"
+#include "kernels/kernels.h"
+
+tn_status tn_cmd_start_compute(int threads) {
+    TN_TRY(tn_kernels_init(NULL));
+    TN_TRY(tn_par_set_threads(threads));
+    const char *warning = tn_blas_warning();
+    if (warning) tn_log(TN_LOG_WARN, "kernels", "%s", warning);
+    return TN_OK;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ * dispatch.c - from the name of a command to its function, and what is said when that fails. */
+#include "cmd/cmd.h"
+#include "core/config.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_COMMANDS = 32 };
+
+static const char *name_shown = "";
+static bool reader_gone;
+
+void tn_cmd_set_name(const char *command) { name_shown = command; }
+
+int tn_cmd_fail(tn_status status) {
+    if (status == TN_E_STOPPED && reader_gone) return TN_EXIT_SIGNAL + SIGPIPE;
+    fprintf(stderr, "tern%s%s: %s\n", *name_shown ? " " : "", name_shown, tn_error_message());
+    return TN_EXIT_FAILED;
+}
+
+int tn_cmd_usage_error(const char *fmt, ...) {
+    const char *space = *name_shown ? " " : "";
+    fprintf(stderr, "tern%s%s: ", space, name_shown);
+    va_list args;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fprintf(stderr, "\ntry: tern%s%s --help\n", space, name_shown);
+    return TN_EXIT_USAGE;
+}
+
+tn_status tn_cmd_write(const void *data, size_t len) {
+    if (fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0) return TN_OK;
+    reader_gone = errno == EPIPE;
+    return reader_gone ? TN_FAIL(STOPPED, "the reader of standard output has gone")
+                       : TN_FAIL(IO, "cannot write to standard output: %s", strerror(errno));
+}
+
+tn_status tn_cmd_print(const char *fmt, ...) {
+    tn_buf text = {0};
+    va_list args;
+    va_start(args, fmt);
+    tn_status status = tn_buf_vprintf(&text, fmt, args);
+    va_end(args);
+    if (!status) status = tn_cmd_write(text.data, text.len);
+    tn_buf_release(&text);
+    return status;
+}
+
+static int print_commands(const tn_command_set *set) {
+    tn_buf out = {0};
+    tn_status status = tn_buf_printf(&out, "Usage: %s COMMAND ...\n\n%s\n\n", set->path, set->about);
+    for (int i = 0; !status && i < set->count; i++)
+        status = tn_buf_printf(&out, "  %-12s %s\n", set->list[i].name, set->list[i].summary);
+    if (!status) status = tn_buf_printf(&out, "\nHelp on one of them: %s COMMAND --help\n", set->path);
+    if (!status) status = tn_cmd_write(out.data, out.len);
+    tn_buf_release(&out);
+    return status ? tn_cmd_fail(status) : TN_EXIT_DONE;
+}
+
+static const char *peer_command(const char *theirs) {
+    static const char *const names[][2] = {
+#define PEER(their_name, ours) {their_name, ours},
+#include "cmd/peer_commands.def"
+#undef PEER
+    };
+    for (size_t i = 0; i < TN_COUNT(names); i++)
+        if (strcmp(names[i][0], theirs) == 0) return names[i][1];
+    return NULL;
+}
+
+static int fail_unknown(const tn_command_set *set, const char *name) {
+    const char *ours = peer_command(name);
+    if (ours) return tn_cmd_usage_error("unknown command \"%.60s\": Tern calls it tern %s", name, ours);
+    const char *names[MAX_COMMANDS];
+    TN_ASSERT(set->count <= MAX_COMMANDS);
+    for (int i = 0; i < set->count; i++) names[i] = set->list[i].name;
+    const char *near = tn_nearest_name(name, names, set->count);
+    if (near) return tn_cmd_usage_error("unknown command \"%.60s\"; did you mean %s?", name, near);
+    return tn_cmd_usage_error("unknown command \"%.60s\"", name);
+}
+
+int tn_cmd_dispatch(const tn_command_set *set, int argc, char **argv) {
+    const char *space = strchr(set->path, ' ');
+    tn_cmd_set_name(space ? space + 1 : "");
+    if (argc < 2) return tn_cmd_usage_error("which command? expected one more word");
+    const char *name = argv[1];
+    bool help = strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0;
+    if (help) return print_commands(set);
+    for (int i = 0; i < set->count; i++)
+        if (strcmp(set->list[i].name, name) == 0) return set->list[i].run(argc - 1, argv + 1);
+    return fail_unknown(set, name);
+}
