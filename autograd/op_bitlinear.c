@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT
+ * op_bitlinear.c -  Y = ((q T') / s) a
+ *                   q [N,k] int8 with s [N]   T [m,k] in {-1,0,1} with scale a   Y [N,m]
+ *                   dX = a dY T,  dW = dY' (q / s)        straight through both quantisers, onto X and the latent W
+ * lambda < 1: Y = X V', V = W + lambda (a T - W), both real;  dX = dY V,  dW = dY' X.
+ * Frozen residuals (tape.h): KEEP stores V - W; REPLAY uses V = W + stored. A frozen ternary weight has no W: V = a T.
+ * For backward only references to the codes and the states are held. */
+#include "autograd/op_page.h"
+#include "kernels/gemm.h"
+
+/* Reals of scratch for one slice of an expanded operand: the slices depend on the shapes alone. */
+enum { SLICE = 1 << 20, SLICE_ROWS_MIN = 64 };
+
+typedef struct bit_aux {
+    tn_real *residual; /* [m,k] to fill (KEEP) or to add (REPLAY), or NULL */
+    tn_real *replayed; /* [m,k] V of a replay, or NULL */
+    const tn_real *v;  /* [m,k] V of a real product; NULL when the product is of codes and states */
+    void *packed;      /* V of a replay, packed */
+} bit_aux;
+
+tn_tensor *tn_bitlinear(tn_tape *t, tn_tensor *x, tn_param *w) {
+    return tn_tape_apply(t, TN_OP_bitlinear, (tn_tensor *const[]){x, &w->tensor}, NULL, 0);
+}
+
+static int slice_rows(int cols) { return TN_MAX(SLICE / cols, SLICE_ROWS_MIN); }
+
+static tn_status check_operands(const tn_op_args *a, bool replay) {
+    const tn_tensor *x = a->in[0];
+    const tn_param *w = a->in[1]->param;
+    if (!w || w->quantizer == TN_QUANT_NONE)
+        return TN_FAIL(DTYPE, "bitlinear: %s is no quantised parameter", w ? w->name : "input 1");
+    bool real = replay || w->lambda < 1;
+    TN_TRY(tn_op_need(a, "bitlinear", 0, real ? TN_REAL : TN_CODES));
+    char shape[64];
+    if (tn_tensor_cols(x) != w->cols)
+        return TN_FAIL(SHAPE, "bitlinear: x %s does not fit %s [%d,%d]", tn_tensor_shape(x, shape), w->name, w->rows,
+                       w->cols);
+    return TN_OK;
+}
+
+static tn_status prepare_residual(const tn_op_args *a, bit_aux *aux, bool replay) {
+    const tn_param *w = a->in[1]->param;
+    int64_t count = tn_param_count(w);
+    bool latent = a->in[1]->real != NULL;
+    if (latent && !(aux->residual = tn_tape_residual(a->tape, count))) return tn_tape_fail(a->tape, TN_E_MISMATCH);
+    if (!replay) return TN_OK;
+    TN_TAKE(aux->replayed, tn_tape_step(a->tape), count, "activations");
+    aux->v = aux->replayed;
+    aux->packed = tn_arena_alloc(tn_tape_scratch(a->tape), tn_pack_real_bytes(w->rows, w->cols), "op scratch");
+    return aux->packed ? TN_OK : TN_E_NOMEM;
+}
+
+static tn_status reserve_slices(const tn_op_args *a) {
+    const tn_param *w = a->in[1]->param;
+    int64_t states = (int64_t)TN_MIN(w->rows, slice_rows(w->cols)) * w->cols;
+    int64_t rows = TN_MIN(tn_tensor_rows(a->in[0]), slice_rows(w->rows + w->cols));
+    return tn_op_reserve(a, TN_MAX(states, rows * ((int64_t)w->rows + w->cols)));
+}
+
+tn_status tn_op_bitlinear_check(tn_op_args *a) {
+    tn_residual_mode mode = tn_tape_residual_mode(a->tape);
+    bool replay = mode == TN_RESIDUAL_REPLAY;
+    TN_TRY(check_operands(a, replay));
+    const tn_param *w = a->in[1]->param;
+    bit_aux *aux;
+    TN_TAKE0(aux, tn_tape_step(a->tape), 1, "tape");
+    a->aux = aux;
+    if (w->lambda < 1) aux->v = w->mixed;
+    if (mode != TN_RESIDUAL_OFF) TN_TRY(prepare_residual(a, aux, replay));
+    TN_TRY(reserve_slices(a));
+    return tn_op_rows_result(a, w->rows);
+}
+
+static void keep_run(void *context, int64_t i, int64_t end) {
+    const tn_op_args *a = context;
+    const bit_aux *aux = a->aux;
+    const tn_param *w = a->in[1]->param;
+    tn_real *residual = aux->residual + i;
+    if (aux->v)
+        tn_k->scale(end - i, 1, aux->v + i, residual);
+    else
+        tn_k->expand_states(end - i, w->states + i, w->scale, residual);
+    tn_k->axpy(end - i, -1, a->in[1]->real + i, residual);
+}
+
+static void replay_run(void *context, int64_t i, int64_t end) {
+    const tn_op_args *a = context;
+    const bit_aux *aux = a->aux;
+    const tn_param *w = a->in[1]->param;
+    if (aux->residual)
+        tn_k->add(end - i, a->in[1]->real + i, aux->residual + i, aux->replayed + i);
+    else
+        tn_k->expand_states(end - i, w->states + i, w->scale, aux->replayed + i);
+}
+
+void tn_op_bitlinear_forward(const tn_op_args *a) {
+    const bit_aux *aux = a->aux;
+    const tn_tensor *x = a->in[0];
+    const tn_param *w = a->in[1]->param;
+    int n = (int)tn_tensor_rows(x), m = w->rows, k = w->cols;
+    bool keep = aux->residual && !aux->replayed;
+    if (keep) tn_par_for(tn_param_count(w), TN_OP_RUN, keep_run, (void *)(uintptr_t)a);
+    if (aux->replayed) {
+        tn_par_for(tn_param_count(w), TN_OP_RUN, replay_run, (void *)(uintptr_t)a);
+        tn_pack_real(m, k, aux->replayed, aux->packed);
+        tn_gemm_real(n, m, k, x->real, aux->packed, a->out->real);
+    } else if (aux->v) {
+        tn_gemm_real(n, m, k, x->real, w->packed, a->out->real);
+    } else {
+        tn_gemm_ternary(n, m, k, x->codes, x->row_scale, w->packed, w->scale, a->out->real);
+    }
+}
+
+static void backward_real(const tn_op_args *a, const tn_real *v) {
+    const tn_tensor *x = a->in[0], *w = a->in[1];
+    const tn_real *dy = a->out->grad;
+    int n = (int)tn_tensor_rows(x), m = w->param->rows, k = w->param->cols;
+    if (tn_op_wants(a, 0)) tn_product(TN_AS_IS, TN_AS_IS, n, k, m, 1, dy, m, v, k, 1, x->grad, k);
+    if (tn_op_wants(a, 1)) tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, n, 1, dy, m, x->real, k, 1, w->grad, k);
+}
+
+typedef struct slice {
+    const tn_op_args *a;
+    int64_t first;         /* row of T, or of q */
+    tn_real *states;       /* [rows, k] */
+    tn_real *codes, *rows; /* q [rows, k] and dY / s [rows, m] */
+} slice;
+
+static void expand_state_rows(void *context, int64_t begin, int64_t end) {
+    const slice *p = context;
+    const tn_param *w = p->a->in[1]->param;
+    int64_t k = w->cols;
+    tn_k->expand_states((end - begin) * k, w->states + (p->first + begin) * k, 1, p->states + begin * k);
+}
+
+/* dX += a (dY T), over slices of T's rows in order. */
+static void backward_dx(const tn_op_args *a) {
+    const tn_param *w = a->in[1]->param;
+    int n = (int)tn_tensor_rows(a->in[0]), m = w->rows, k = w->cols, step = TN_MIN(m, slice_rows(k));
+    slice p = {.a = a, .states = tn_op_scratch(a, (int64_t)step * k)};
+    for (int first = 0; p.states && first < m; first += step) {
+        int count = TN_MIN(step, m - first);
+        p.first = first;
+        tn_par_for(count, TN_MAX(TN_OP_RUN / k, 1), expand_state_rows, &p);
+        tn_product(TN_AS_IS, TN_AS_IS, n, k, count, w->scale, a->out->grad + first, m, p.states, k, 1, a->in[0]->grad,
+                   k);
+    }
+}
+
+/* The row scale goes into dY first, so that the product runs on the exact integers q. */
+static void expand_code_rows(void *context, int64_t begin, int64_t end) {
+    const slice *p = context;
+    const tn_tensor *x = p->a->in[0], *y = p->a->out;
+    int m = tn_tensor_cols(y), k = tn_tensor_cols(x);
+    for (int64_t i = begin; i < end; i++) {
+        int64_t row = p->first + i;
+        tn_k->dequantize_row(k, x->codes + row * k, 1, p->codes + i * k);
+        tn_k->scale(m, 1 / x->row_scale[row], y->grad + row * m, p->rows + i * m);
+    }
+}
+
+/* dW += (dY / s)' q, over slices of tokens in order. */
+static void backward_dw(const tn_op_args *a) {
+    const tn_param *w = a->in[1]->param;
+    int m = w->rows, k = w->cols;
+    int64_t n = tn_tensor_rows(a->in[0]), step = TN_MIN(n, slice_rows(m + k));
+    slice p = {.a = a, .codes = tn_op_scratch(a, step * ((int64_t)m + k))};
+    if (!p.codes) return;
+    p.rows = p.codes + step * k;
+    for (p.first = 0; p.first < n; p.first += step) {
+        int count = (int)TN_MIN(step, n - p.first);
+        tn_par_for(count, TN_MAX(TN_OP_RUN / (m + k), 1), expand_code_rows, &p);
+        tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, count, 1, p.rows, m, p.codes, k, 1, a->in[1]->grad, k);
+    }
+}
+
+void tn_op_bitlinear_backward(const tn_op_args *a) {
+    const bit_aux *aux = a->aux;
+    if (aux->v) {
+        backward_real(a, aux->v);
+        return;
+    }
+    tn_arena_mark mark = tn_arena_get_mark(tn_tape_scratch(a->tape));
+    if (tn_op_wants(a, 0)) backward_dx(a);
+    tn_arena_rewind(tn_tape_scratch(a->tape), &mark);
+    if (tn_op_wants(a, 1)) backward_dw(a);
+}
+
+const tn_op_sample tn_op_bitlinear_samples[] = {
+    {.dims = {{1, 1}, {1, 1}}},
+    {.dims = {{7, 33}, {5, 33}}},
+    {.dims = {{2, 3, 17}, {40, 17}}},
+    {.dims = {{70, 130}, {67, 130}}},     /* several tiles and tails each way */
+    {.dims = {{66, 16400}, {65, 16400}}}, /* two slices of states and two of codes */
+    {.dims = {{4, 8}, {3, 9}}, .expect = TN_E_SHAPE},
+    TN_SAMPLES_END};

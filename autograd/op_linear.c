@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ * op_linear.c -  y = x w'               x [N,k]  w [m,k] float  y [N,m]
+ *                dx = dy w,  dw = dy' x */
+#include "autograd/op_page.h"
+#include "kernels/gemm.h"
+
+tn_tensor *tn_linear(tn_tape *t, tn_tensor *x, tn_param *w) {
+    return tn_tape_apply(t, TN_OP_linear, (tn_tensor *const[]){x, &w->tensor}, NULL, 0);
+}
+
+tn_status tn_op_linear_check(tn_op_args *a) {
+    TN_TRY(tn_op_need(a, "linear", 0, TN_REAL));
+    const tn_param *w = tn_op_float_param(a, "linear", 1, true);
+    if (!w) return TN_E_DTYPE;
+    char shape[64];
+    if (tn_tensor_cols(a->in[0]) != w->cols)
+        return TN_FAIL(SHAPE, "linear: x %s does not fit %s [%d,%d]", tn_tensor_shape(a->in[0], shape), w->name,
+                       w->rows, w->cols);
+    return tn_op_rows_result(a, w->rows);
+}
+
+void tn_op_linear_forward(const tn_op_args *a) {
+    const tn_param *w = a->in[1]->param;
+    int n = (int)tn_tensor_rows(a->in[0]);
+    tn_gemm_real(n, w->rows, w->cols, a->in[0]->real, w->packed, a->out->real);
+}
+
+void tn_op_linear_backward(const tn_op_args *a) {
+    const tn_tensor *x = a->in[0], *w = a->in[1];
+    const tn_real *dy = a->out->grad;
+    int n = (int)tn_tensor_rows(x), m = w->param->rows, k = w->param->cols;
+    if (tn_op_wants(a, 0)) tn_product(TN_AS_IS, TN_AS_IS, n, k, m, 1, dy, m, w->real, k, 1, x->grad, k);
+    if (tn_op_wants(a, 1)) tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, n, 1, dy, m, x->real, k, 1, w->grad, k);
+}
+
+const tn_op_sample tn_op_linear_samples[] = {{.dims = {{1, 1}, {1, 1}}},
+                                             {.dims = {{7, 33}, {5, 33}}},
+                                             {.dims = {{2, 3, 5, 17}, {40, 17}}},
+                                             {.dims = {{130, 70}, {67, 70}}}, /* several tiles and tails each way */
+                                             {.dims = {{4, 8}, {3, 9}}, .expect = TN_E_SHAPE},
+                                             TN_SAMPLES_END};

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ * op_page.h - what the op pages share: checks with one wording, scratch, and parallel loops over rows and runs.
+ * Private to autograd/op_*.c. */
+#ifndef TN_AUTOGRAD_OP_PAGE_H
+#define TN_AUTOGRAD_OP_PAGE_H
+#include "autograd/op.h"
+#include "core/par.h"
+#include "kernels/kernels.h"
+
+/* Elements in one block of an elementwise loop: a multiple of every vector width, so that the cut never moves a tail.
+ */
+enum { TN_OP_RUN = 16384 };
+
+/* Fails unless the input holds numbers of that type and its rows can be counted in an int. `op` opens the message. */
+tn_status tn_op_need(const tn_op_args *a, const char *op, int input, tn_dtype dtype);
+/* The float parameter at `input`, with its value and, when `packed`, its packing at hand. NULL and TN_E_DTYPE else. */
+tn_param *tn_op_float_param(const tn_op_args *a, const char *op, int input, bool packed);
+/* Inputs 0..n-1 are REAL and of one shape; the result gets that shape. */
+tn_status tn_op_check_same(tn_op_args *a, const char *op, int n);
+/* The result is REAL with the shape of input 0, its last dimension replaced by `cols`. */
+tn_status tn_op_rows_result(tn_op_args *a, int cols);
+
+/* Scratch of this op. NULL sets the tape's sticky status. */
+tn_real *tn_op_scratch(const tn_op_args *a, int64_t count);
+/* For check: make sure that backward will find `count` reals of scratch, so that memory fails early or never. */
+tn_status tn_op_reserve(const tn_op_args *a, int64_t count);
+/* The same for the pieces tn_op_grad may take for inputs 0..n-1. */
+tn_status tn_op_reserve_grads(const tn_op_args *a, int n);
+/* Where backward adds the gradient of `input`: its own, or a cleared piece of scratch for kernels that write both. */
+tn_real *tn_op_grad(const tn_op_args *a, int input);
+/* True when a backward pass may follow: the op then keeps what backward needs. */
+bool tn_op_keeps(const tn_op_args *a);
+
+/* body(a, begin, end) over the elements of the result in blocks of TN_OP_RUN. */
+void tn_op_runs(const tn_op_args *a, tn_par_body *body);
+/* body(a, begin, end) over `rows` rows of `cols` elements, in blocks of about TN_OP_RUN elements. */
+void tn_op_each_row(const tn_op_args *a, int64_t rows, int cols, tn_par_body *body);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ * op_rope.c -  per head, the pairs (i, i + d/2) turn by the angle position * theta^(-2i/d)
+ *              y1 = x1 cos - x2 sin,  y2 = x2 cos + x1 sin              x, y [B,T,H*d]
+ *              dx: the same turn backwards (the rotation is orthogonal) */
+#include "autograd/op_page.h"
+
+#include <math.h>
+
+typedef struct rope_options {
+    const tn_rope_table *table;
+    int first; /* position of t = 0 */
+} rope_options;
+
+tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positions, int d, double theta) {
+    if (n_positions < 1 || d < 2 || d % 2 || !(theta > 0))
+        return TN_FAIL(RANGE, "rope: %d positions, head of %d, base %g; expected >= 1, even, > 0", n_positions, d,
+                       theta);
+    int half = d / 2;
+    *table = (tn_rope_table){.n_positions = n_positions, .d = d};
+    TN_TAKE(table->cosine, arena, (int64_t)n_positions * half, "rope table");
+    TN_TAKE(table->sine, arena, (int64_t)n_positions * half, "rope table");
+    for (int i = 0; i < half; i++) {
+        double frequency = pow(theta, -2.0 * i / d);
+        for (int position = 0; position < n_positions; position++) {
+            table->cosine[(int64_t)position * half + i] = (tn_real)cos(position * frequency);
+            table->sine[(int64_t)position * half + i] = (tn_real)sin(position * frequency);
+        }
+    }
+    return TN_OK;
+}
+
+tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, int first) {
+    rope_options options = {table, first};
+    return tn_tape_apply(t, TN_OP_rope, &x, &options, sizeof options);
+}
+
+tn_status tn_op_rope_check(tn_op_args *a) {
+    const rope_options *o = a->options;
+    const tn_tensor *x = a->in[0];
+    TN_TRY(tn_op_need(a, "rope", 0, TN_REAL));
+    char shape[64];
+    if (x->n_dims != 3 || x->dims[2] % o->table->d)
+        return TN_FAIL(SHAPE, "rope: x %s is not [B,T,H*%d]", tn_tensor_shape(x, shape), o->table->d);
+    if (o->first < 0 || x->dims[1] > o->table->n_positions - o->first)
+        return TN_FAIL(RANGE, "rope: positions %d..%lld, the table has 0..%d", o->first,
+                       (long long)o->first + x->dims[1] - 1, o->table->n_positions - 1);
+    return tn_op_rows_result(a, x->dims[2]);
+}
+
+typedef void turn_kernel(int d, const tn_real *x, const tn_real *cosine, const tn_real *sine, int sign, tn_real *y);
+
+/* Heads begin..end of the flat [B,T,H]. */
+static void turn(const tn_op_args *a, int64_t begin, int64_t end, turn_kernel *kernel, const tn_real *from, int sign,
+                 tn_real *to) {
+    const rope_options *o = a->options;
+    const tn_rope_table *table = o->table;
+    int d = table->d, n_head = a->out->dims[2] / d, n_time = a->out->dims[1];
+    for (int64_t i = begin; i < end; i++) {
+        int64_t angle = (o->first + i / n_head % n_time) * (d / 2);
+        kernel(d, from + i * d, table->cosine + angle, table->sine + angle, sign, to + i * d);
+    }
+}
+
+static void forward_heads(void *context, int64_t begin, int64_t end) {
+    const tn_op_args *a = context;
+    turn(a, begin, end, tn_k->rope_row, a->in[0]->real, 1, a->out->real);
+}
+
+static void backward_heads(void *context, int64_t begin, int64_t end) {
+    const tn_op_args *a = context;
+    turn(a, begin, end, tn_k->rope_row_add, a->out->grad, -1, a->in[0]->grad);
+}
+
+static void each_head(const tn_op_args *a, tn_par_body *body) {
+    const rope_options *o = a->options;
+    tn_op_each_row(a, tn_tensor_count(a->out) / o->table->d, o->table->d, body);
+}
+
+void tn_op_rope_forward(const tn_op_args *a) { each_head(a, forward_heads); }
+void tn_op_rope_backward(const tn_op_args *a) {
+    if (tn_op_wants(a, 0)) each_head(a, backward_heads);
+}
+
+/* Exact turns, five positions of a head of four. */
+static tn_real cosines[] = {1, 1, (tn_real).6, (tn_real).8, 0, (tn_real).28, (tn_real)-.6, 0, -1, (tn_real).96};
+static tn_real sines[] = {0, 0, (tn_real).8, (tn_real).6, 1, (tn_real).96, (tn_real).8, -1, 0, (tn_real)-.28};
+static const tn_rope_table small = {.n_positions = 5, .d = 4, .cosine = cosines, .sine = sines};
+static const tn_rope_table pair = {.n_positions = 10, .d = 2, .cosine = cosines, .sine = sines};
+static const rope_options start = {&small, 0}, later = {&small, 2}, narrow = {&pair, 0};
+const tn_op_sample tn_op_rope_samples[] = {
+    {.dims = {{1, 1, 2}}, .options = &narrow, .options_size = sizeof narrow},
+    {.dims = {{3, 5, 12}}, .options = &start, .options_size = sizeof start},
+    {.dims = {{2, 3, 4}}, .options = &later, .options_size = sizeof later},
+    {.dims = {{2, 3, 6}}, .options = &start, .options_size = sizeof start, .expect = TN_E_SHAPE},
+    {.dims = {{3, 4}}, .options = &start, .options_size = sizeof start, .expect = TN_E_SHAPE},
+    {.dims = {{1, 4, 4}}, .options = &later, .options_size = sizeof later, .expect = TN_E_RANGE},
+    TN_SAMPLES_END};
