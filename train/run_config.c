@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/run_config.h"
+
+#include <string.h>
+
+tn_status tn_run_config_init(tn_run_config *run, tn_arena *arena) {
+    *run = (tn_run_config){0};
+    run->sections[0] = tn_model_section(&run->model);
+    run->sections[1] = tn_data_section(&run->data);
+    run->sections[2] = tn_train_section(&run->train);
+    run->config = (tn_config){.arena = arena, .sections = run->sections, .n_sections = TN_RUN_SECTIONS};
+    return tn_config_defaults(&run->config);
+}
+
+/* Keys of other sections that decide what the stored state means. */
+static const char *const fixed_keys[] = {"train.seed", "train.optimizer", "data.shuffle"};
+
+static bool is_fixed(const char *section, const char *key) {
+    if (strcmp(section, "model") == 0) return true;
+    for (size_t i = 0; i < TN_COUNT(fixed_keys); i++) {
+        size_t n = strlen(section);
+        if (strncmp(fixed_keys[i], section, n) == 0 && fixed_keys[i][n] == '.' && strcmp(fixed_keys[i] + n + 1, key) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The value of one key as text: the dump of a section that has just this key, behind "name:\n  key: ". */
+static tn_status value_text(const tn_section *section, const tn_key *key, tn_buf *out) {
+    tn_section one = {.name = "", .keys = key, .n_keys = 1, .values = section->values};
+    tn_config config = {.sections = &one, .n_sections = 1};
+    tn_buf_reset(out);
+    TN_TRY(tn_config_dump(&config, out));
+    if (out->len) out->data[--out->len] = '\0';
+    return TN_OK;
+}
+
+static tn_status compare_keys(const tn_section *mine, const tn_section *theirs, const char *name, tn_buf *a, tn_buf *b) {
+    for (int k = 0; k < mine->n_keys; k++) {
+        if (!is_fixed(mine->name, mine->keys[k].name)) continue;
+        TN_TRY(value_text(mine, &mine->keys[k], a));
+        TN_TRY(value_text(theirs, &theirs->keys[k], b));
+        if (strcmp(tn_buf_text(a), tn_buf_text(b)) != 0)
+            return TN_FAIL(MISMATCH, "%s: was trained with %s.%s, but this run has %s.%s", name, mine->name,
+                           tn_buf_text(b), mine->name, tn_buf_text(a));
+    }
+    return TN_OK;
+}
+
+static tn_status compare_with(const tn_run_config *run, tn_arena *arena, const char *name, const char *text, size_t len) {
+    tn_run_config other;
+    TN_TRY(tn_run_config_init(&other, arena));
+    other.config.ignore_other_sections = true;
+    TN_TRY(tn_config_load_text(&other.config, name, text, len));
+    TN_TRY(tn_model_config_complete(&other.model));
+    tn_buf a = {0}, b = {0};
+    tn_status status = TN_OK;
+    for (int s = 0; s < TN_RUN_SECTIONS && !status; s++)
+        status = compare_keys(&run->sections[s], &other.sections[s], name, &a, &b);
+    tn_buf_release(&a);
+    tn_buf_release(&b);
+    return status;
+}
+
+tn_status tn_run_config_compare(const tn_run_config *run, const char *name, const char *text, size_t len) {
+    tn_arena *arena = tn_arena_create("stored configuration");
+    if (!arena) return TN_E_NOMEM;
+    tn_status status = compare_with(run, arena, name, text, len);
+    tn_arena_free(arena);
+    return status;
+}

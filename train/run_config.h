@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ * run_config.h - the whole configuration of a training run: sections model, data and train behind one tn_config. */
+#ifndef TN_TRAIN_RUN_CONFIG_H
+#define TN_TRAIN_RUN_CONFIG_H
+#include "layers/model_config.h"
+#include "train/train_config.h"
+
+enum { TN_RUN_SECTIONS = 3 };
+
+typedef struct tn_run_config {
+    tn_model_config model;
+    tn_data_config data;
+    tn_train_config train;
+    tn_section sections[TN_RUN_SECTIONS];
+    tn_config config; /* for tn_config_load_file, tn_config_set, tn_config_dump */
+} tn_run_config;
+
+/* Defaults everywhere; `arena` keeps texts. The struct must not move afterwards. */
+tn_status tn_run_config_init(tn_run_config *run, tn_arena *arena);
+/* What a resumed run may not change - the model, the optimizer and the seed - compared with the text of a checkpoint's
+ * configuration. `name` stands for the checkpoint. Fails: TN_E_MISMATCH naming the first key that differs, and both values. */
+tn_status tn_run_config_compare(const tn_run_config *run, const char *name, const char *text, size_t len);
+
+#endif
