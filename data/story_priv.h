@@ -15,6 +15,7 @@ typedef enum tn_story_fact_id {
 #include "data/story_words.def"
     TN_FACTS
 } tn_story_fact_id;
+_Static_assert(TN_FACTS <= 32, "sets of facts are kept in 32 bits");
 
 typedef enum tn_story_form {
     TN_FORM_TEXT,    /* "apple" */
