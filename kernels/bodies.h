@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ * bodies.h - all bodies over simd.h and the table made of them. An instruction set's file is: this header, its own
+ * ternary_panel with TERNARY_WIDTH and TERNARY_ROWS, and one table initialised with TN_KERNEL_ROWS(its name). */
+#ifndef TN_KERNELS_BODIES_H
+#define TN_KERNELS_BODIES_H
+#include "kernels/simd.h"
+#include "kernels/kernels_priv.h"
+#include "kernels/bodies_runs.h"
+#include "kernels/bodies_rows.h"
+#include "kernels/bodies_panel.h"
+#include "kernels/bodies_attention.h"
+
+#define TN_KERNEL_SIZES(isa_name)                                                                  \
+    .isa = (isa_name), .ternary_panel_width = TERNARY_WIDTH, .ternary_tile_rows = TERNARY_ROWS, \
+    .real_panel_width = TILE_VRS * LANES, .real_tile_rows = TILE_ROWS
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ * bodies_panel.h - the real product that panels and attention share: C[rows, cols] += A[rows, inner] B[inner, cols].
+ * Every element of C is one chain of multiply-adds over ascending `inner` that starts from C's old value; how rows and
+ * columns are grouped into registers therefore changes no bit. Included once by every isa_*.c. */
+
+/* Registers for accumulators: TILE_ROWS x TILE_VRS of them, chosen so that none spills. */
+#if VP_BYTES == 64
+enum { TILE_ROWS = 6, TILE_VRS = 4 };
+#elif VP_BYTES == 32
+enum { TILE_ROWS = 6, TILE_VRS = 1 };
+#else
+enum { TILE_ROWS = 2, TILE_VRS = 1 };
+#endif
+
+typedef struct product {
+    int rows, cols, inner; /* cols: a multiple of LANES */
+    const tn_real *a;      /* A[r,t] = a[r * a_row + t * a_step], so A may be read transposed */
+    int64_t a_row, a_step;
+    const tn_real *b; /* rows b_row apart */
+    int64_t b_row;
+    tn_real *c; /* rows c_row apart */
+    int64_t c_row;
+} product;
+
+/* Accumulators are named variables, not an array: gcc 12 keeps only those in registers. */
+#define ROWS_1(DO, WIDTH) DO(0, WIDTH)
+#define ROWS_2(DO, WIDTH) ROWS_1(DO, WIDTH) DO(1, WIDTH)
+#define ROWS_3(DO, WIDTH) ROWS_2(DO, WIDTH) DO(2, WIDTH)
+#define ROWS_4(DO, WIDTH) ROWS_3(DO, WIDTH) DO(3, WIDTH)
+#define ROWS_5(DO, WIDTH) ROWS_4(DO, WIDTH) DO(4, WIDTH)
+#define ROWS_6(DO, WIDTH) ROWS_5(DO, WIDTH) DO(5, WIDTH)
+#define VRS_1(DO, r)      DO(r, 0)
+#define VRS_4(DO, r)      DO(r, 0) DO(r, 1) DO(r, 2) DO(r, 3)
+
+#define ACC_LOAD(r, j)  vr acc##r##j = vr_load(c + r * p->c_row + j * LANES);
+#define ACC_STORE(r, j) vr_store(c + r * p->c_row + j * LANES, acc##r##j);
+#define ACC_STEP(r, j)  acc##r##j = vr_mul_add(a##r, b##j, acc##r##j);
+#define ACC_PIN(r, j)   VR_PIN(acc##r##j);
+#define B_LOAD(r, j)    const vr b##j = vr_load(b + j * LANES);
+
+#define ROW_LOAD(r, WIDTH)  VRS_##WIDTH(ACC_LOAD, r)
+#define ROW_STORE(r, WIDTH) VRS_##WIDTH(ACC_STORE, r)
+#define ROW_PIN(r, WIDTH)   VRS_##WIDTH(ACC_PIN, r)
+#define ROW_STEP(r, WIDTH)               \
+    const vr a##r = vr_set(a[r * p->a_row]); \
+    VRS_##WIDTH(ACC_STEP, r)
+
+#define DEFINE_TILE(ROWS, WIDTH)                                                                                   \
+    static void tile_##ROWS##x##WIDTH(const product *p, const tn_real *a, const tn_real *b, tn_real *restrict c) { \
+        ROWS_##ROWS(ROW_LOAD, WIDTH)                                                                               \
+        for (int t = 0; t < p->inner; t++) {                                                                       \
+            VRS_##WIDTH(B_LOAD, 0)                                                                                 \
+            ROWS_##ROWS(ROW_STEP, WIDTH)                                                                           \
+            ROWS_##ROWS(ROW_PIN, WIDTH)                                                                            \
+            a += p->a_step;                                                                                        \
+            b += p->b_row;                                                                                         \
+        }                                                                                                          \
+        ROWS_##ROWS(ROW_STORE, WIDTH)                                                                              \
+    }
+
+typedef void tile_fn(const product *p, const tn_real *a, const tn_real *b, tn_real *restrict c);
+
+DEFINE_TILE(1, 1)
+DEFINE_TILE(2, 1)
+#if VP_BYTES >= 32
+DEFINE_TILE(3, 1)
+DEFINE_TILE(4, 1)
+DEFINE_TILE(5, 1)
+DEFINE_TILE(6, 1)
+static tile_fn *const narrow_tiles[] = {NULL, tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1};
+#else
+static tile_fn *const narrow_tiles[] = {NULL, tile_1x1, tile_2x1};
+#endif
+#if VP_BYTES == 64
+DEFINE_TILE(1, 4)
+DEFINE_TILE(2, 4)
+DEFINE_TILE(3, 4)
+DEFINE_TILE(4, 4)
+DEFINE_TILE(5, 4)
+DEFINE_TILE(6, 4)
+static tile_fn *const wide_tiles[] = {NULL, tile_1x4, tile_2x4, tile_3x4, tile_4x4, tile_5x4, tile_6x4};
+#else
+#define wide_tiles narrow_tiles
+#endif
+
+static void product_add(const product *p) {
+    for (int col = 0, width; col < p->cols; col += width) {
+        width = p->cols - col >= TILE_VRS * LANES ? TILE_VRS * LANES : LANES;
+        tile_fn *const *tiles = width == LANES ? narrow_tiles : wide_tiles;
+        for (int row = 0, rows; row < p->rows; row += rows) {
+            rows = TN_MIN(p->rows - row, (int)TILE_ROWS);
+            tiles[rows](p, p->a + row * p->a_row, p->b + col, p->c + row * p->c_row + col);
+        }
+    }
+}
+
+static void real_panel(int rows, int k, const tn_real *x, int64_t x_stride, const tn_real *panel, tn_real *y, int64_t y_stride) {
+    const product p = {.rows = rows, .cols = TILE_VRS * LANES, .inner = k, .a = x, .a_row = x_stride, .a_step = 1,
+                       .b = panel, .b_row = TILE_VRS * LANES, .c = y, .c_row = y_stride};
+    wide_tiles[rows](&p, x, panel, y);
+}

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT
+ * The forward products: packing, tiles, threads. One task is a panel of weights against a block of rows, so that the
+ * panel stays in cache while rows stream past it. Layout of ternary panels: kernels_priv.h; of real panels: [k][width]. */
+#include "kernels/gemm.h"
+#include "kernels/kernels_priv.h"
+#include "core/par.h"
+
+#include <string.h>
+
+enum {
+    K_MAX = 132104,    /* 127 k <= 2^24 */
+    ROW_BLOCK = 96,    /* rows of a task: a multiple of every tile's rows */
+    TASK_WORK = 1 << 20 /* multiply-adds below which a thread of its own does not pay */
+};
+
+static int panels_of(int m, int width) { return (m + width - 1) / width; }
+static int64_t row_blocks_of(int n) { return ((int64_t)n + ROW_BLOCK - 1) / ROW_BLOCK; }
+
+/* Tasks to hand out at a time, each worth `work` multiply-adds. Speed only: no output is shared between tasks. */
+static int64_t grain_of(int64_t work) { return TN_MAX(TASK_WORK / TN_MAX(work, (int64_t)1), (int64_t)1); }
+
+/* ---- ternary packing ---- */
+static size_t ternary_panel_words(int k) {
+    return (size_t)(TN_ROUND_UP(k, TN_TERNARY_GROUP) / TN_TERNARY_GROUP) * (size_t)tn_k->ternary_panel_width;
+}
+
+size_t tn_pack_ternary_bytes(int m, int k) {
+    return sizeof(uint32_t) * (size_t)panels_of(m, tn_k->ternary_panel_width) * ternary_panel_words(k);
+}
+
+typedef struct pack_job {
+    int m, k, width;
+    const int8_t *states;
+    const tn_real *w;
+    uint32_t *words;
+    tn_real *reals;
+} pack_job;
+
+/* The word of 16 states; see kernels_priv.h. */
+static uint32_t pack_group(const int8_t states[TN_TERNARY_GROUP]) {
+    uint32_t word = 0;
+    for (int i = 0; i < 4; i++)
+        for (int b = 0; b < 4; b++) word |= (uint32_t)(states[4 * i + b] + 1) << (8 * b + 2 * i);
+    return word;
+}
+
+static uint32_t pack_group_at(const pack_job *p, int output, int at) {
+    int8_t group[TN_TERNARY_GROUP] = {0};
+    if (output < p->m)
+        memcpy(group, p->states + (int64_t)output * p->k + at, (size_t)TN_MIN(p->k - at, (int)TN_TERNARY_GROUP));
+    return pack_group(group);
+}
+
+static void pack_ternary_panels(void *context, int64_t begin, int64_t end) {
+    const pack_job *p = context;
+    uint32_t *word = p->words + (size_t)begin * ternary_panel_words(p->k);
+    for (int64_t panel = begin; panel < end; panel++)
+        for (int at = 0; at < p->k; at += TN_TERNARY_GROUP)
+            for (int j = 0; j < p->width; j++) *word++ = pack_group_at(p, (int)panel * p->width + j, at);
+}
+
+void tn_pack_ternary(int m, int k, const int8_t *states, void *packed) {
+    pack_job p = {.m = m, .k = k, .width = tn_k->ternary_panel_width, .states = states, .words = packed};
+    tn_par_for(panels_of(m, p.width), grain_of((int64_t)p.width * k * 16), pack_ternary_panels, &p);
+}
+
+/* ---- real packing ---- */
+size_t tn_pack_real_bytes(int m, int k) {
+    const int width = tn_k->real_panel_width;
+    return sizeof(tn_real) * (size_t)panels_of(m, width) * (size_t)width * (size_t)k;
+}
+
+/* Sixteen columns of W at a time: whole cache lines of W in, whole rows of the panel out. */
+static void pack_real_panel(const pack_job *p, int first, tn_real *panel) {
+    for (int at = 0; at < p->k; at += 16)
+        for (int j = 0; j < p->width; j++)
+            for (int t = at; t < TN_MIN(at + 16, p->k); t++)
+                panel[(int64_t)t * p->width + j] = first + j < p->m ? p->w[(int64_t)(first + j) * p->k + t] : 0;
+}
+
+static void pack_real_panels(void *context, int64_t begin, int64_t end) {
+    const pack_job *p = context;
+    for (int64_t panel = begin; panel < end; panel++)
+        pack_real_panel(p, (int)panel * p->width, p->reals + panel * p->width * p->k);
+}
+
+void tn_pack_real(int m, int k, const tn_real *w, void *packed) {
+    pack_job p = {.m = m, .k = k, .width = tn_k->real_panel_width, .w = w, .reals = packed};
+    tn_par_for(panels_of(m, p.width), grain_of((int64_t)p.width * k * 16), pack_real_panels, &p);
+}
+
+/* ---- ternary product ---- */
+typedef struct ternary_job {
+    int n, m, k;
+    const int8_t *q;
+    const tn_real *s;
+    const uint32_t *packed;
+    tn_real a;
+    tn_real *y;   /* scaled results, or */
+    int32_t *acc; /* the bare integers; the other one is NULL */
+} ternary_job;
+
+static void store_ternary_tile(const ternary_job *t, const int32_t *tile, int row, int rows, int first, int count) {
+    for (int r = row; r < row + rows; r++, tile += tn_k->ternary_panel_width) {
+        const int64_t at = (int64_t)r * t->m + first;
+        if (t->y)
+            tn_k->rescale(count, tile, t->s[r], t->a, t->y + at);
+        else
+            memcpy(t->acc + at, tile, sizeof *tile * (size_t)count);
+    }
+}
+
+static void ternary_task(const ternary_job *t, int panel, int row, int row_end) {
+    const int width = tn_k->ternary_panel_width, tile_rows = tn_k->ternary_tile_rows;
+    const uint32_t *words = t->packed + (size_t)panel * ternary_panel_words(t->k);
+    const int count = TN_MIN(width, t->m - panel * width);
+    int32_t tile[TN_TERNARY_TILE_MAX];
+    for (int rows; row < row_end; row += rows) {
+        rows = TN_MIN(tile_rows, row_end - row);
+        tn_k->ternary_panel(rows, t->k, t->q + (int64_t)row * t->k, t->k, words, tile);
+        store_ternary_tile(t, tile, row, rows, panel * width, count);
+    }
+}
+
+static void ternary_tasks(void *context, int64_t begin, int64_t end) {
+    const ternary_job *t = context;
+    const int panels = panels_of(t->m, tn_k->ternary_panel_width);
+    for (int64_t task = begin; task < end; task++) {
+        const int row = (int)(task / panels) * ROW_BLOCK;
+        ternary_task(t, (int)(task % panels), row, TN_MIN(row + ROW_BLOCK, t->n));
+    }
+}
+
+static void multiply_ternary(ternary_job *t) {
+    TN_ASSERT(t->k <= K_MAX);
+    const int width = tn_k->ternary_panel_width;
+    const int64_t work = (int64_t)TN_MIN(t->n, (int)ROW_BLOCK) * width * t->k / 4; /* four a lane */
+    tn_par_for(row_blocks_of(t->n) * panels_of(t->m, width), grain_of(work), ternary_tasks, t);
+}
+
+void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a, tn_real *y) {
+    multiply_ternary(&(ternary_job){.n = n, .m = m, .k = k, .q = q, .s = s, .packed = packed, .a = a, .y = y});
+}
+
+void tn_gemm_ternary_codes(int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc) {
+    multiply_ternary(&(ternary_job){.n = n, .m = m, .k = k, .q = q, .packed = packed, .acc = acc});
+}
+
+/* ---- real product ---- */
+typedef struct real_job {
+    int n, k;
+    const tn_real *x;
+    const tn_real *packed; /* starts at the first panel wanted */
+    int count;             /* outputs wanted */
+    tn_real *y;
+    int64_t y_stride;
+} real_job;
+
+/* `rows` rows of a panel that is wanted only in part. */
+static void real_edge(const real_job *p, const tn_real *x, int rows, const tn_real *panel, int count, tn_real *y) {
+    const int width = tn_k->real_panel_width;
+    tn_real tile[TN_REAL_TILE_MAX] = {0};
+    tn_k->real_panel(rows, p->k, x, p->k, panel, tile, width);
+    for (int r = 0; r < rows; r++) memcpy(y + r * p->y_stride, tile + r * width, sizeof *tile * (size_t)count);
+}
+
+static void real_task(const real_job *p, int panel_number, int row, int row_end) {
+    const int width = tn_k->real_panel_width, tile_rows = tn_k->real_tile_rows;
+    const tn_real *panel = p->packed + (int64_t)panel_number * width * p->k;
+    const int count = TN_MIN(width, p->count - panel_number * width);
+    for (int rows; row < row_end; row += rows) {
+        rows = TN_MIN(tile_rows, row_end - row);
+        const tn_real *x = p->x + (int64_t)row * p->k;
+        tn_real *y = p->y + row * p->y_stride + panel_number * width;
+        if (count < width) {
+            real_edge(p, x, rows, panel, count, y);
+            continue;
+        }
+        for (int r = 0; r < rows; r++) memset(y + r * p->y_stride, 0, sizeof *y * (size_t)width);
+        tn_k->real_panel(rows, p->k, x, p->k, panel, y, p->y_stride);
+    }
+}
+
+static void real_tasks(void *context, int64_t begin, int64_t end) {
+    const real_job *p = context;
+    const int panels = panels_of(p->count, tn_k->real_panel_width);
+    for (int64_t task = begin; task < end; task++) {
+        const int row = (int)(task / panels) * ROW_BLOCK;
+        real_task(p, (int)(task % panels), row, TN_MIN(row + ROW_BLOCK, p->n));
+    }
+}
+
+void tn_gemm_real(int n, int m, int k, const tn_real *x, const void *packed, tn_real *y) {
+    real_job p = {.n = n, .k = k, .x = x, .packed = packed, .count = m, .y = y, .y_stride = m};
+    const int width = tn_k->real_panel_width;
+    const int64_t work = (int64_t)TN_MIN(n, (int)ROW_BLOCK) * width * k;
+    tn_par_for(row_blocks_of(n) * panels_of(m, width), grain_of(work), real_tasks, &p);
+}
+
+void tn_gemm_real_part(int n, int m, int k, const tn_real *x, const void *packed, int first, int count, tn_real *y,
+                       int64_t y_stride) {
+    TN_ASSERT(first % tn_k->real_panel_width == 0 && first + count <= m);
+    const tn_real *start = (const tn_real *)packed + (int64_t)first * k;
+    real_job p = {.n = n, .k = k, .x = x, .packed = start, .count = count, .y = y, .y_stride = y_stride};
+    real_tasks(&p, 0, row_blocks_of(n) * panels_of(count, tn_k->real_panel_width));
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ * AVX2 with FMA. Everything but the ternary panel comes from the shared bodies. */
+#ifndef TN_F64
+#include "kernels/bodies.h"
+
+enum { TERNARY_WIDTH = 16, TERNARY_ROWS = 6 };
+
+#include "kernels/bodies_ternary.h"
+
+static int32_t sum_codes(int k, const int8_t *q) {
+    const __m256i to_unsigned = _mm256_set1_epi8(-128);
+    __m256i sums = _mm256_setzero_si256(); /* of q + 128, four of them */
+    int i = 0;
+    for (; i + 32 <= k; i += 32) {
+        const __m256i codes = _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)(q + i)), to_unsigned);
+        sums = _mm256_add_epi64(sums, _mm256_sad_epu8(codes, _mm256_setzero_si256()));
+    }
+    int64_t four[4];
+    memcpy(four, &sums, sizeof four);
+    int32_t sum = (int32_t)(four[0] + four[1] + four[2] + four[3]) - 128 * i;
+    for (; i < k; i++) sum += q[i];
+    return sum;
+}
+
+/* Products of two codes and two states add up in 16 bits: each is at most 2 x 2 x 128 = 512 in size (negative) or 508
+ * (positive), so 64 of them, four a group, still fit. */
+enum { GROUPS_PER_SUM = 16 };
+
+#define T_ZERO(r, j) __m256i sum##r##j = _mm256_setzero_si256();
+#define T_STEP(r, j) sum##r##j = _mm256_add_epi16(sum##r##j, _mm256_maddubs_epi16(w##j, codes));
+#define T_WIDEN(r, j)                                                                                              \
+    {                                                                                                              \
+        __m256i *to = (__m256i *)(acc + r * TERNARY_WIDTH + j * 8);                                                \
+        _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), _mm256_madd_epi16(sum##r##j, ones)));     \
+    }
+#define T_ROW_ZERO(r, WIDTH)  T_ZERO(r, 0) T_ZERO(r, 1)
+#define T_ROW_WIDEN(r, WIDTH) T_WIDEN(r, 0) T_WIDEN(r, 1)
+#define T_ROW_STEP(r, part)                                                                \
+    {                                                                                      \
+        const __m256i codes = _mm256_set1_epi32(load_codes(q + r * q_stride + 4 * (part))); \
+        T_STEP(r, 0) T_STEP(r, 1)                                                          \
+    }
+#define T_STATES(j, part)                                                                                          \
+    const __m256i w##j =                                                                                           \
+        _mm256_and_si256(_mm256_srli_epi32(_mm256_loadu_si256((const __m256i *)(panel + j * 8)), 2 * (part)), mask);
+#define T_PART(ROWS, part)                  \
+    {                                       \
+        T_STATES(0, part) T_STATES(1, part) \
+        ROWS_##ROWS(T_ROW_STEP, part)       \
+    }
+#define DEFINE_TERNARY_TILE(ROWS)                                                                                 \
+    static void ternary_tile_##ROWS(int groups, const int8_t *q, int64_t q_stride, const uint32_t *panel,         \
+                                    int32_t *restrict acc) {                                                      \
+        const __m256i mask = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);                                    \
+        for (int left = groups; left > 0; left -= GROUPS_PER_SUM) {                                               \
+            ROWS_##ROWS(T_ROW_ZERO, 2)                                                                            \
+            for (int g = TN_MIN(left, (int)GROUPS_PER_SUM); g > 0; g--) {                                         \
+                T_PART(ROWS, 0)                                                                                   \
+                T_PART(ROWS, 1)                                                                                   \
+                T_PART(ROWS, 2)                                                                                   \
+                T_PART(ROWS, 3)                                                                                   \
+                q += TN_TERNARY_GROUP;                                                                            \
+                panel += TERNARY_WIDTH;                                                                           \
+            }                                                                                                     \
+            ROWS_##ROWS(T_ROW_WIDEN, 2)                                                                           \
+        }                                                                                                         \
+    }
+
+DEFINE_TERNARY_TILE(1)
+DEFINE_TERNARY_TILE(2)
+DEFINE_TERNARY_TILE(3)
+DEFINE_TERNARY_TILE(4)
+DEFINE_TERNARY_TILE(5)
+DEFINE_TERNARY_TILE(6)
+static ternary_tile_fn *const ternary_tiles[] = {NULL,           ternary_tile_1, ternary_tile_2, ternary_tile_3,
+                                                 ternary_tile_4, ternary_tile_5, ternary_tile_6};
+
+#define KERNEL(result, name, parameters) .name = name,
+const tn_kernels tn_kernels_avx2 = {
+#include "kernels/kernels.def"
+    TN_KERNEL_SIZES("avx2")};
+#undef KERNEL
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * kernels_priv.h - what kernels.c and gemm.c share with the instruction sets.
+ *
+ * A ternary panel holds `width` outputs (rows of T). Their states, plus 1, take 2 bits. Along k they lie in groups of
+ * TN_TERNARY_GROUP; a group is one 32-bit word per output, and bits 8 b + 2 i of it hold k = 4 i + b of the group. So
+ * (word >> 2 i) & 0x03030303 is four neighbouring states as bytes, the form that byte dot products take.
+ * Past the last k and the last output states are 0. */
+#ifndef TN_KERNELS_KERNELS_PRIV_H
+#define TN_KERNELS_KERNELS_PRIV_H
+#include "kernels/kernels.h"
+
+enum {
+    TN_TERNARY_GROUP = 16,
+    TN_TERNARY_TILE_MAX = 6 * 64, /* the largest ternary_tile_rows * ternary_panel_width */
+    TN_REAL_TILE_MAX = 6 * 64
+};
+
+extern tn_kernels tn_kernels_table; /* what tn_k points to; starts as tn_kernels_generic */
+extern const tn_kernels tn_kernels_generic;
+#if defined(__x86_64__) && !defined(TN_F64)
+#define TN_KERNELS_X86 1
+extern const tn_kernels tn_kernels_avx2, tn_kernels_avx512;
+#else
+#define TN_KERNELS_X86 0
+#endif
+
+#endif

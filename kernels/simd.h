@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+ * simd.h - the vocabulary that kernel bodies are written in: 16 lanes of tn_real on every machine.
+ * Private to isa_*.c. One instruction set maps a `vr` to one zmm, two ymm or four xmm registers, but lanes are always 16 and
+ * nothing is contracted, so a body gives the same bits wherever it is compiled. The one exception is vr_mul_add, fused
+ * where the hardware can: it is for products (panels, attention), which promise equality per instruction set only.
+ * A tail shorter than 16 lanes goes through the same arithmetic, filled up with a neutral value. */
+#ifndef TN_KERNELS_SIMD_H
+#define TN_KERNELS_SIMD_H
+#include "core/compiler.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define VR_INLINE static inline __attribute__((always_inline, unused))
+
+enum { LANES = 16 };
+
+/* ---- parts: what one register holds ---- */
+#if defined(__AVX512F__)
+#define VP_BYTES 64
+#elif defined(__AVX2__)
+#define VP_BYTES 32
+#else
+#define VP_BYTES 16
+#endif
+
+#ifdef TN_F64
+typedef int64_t lane_int;
+#define REAL_MAX DBL_MAX
+#define real_exp exp
+#define real_log log
+#define real_sqrt sqrt
+#else
+typedef int32_t lane_int;
+#define REAL_MAX FLT_MAX
+#define real_log logf
+#define real_sqrt sqrtf
+#endif
+
+enum { PART_LANES = VP_BYTES / sizeof(tn_real), PARTS = LANES / PART_LANES, HALF_LANES = VP_BYTES / 8 };
+
+typedef tn_real vp __attribute__((vector_size(VP_BYTES)));
+typedef lane_int vpi __attribute__((vector_size(VP_BYTES)));
+typedef double vpd __attribute__((vector_size(VP_BYTES)));
+typedef tn_real vp_half __attribute__((vector_size(HALF_LANES * sizeof(tn_real)))); /* as many reals as a vpd has doubles */
+typedef int8_t vp_int8 __attribute__((vector_size(PART_LANES)));
+typedef int32_t vp_int32 __attribute__((vector_size(PART_LANES * 4)));
+
+typedef struct vr {
+    vp p[PARTS];
+} vr;
+typedef struct vd { /* 16 doubles */
+    vpd p[LANES / HALF_LANES];
+} vd;
+
+/* The statement once per part, with `i` a constant, so that the compiler keeps parts in registers. */
+#define PART_I(number, ...)   \
+    {                         \
+        enum { i = (number) }; \
+        __VA_ARGS__           \
+    }
+#define PARTS_1(...) PART_I(0, __VA_ARGS__)
+#define PARTS_2(...) PARTS_1(__VA_ARGS__) PART_I(1, __VA_ARGS__)
+#define PARTS_4(...) PARTS_2(__VA_ARGS__) PART_I(2, __VA_ARGS__) PART_I(3, __VA_ARGS__)
+#define PARTS_8(...) \
+    PARTS_4(__VA_ARGS__) PART_I(4, __VA_ARGS__) PART_I(5, __VA_ARGS__) PART_I(6, __VA_ARGS__) PART_I(7, __VA_ARGS__)
+#if VP_BYTES == 64
+#define EACH_PART(...)        PARTS_1(__VA_ARGS__)
+#define EACH_DOUBLE_PART(...) PARTS_2(__VA_ARGS__)
+#elif VP_BYTES == 32
+#define EACH_PART(...)        PARTS_2(__VA_ARGS__)
+#define EACH_DOUBLE_PART(...) PARTS_4(__VA_ARGS__)
+#elif defined(TN_F64)
+#define EACH_PART(...)        PARTS_8(__VA_ARGS__)
+#define EACH_DOUBLE_PART(...) PARTS_8(__VA_ARGS__)
+#else
+#define EACH_PART(...)        PARTS_4(__VA_ARGS__)
+#define EACH_DOUBLE_PART(...) PARTS_8(__VA_ARGS__)
+#endif
+
+/* ---- arithmetic on a part ---- */
+VR_INLINE vp vp_set(tn_real x) { return x - (vp){0}; }
+VR_INLINE vp vp_select(vpi mask, vp a, vp b) { return (vp)((mask & (vpi)a) | (~mask & (vpi)b)); }
+VR_INLINE vpd vpd_abs(vpd x) {
+    typedef int64_t bits __attribute__((vector_size(VP_BYTES)));
+    return (vpd)((bits)x & INT64_MAX);
+}
+VR_INLINE vp vp_abs(vp x) { return (vp)((vpi)x & ~(vpi)vp_set(-(tn_real)0)); }
+
+#if defined(__AVX512F__)
+VR_INLINE vp vp_max(vp a, vp b) { return _mm512_max_ps(a, b); }
+VR_INLINE vp vp_sqrt(vp x) { return _mm512_sqrt_ps(x); }
+VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return _mm512_fmadd_ps(a, b, c); }
+/* Names a register without touching it: holds the value there, where gcc 12 would move it to the stack. */
+#define VR_PIN(x) __asm__("" : "+v"((x).p[0]))
+#elif defined(__AVX2__)
+VR_INLINE vp vp_max(vp a, vp b) { return _mm256_max_ps(a, b); }
+VR_INLINE vp vp_sqrt(vp x) { return _mm256_sqrt_ps(x); }
+VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return _mm256_fmadd_ps(a, b, c); }
+#define VR_PIN(x) __asm__("" : "+x"((x).p[0]), "+x"((x).p[1]))
+#else
+VR_INLINE vp vp_max(vp a, vp b) { return vp_select(a > b, a, b); } /* b when either is NaN, like the x86 instruction */
+VR_INLINE vp vp_sqrt(vp x) {
+    for (int i = 0; i < PART_LANES; i++) x[i] = real_sqrt(x[i]);
+    return x;
+}
+VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return a * b + c; }
+#define VR_PIN(x) ((void)(x))
+#endif
+
+/* Half to even, for |x| below 2^22 (f32) or 2^51 (f64): adding 1.5 x 2^23 leaves no room for a fraction. */
+VR_INLINE vp vp_rint(vp x) {
+    const tn_real magic = (tn_real)1.5 / (sizeof(tn_real) == 4 ? (tn_real)FLT_EPSILON : (tn_real)DBL_EPSILON);
+    return (x + magic) - magic;
+}
+
+#ifdef TN_F64
+VR_INLINE vp vp_exp(vp x) {
+    for (int i = 0; i < PART_LANES; i++) x[i] = exp(x[i]);
+    return x;
+}
+#else
+/* exp(x) = 2^n exp(r), n = rint(x / ln 2), |r| <= ln 2 / 2; exp(r) = 1 + r + r^2 P(r), P the minimax polynomial of
+ * degree 4. Within 1.1 ulp (tests/test_kernels.c). Below the smallest normal number: 0; above the largest: infinity. */
+VR_INLINE vp vp_exp(vp x) {
+    const float magic = 12582912.0f; /* 1.5 x 2^23 */
+    vp t = x * 1.44269504f + magic, n = t - magic;
+    vp r = (x - n * 0.693359375f) - n * -2.12194440e-4f; /* ln 2 in two pieces; n x the first is exact */
+    vp poly = (((r * 1.39412179e-3f + 8.36323481e-3f) * r + 4.16663736e-2f) * r + 0.166665763f) * r + 0.5f;
+    vp y = (poly * (r * r) + r) + 1.0f;
+    vpi exponent = (vpi)t - (vpi)vp_set(magic), half = exponent >> 1; /* 2^n in two factors: n = 128 occurs */
+    y = (y * (vp)((half + 127) << 23)) * (vp)((exponent - half + 127) << 23);
+    y = vp_select(x < -87.3365447f, vp_set(0), y);
+    return vp_select(x > 88.7228394f, vp_set(INFINITY), y);
+}
+VR_INLINE float real_exp(float x) { return vp_exp(vp_set(x))[0]; }
+#endif
+
+/* ---- 16 lanes ---- */
+#define VR_UNARY(name, expression) \
+    VR_INLINE vr name(vr x) {      \
+        vr y;                      \
+        EACH_PART(y.p[i] = (expression);) return y; \
+    }
+#define VR_BINARY(name, expression) \
+    VR_INLINE vr name(vr a, vr b) { \
+        vr y;                       \
+        EACH_PART(y.p[i] = (expression);) return y; \
+    }
+VR_UNARY(vr_abs, vp_abs(x.p[i]))
+VR_UNARY(vr_rint, vp_rint(x.p[i]))
+VR_UNARY(vr_sqrt, vp_sqrt(x.p[i]))
+VR_UNARY(vr_exp, vp_exp(x.p[i]))
+VR_BINARY(vr_add, a.p[i] + b.p[i])
+VR_BINARY(vr_sub, a.p[i] - b.p[i])
+VR_BINARY(vr_mul, a.p[i] * b.p[i])
+VR_BINARY(vr_div, a.p[i] / b.p[i])
+VR_BINARY(vr_max, vp_max(a.p[i], b.p[i]))
+
+VR_INLINE vr vr_set(tn_real x) {
+    vr y;
+    EACH_PART(y.p[i] = vp_set(x);)
+    return y;
+}
+/* a b + c, fused where the hardware can. */
+VR_INLINE vr vr_mul_add(vr a, vr b, vr c) {
+    vr y;
+    EACH_PART(y.p[i] = vp_mul_add(a.p[i], b.p[i], c.p[i]);)
+    return y;
+}
+/* a < b ? then : 0, lane by lane. */
+VR_INLINE vr vr_if_less(vr a, vr b, vr then) {
+    vr y;
+    EACH_PART(y.p[i] = (vp)((vpi)(a.p[i] < b.p[i]) & (vpi)then.p[i]);)
+    return y;
+}
+VR_INLINE vr vr_load(const tn_real *p) {
+    vr y;
+    EACH_PART(memcpy(&y.p[i], p + i * PART_LANES, sizeof(vp));)
+    return y;
+}
+VR_INLINE void vr_store(tn_real *p, vr x) {
+    EACH_PART(memcpy(p + i * PART_LANES, &x.p[i], sizeof(vp));)
+}
+/* The first n lanes, 1..16; the others get `fill`. */
+VR_INLINE vr vr_load_fill(const tn_real *p, int n, tn_real fill) {
+    if (TN_LIKELY(n == LANES)) return vr_load(p);
+    tn_real lanes[LANES];
+    for (int i = 0; i < LANES; i++) lanes[i] = fill;
+    memcpy(lanes, p, (size_t)n * sizeof *p);
+    return vr_load(lanes);
+}
+VR_INLINE vr vr_load_n(const tn_real *p, int n) { return vr_load_fill(p, n, 0); }
+VR_INLINE void vr_store_n(tn_real *p, int n, vr x) {
+    if (TN_LIKELY(n == LANES)) {
+        vr_store(p, x);
+        return;
+    }
+    tn_real lanes[LANES];
+    vr_store(lanes, x);
+    memcpy(p, lanes, (size_t)n * sizeof *p);
+}
+VR_INLINE tn_real vr_sum(vr x) { /* lanes in order */
+    tn_real lanes[LANES], sum = 0;
+    vr_store(lanes, x);
+    for (int i = 0; i < LANES; i++) sum += lanes[i];
+    return sum;
+}
+VR_INLINE tn_real vr_reduce_max(vr x) {
+    tn_real lanes[LANES];
+    vr_store(lanes, x);
+    tn_real max = lanes[0];
+    for (int i = 1; i < LANES; i++) max = lanes[i] > max ? lanes[i] : max;
+    return max;
+}
+
+/* ---- integers of other widths ---- */
+VR_INLINE vr vr_from_int32(const int32_t *p) {
+    vr y;
+    EACH_PART(vp_int32 v; memcpy(&v, p + i * PART_LANES, sizeof v); y.p[i] = __builtin_convertvector(v, vp);)
+    return y;
+}
+VR_INLINE vr vr_from_int8(const int8_t *p) {
+    vr y;
+    EACH_PART(vp_int8 v; memcpy(&v, p + i * PART_LANES, sizeof v);
+              y.p[i] = __builtin_convertvector(__builtin_convertvector(v, vp_int32), vp);)
+    return y;
+}
+/* Lanes hold integers -128..127. */
+VR_INLINE void vr_to_int8(int8_t *p, vr x) {
+    EACH_PART(vp_int8 v = __builtin_convertvector(__builtin_convertvector(x.p[i], vpi), vp_int8);
+              memcpy(p + i * PART_LANES, &v, sizeof v);)
+}
+VR_INLINE vr vr_from_int8_n(const int8_t *p, int n) {
+    if (TN_LIKELY(n == LANES)) return vr_from_int8(p);
+    int8_t lanes[LANES] = {0};
+    memcpy(lanes, p, (size_t)n);
+    return vr_from_int8(lanes);
+}
+VR_INLINE vr vr_from_int32_n(const int32_t *p, int n) {
+    if (TN_LIKELY(n == LANES)) return vr_from_int32(p);
+    int32_t lanes[LANES] = {0};
+    memcpy(lanes, p, (size_t)n * sizeof *p);
+    return vr_from_int32(lanes);
+}
+VR_INLINE void vr_to_int8_n(int8_t *p, int n, vr x) {
+    if (TN_LIKELY(n == LANES)) {
+        vr_to_int8(p, x);
+        return;
+    }
+    int8_t lanes[LANES];
+    vr_to_int8(lanes, x);
+    memcpy(p, lanes, (size_t)n);
+}
+
+/* ---- 16 doubles, for long sums ---- */
+VR_INLINE vd vd_load(const tn_real *p) {
+    vd y;
+    EACH_DOUBLE_PART(vp_half v; memcpy(&v, p + i * HALF_LANES, sizeof v); y.p[i] = __builtin_convertvector(v, vpd);)
+    return y;
+}
+VR_INLINE vd vd_load_n(const tn_real *p, int n) {
+    if (TN_LIKELY(n == LANES)) return vd_load(p);
+    tn_real lanes[LANES] = {0};
+    memcpy(lanes, p, (size_t)n * sizeof *p);
+    return vd_load(lanes);
+}
+VR_INLINE double vd_sum(vd x) {
+    double lanes[LANES], sum = 0;
+    EACH_DOUBLE_PART(memcpy(lanes + i * HALF_LANES, &x.p[i], sizeof(vpd));)
+    for (int i = 0; i < LANES; i++) sum += lanes[i];
+    return sum;
+}
+
+/* Over n elements in runs of 16: `i` is the first element of the run, `left` how many it has. */
+#define FOR_RUNS(i, left, n) \
+    for (int64_t i = 0, left; i < (n) && (left = TN_MIN((n) - i, (int64_t)LANES), 1); i += LANES)
+
+#endif
