@@ -11,6 +11,8 @@ enum { TN_EXIT_DONE = 0, TN_EXIT_FAILED = 1, TN_EXIT_USAGE = 2, TN_EXIT_SIGNAL =
 /* argv[0] is the command's own name. Returns the exit status. */
 typedef int tn_command_run(int argc, char **argv);
 
+struct json_t;
+
 typedef struct tn_command {
     const char *name, *summary;
     tn_command_run *run;
@@ -41,6 +43,10 @@ void tn_cmd_set_name(const char *command);
 /* Write to stdout and flush. Fails: TN_E_STOPPED when the reader has gone, TN_E_IO. */
 tn_status tn_cmd_write(const void *data, size_t len);
 tn_status tn_cmd_print(const char *fmt, ...) TN_PRINTF(1, 2);
+
+/* Print `object` as one line of JSON and drop the reference to it. NULL (jansson's answer to a text that is not valid
+ * UTF-8, and to lack of memory) is TN_E_TEXT. */
+tn_status tn_cmd_print_json(struct json_t *object);
 
 /* Make ready to compute: kernels for this CPU, `threads` workers (0 = all cores), a warning about a slow OpenBLAS. */
 tn_status tn_cmd_start_compute(int threads);

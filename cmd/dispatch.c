@@ -4,6 +4,7 @@
 #include "core/config.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,6 +49,24 @@ tn_status tn_cmd_print(const char *fmt, ...) {
     va_end(args);
     if (!status) status = tn_cmd_write(text.data, text.len);
     tn_buf_release(&text);
+    return status;
+}
+
+static tn_status put_json(const struct json_t *object, tn_buf *out) {
+    size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(9);
+    size_t len = object ? json_dumpb(object, NULL, 0, flags) : 0;
+    if (!len) return TN_FAIL(TEXT, "the summary cannot be written as JSON");
+    TN_TRY(tn_buf_reserve(out, len + 1));
+    out->len = json_dumpb(object, out->data, len, flags);
+    return tn_buf_putc(out, '\n');
+}
+
+tn_status tn_cmd_print_json(struct json_t *object) {
+    tn_buf out = {0};
+    tn_status status = put_json(object, &out);
+    if (!status) status = tn_cmd_write(out.data, out.len);
+    tn_buf_release(&out);
+    json_decref(object);
     return status;
 }
 

@@ -7,10 +7,11 @@
 
 tn_status tn_cmd_print_version(void) {
     TN_TRY(tn_kernels_init(NULL));
+    char hdf5[32];
+    tn_h5_library_version(hdf5, sizeof hdf5);
     return tn_cmd_print("tern %s (%s)\n"
                         "instruction set  %s\n"
                         "OpenBLAS         %s, %s\n"
                         "HDF5             %s\n",
-                        TN_VERSION, TN_COMMIT, tn_kernels_isa(), tn_blas_core(), tn_blas_threading(),
-                        tn_h5_library_version());
+                        TN_VERSION, TN_COMMIT, tn_kernels_isa(), tn_blas_core(), tn_blas_threading(), hdf5);
 }

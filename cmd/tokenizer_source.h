@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ * tokenizer_source.h - a tokenizer for a command: learnt from texts, or taken out of a file that has one. */
+#ifndef TN_CMD_TOKENIZER_SOURCE_H
+#define TN_CMD_TOKENIZER_SOURCE_H
+#include "cmd/options.h"
+#include "data/tokenizer.h"
+
+typedef struct tn_tokenizer_flags {
+    const char *source; /* "bpe", "char" or a file */
+    int vocab_size, split;
+    tn_option_list specials;
+} tn_tokenizer_flags;
+
+#define TN_TOKENIZER_FLAGS_DEFAULT                                                                                     \
+    { .source = "bpe", .vocab_size = 4096 }
+/* Rows for a tn_tokenizer_flags *. */
+#define TN_OPTIONS_TOKENIZER(f)                                                                                        \
+    {"tokenizer", 0, TN_OPT_TEXT, &(f)->source, "T", "bpe or char, learnt from the input; or a file with one",         \
+     0,           0, NULL},                                                                                            \
+        {"vocab-size", 0, TN_OPT_INT, &(f)->vocab_size, "N", "tokens of a bpe vocabulary", 257, 1 << 20, NULL},        \
+        {"split", 0, TN_OPT_CHOICE, &(f)->split, "NAME", "how bpe cuts text", 0, 0, "gpt2|llama3|qwen2"}, {            \
+        "special", 0, TN_OPT_LIST, &(f)->specials, "TEXT", "one more special token; may be repeated", 0, 0, NULL       \
+    }
+
+/* Learn from all documents of `paths` (data/text_reader.h), or load `flags->source`. */
+tn_status tn_tokenizer_from_flags(tn_tokenizer **out, const tn_tokenizer_flags *flags, const char *const *paths,
+                                  int n_paths);
+/* A token store, a checkpoint, a GGUF file, or a tokenizer.json, told by content. */
+tn_status tn_tokenizer_load(tn_tokenizer **out, const char *path);
+
+#endif
