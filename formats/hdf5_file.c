@@ -4,6 +4,7 @@
 #include "formats/hdf5_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { MAX_ATTRIBUTE = 60000 }; /* bytes; the library refuses attributes above 64 KiB with their header */
@@ -53,20 +54,22 @@ void tn_h5_close(tn_h5 *file) {
 
 /* ---- writing ---- */
 
-/* The bounds give every piece of metadata a checksum of the library's own (superblock 2, version 2 headers). */
-static bool set_write_properties(hid_t fapl) {
-    return H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG) >= 0 && H5Pset_alignment(fapl, 1, 4096) >= 0 &&
-           H5Pset_libver_bounds(fapl, H5F_LIBVER_V18, H5F_LIBVER_V110) >= 0;
+/* The bounds give every piece of metadata a checksum of the library's own (superblock 2, version 2 headers). No times:
+ * the same contents give the same bytes. */
+static bool set_write_properties(hid_t fapl, hid_t fcpl) {
+    return H5Pset_obj_track_times(fcpl, 0) >= 0 && H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG) >= 0 &&
+           H5Pset_alignment(fapl, 1, 4096) >= 0 && H5Pset_libver_bounds(fapl, H5F_LIBVER_V18, H5F_LIBVER_V110) >= 0;
 }
 
 static tn_status create_temp(tn_h5 *file) {
     TN_TRY(tn_atomic_begin(&file->atomic, file->path));
     tn_status status = TN_OK;
-    hid_t driver = -1, fapl = H5Pcreate(H5P_FILE_ACCESS);
-    if (fapl >= 0 && set_write_properties(fapl)) driver = tn_h5_disk_use(fapl, &file->write_error);
-    if (driver >= 0) file->file = H5Fcreate(file->atomic.temp, H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
+    hid_t driver = -1, fapl = H5Pcreate(H5P_FILE_ACCESS), fcpl = H5Pcreate(H5P_FILE_CREATE);
+    if (fapl >= 0 && fcpl >= 0 && set_write_properties(fapl, fcpl)) driver = tn_h5_disk_use(fapl, &file->write_error);
+    if (driver >= 0) file->file = H5Fcreate(file->atomic.temp, H5F_ACC_TRUNC, fcpl, fapl);
     if (file->file < 0) status = tn_h5_fail(file, "create", "the file");
     if (driver >= 0) H5FDunregister(driver);
+    if (fcpl >= 0) H5Pclose(fcpl);
     if (fapl >= 0) H5Pclose(fapl);
     return status;
 }
@@ -274,4 +277,10 @@ tn_status tn_h5_get_int(tn_h5 *file, const char *name, int64_t *value) {
 
 tn_status tn_h5_get_real(tn_h5 *file, const char *name, double *value) {
     return read_attribute(file, name, H5T_FLOAT, read_real, value);
+}
+
+void tn_h5_library_version(char *out, size_t size) {
+    unsigned major = 0, minor = 0, release = 0;
+    H5get_libversion(&major, &minor, &release);
+    snprintf(out, size, "%u.%u.%u", major, minor, release);
 }

@@ -67,4 +67,7 @@ typedef tn_status tn_h5_visit(void *context, const char *path, bool is_group);
 tn_status tn_h5_each(tn_h5 *file, const char *group, tn_h5_visit *visit, void *context);
 const char *tn_h5_path(const tn_h5 *file);
 
+/* Of the library that is loaded, "1.10.8". */
+void tn_h5_library_version(char *out, size_t size);
+
 #endif
