@@ -54,10 +54,44 @@ static tn_status open_dataset(tn_h5 *file, const char *path, hid_t *dataset) {
 
 /* ---- writing ---- */
 
-/* Contiguous, with its place in the file fixed at once; fresh space of a file reads as zeros, so none is filled in. */
+/* Contiguous, with its place in the file fixed at once; fresh space of a file reads as zeros, so none is filled in.
+ * No times: the same contents give the same bytes. */
 static bool set_layout(hid_t dcpl) {
-    return H5Pset_layout(dcpl, H5D_CONTIGUOUS) >= 0 && H5Pset_alloc_time(dcpl, H5D_ALLOC_TIME_EARLY) >= 0 &&
-           H5Pset_fill_time(dcpl, H5D_FILL_TIME_NEVER) >= 0;
+    return H5Pset_obj_track_times(dcpl, 0) >= 0 && H5Pset_layout(dcpl, H5D_CONTIGUOUS) >= 0 &&
+           H5Pset_alloc_time(dcpl, H5D_ALLOC_TIME_EARLY) >= 0 && H5Pset_fill_time(dcpl, H5D_FILL_TIME_NEVER) >= 0;
+}
+
+static tn_status make_group(tn_h5 *file, const char *path) {
+    hid_t gcpl = H5Pcreate(H5P_GROUP_CREATE), group = -1;
+    if (gcpl >= 0 && H5Pset_obj_track_times(gcpl, 0) >= 0)
+        group = H5Gcreate2(file->file, path, H5P_DEFAULT, gcpl, H5P_DEFAULT);
+    tn_status status = group < 0 ? tn_h5_fail(file, "make group", path) : TN_OK;
+    if (group >= 0) H5Gclose(group);
+    if (gcpl >= 0) H5Pclose(gcpl);
+    return status;
+}
+
+static tn_status make_parents(tn_h5 *file, const char *path) {
+    char part[MAX_PATH_BYTES];
+    if (strlen(path) >= sizeof part) return TN_FAIL(ARG, "%s: dataset %.60s...: name too long", file->path, path);
+    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+        size_t len = (size_t)(slash - path);
+        memcpy(part, path, len);
+        part[len] = '\0';
+        if (!leads_to_object(file, part)) TN_TRY(make_group(file, part));
+    }
+    return TN_OK;
+}
+
+static tn_status make_dataset(tn_h5 *file, const char *path, tn_h5_type type, int rank, const hsize_t *sizes) {
+    hid_t dcpl = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(rank, sizes, NULL), dataset = -1;
+    if (dcpl >= 0 && space >= 0 && set_layout(dcpl))
+        dataset = H5Dcreate2(file->file, path, number_type_of(type).disk, space, H5P_DEFAULT, dcpl, H5P_DEFAULT);
+    tn_status status = dataset < 0 ? tn_h5_fail(file, "make dataset", path) : TN_OK;
+    if (dataset >= 0) H5Dclose(dataset);
+    if (space >= 0) H5Sclose(space);
+    if (dcpl >= 0) H5Pclose(dcpl);
+    return status;
 }
 
 tn_status tn_h5_make(tn_h5 *file, const char *path, tn_h5_type type, int rank, const int64_t *dims) {
@@ -66,19 +100,12 @@ tn_status tn_h5_make(tn_h5 *file, const char *path, tn_h5_type type, int rank, c
     tn_h5_silence();
     hsize_t sizes[MAX_RANK];
     for (int i = 0; i < rank; i++) {
-        if (dims[i] < 0) return TN_FAIL(SHAPE, "%s: dataset %s: size %lld", file->path, path, (long long)dims[i]);
+        if (dims[i] < 0) return TN_FAIL(ARG, "%s: dataset %s: size %lld", file->path, path, (long long)dims[i]);
         sizes[i] = (hsize_t)dims[i];
     }
-    hid_t lcpl = H5Pcreate(H5P_LINK_CREATE), dcpl = H5Pcreate(H5P_DATASET_CREATE);
-    hid_t space = H5Screate_simple(rank, sizes, NULL), dataset = -1;
-    if (lcpl >= 0 && dcpl >= 0 && space >= 0 && H5Pset_create_intermediate_group(lcpl, 1) >= 0 && set_layout(dcpl))
-        dataset = H5Dcreate2(file->file, path, number_type_of(type).disk, space, lcpl, dcpl, H5P_DEFAULT);
-    tn_status status = dataset < 0 ? tn_h5_fail(file, "make dataset", path) : tn_h5_disk_status(file);
-    if (dataset >= 0) H5Dclose(dataset);
-    if (space >= 0) H5Sclose(space);
-    if (dcpl >= 0) H5Pclose(dcpl);
-    if (lcpl >= 0) H5Pclose(lcpl);
-    return status;
+    TN_TRY(make_parents(file, path));
+    TN_TRY(make_dataset(file, path, type, rank, sizes));
+    return tn_h5_disk_status(file);
 }
 
 /* Select [first, first+count) of the flat order: a run of it is a box wherever it starts and ends on whole rows, planes
