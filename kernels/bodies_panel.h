@@ -47,14 +47,16 @@ typedef struct product {
 
 #define DEFINE_TILE(ROWS, WIDTH)                                                                                   \
     static void tile_##ROWS##x##WIDTH(const product *p, const tn_real *a, const tn_real *b, tn_real *restrict c) { \
+        int left = p->inner;                                                                                       \
+        if (left <= 0) return;                                                                                     \
         ROWS_##ROWS(ROW_LOAD, WIDTH)                                                                               \
-        for (int t = 0; t < p->inner; t++) {                                                                       \
+        do {                                                                                                       \
             VRS_##WIDTH(B_LOAD, 0)                                                                                 \
             ROWS_##ROWS(ROW_STEP, WIDTH)                                                                           \
             ROWS_##ROWS(ROW_PIN, WIDTH)                                                                            \
             a += p->a_step;                                                                                        \
             b += p->b_row;                                                                                         \
-        }                                                                                                          \
+        } while (--left > 0);                                                                                      \
         ROWS_##ROWS(ROW_STORE, WIDTH)                                                                              \
     }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * bodies_ternary.h - the frame of a ternary panel for instruction sets with byte dot products, which take one unsigned
  * operand: the states plus 1, as packed. Their sum is too large by the sum of q, so accumulators start at minus that.
- * The including file gives TERNARY_WIDTH, TERNARY_ROWS, sum_codes() and the six ternary_tiles. */
+ * The including file gives TERNARY_WIDTH, TERNARY_ROWS, sum_codes() and the ternary_tiles. */
 
 /* acc[rows][TERNARY_WIDTH] += q[rows, 16 groups] x (panel + 1) */
 typedef void ternary_tile_fn(int groups, const int8_t *q, int64_t q_stride, const uint32_t *panel, int32_t *restrict acc);

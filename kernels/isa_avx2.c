@@ -3,7 +3,7 @@
 #ifndef TN_F64
 #include "kernels/bodies.h"
 
-enum { TERNARY_WIDTH = 16, TERNARY_ROWS = 6 };
+enum { TERNARY_WIDTH = 16, TERNARY_ROWS = 4 };
 
 #include "kernels/bodies_ternary.h"
 
@@ -28,12 +28,14 @@ enum { GROUPS_PER_SUM = 16 };
 
 #define T_ZERO(r, j) __m256i sum##r##j = _mm256_setzero_si256();
 #define T_STEP(r, j) sum##r##j = _mm256_add_epi16(sum##r##j, _mm256_maddubs_epi16(w##j, codes));
+#define T_PIN(r, j)  __asm__("" : "+x"(sum##r##j)); /* or gcc adds the parts of a group up first, and spills */
 #define T_WIDEN(r, j)                                                                                              \
     {                                                                                                              \
         __m256i *to = (__m256i *)(acc + r * TERNARY_WIDTH + j * 8);                                                \
         _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), _mm256_madd_epi16(sum##r##j, ones)));     \
     }
 #define T_ROW_ZERO(r, WIDTH)  T_ZERO(r, 0) T_ZERO(r, 1)
+#define T_ROW_PIN(r, WIDTH)   T_PIN(r, 0) T_PIN(r, 1)
 #define T_ROW_WIDEN(r, WIDTH) T_WIDEN(r, 0) T_WIDEN(r, 1)
 #define T_ROW_STEP(r, part)                                                                \
     {                                                                                      \
@@ -47,6 +49,7 @@ enum { GROUPS_PER_SUM = 16 };
     {                                       \
         T_STATES(0, part) T_STATES(1, part) \
         ROWS_##ROWS(T_ROW_STEP, part)       \
+        ROWS_##ROWS(T_ROW_PIN, 2)           \
     }
 #define DEFINE_TERNARY_TILE(ROWS)                                                                                 \
     static void ternary_tile_##ROWS(int groups, const int8_t *q, int64_t q_stride, const uint32_t *panel,         \
@@ -70,10 +73,7 @@ DEFINE_TERNARY_TILE(1)
 DEFINE_TERNARY_TILE(2)
 DEFINE_TERNARY_TILE(3)
 DEFINE_TERNARY_TILE(4)
-DEFINE_TERNARY_TILE(5)
-DEFINE_TERNARY_TILE(6)
-static ternary_tile_fn *const ternary_tiles[] = {NULL,           ternary_tile_1, ternary_tile_2, ternary_tile_3,
-                                                 ternary_tile_4, ternary_tile_5, ternary_tile_6};
+static ternary_tile_fn *const ternary_tiles[] = {NULL, ternary_tile_1, ternary_tile_2, ternary_tile_3, ternary_tile_4};
 
 #define KERNEL(result, name, parameters) .name = name,
 const tn_kernels tn_kernels_avx2 = {
