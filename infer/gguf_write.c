@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ * gguf_write.c - parameters into GGUF tensors. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/half.h"
+#include "formats/ternary_block.h"
+#include "infer/gguf_weights.h"
+
+/* What a parameter is to a file. */
+typedef enum role { ROLE_TERNARY, ROLE_MATRIX, ROLE_TABLE, ROLE_GAIN } role;
+
+static role role_of(const tn_param *p) {
+    if (p->quantizer != TN_QUANT_NONE) return ROLE_TERNARY;
+    if (p->tensor.n_dims == 1) return ROLE_GAIN;
+    bool table = strcmp(p->name, "token_embd.weight") == 0 || strcmp(p->name, "output.weight") == 0;
+    return table ? ROLE_TABLE : ROLE_MATRIX;
+}
+
+static int type_of(const tn_param *p, tn_gguf_types types) {
+    role r = role_of(p);
+    if (r == ROLE_GAIN) return TN_GGML_F32;
+    return r == ROLE_TABLE ? types.table : types.matrix;
+}
+
+static bool has_scale_tensor(const tn_param *p, int type) {
+    return role_of(p) == ROLE_TERNARY && (type == TN_GGML_TQ2_0 || type == TN_GGML_TQ1_0);
+}
+
+static int values_per_block(int type) {
+    switch (type) {
+#define GGML_TYPE(name, id, values, bytes, tail) \
+    case TN_GGML_##name: return values;
+#include "formats/ggml_type.def"
+#undef GGML_TYPE
+    default: return 1;
+    }
+}
+
+static float f16(float x) { return tn_f16_to_f32(tn_f32_to_f16(x)); }
+
+/* ---- checks and roundings ---- */
+
+static tn_status check_floats(const tn_param *p, int type) {
+    for (int64_t i = 0; i < tn_param_count(p); i++) {
+        float value = (float)p->tensor.real[i];
+        if (!isfinite(value)) return TN_FAIL(NAN, "element %lld of %s is %g", (long long)i, p->name, (double)value);
+        if (type == TN_GGML_F16 && !isfinite(f16(value)))
+            return TN_FAIL(RANGE, "element %lld of %s is %g, beyond the 65504 of F16", (long long)i, p->name,
+                           (double)value);
+    }
+    return TN_OK;
+}
+
+static tn_status check_states(const tn_param *p, int type) {
+    float scale = (float)p->scale;
+    bool fits = type != TN_GGML_F16 || (f16(scale) > 0 && isfinite(f16(scale)));
+    if (!isfinite(scale) || scale <= 0 || !fits)
+        return TN_FAIL(RANGE, "the scale of %s is %g, which %s cannot hold", p->name, (double)scale,
+                       tn_ggml_type_name(type));
+    for (int64_t i = 0; i < tn_param_count(p); i++)
+        if (p->states[i]) return TN_OK;
+    return TN_FAIL(CORRUPT, "every weight of %s is zero: the model was not trained, or is damaged", p->name);
+}
+
+tn_status tn_gguf_check_param(const tn_param *param, tn_gguf_types types) {
+    int type = type_of(param, types), block = values_per_block(type);
+    if (param->cols % block)
+        return TN_FAIL(SHAPE, "%s has rows of %d weights, %s needs a multiple of %d; export with --type f16, or train with "
+                              "widths that divide by %d",
+                       param->name, param->cols, tn_ggml_type_name(type), block, block);
+    return role_of(param) == ROLE_TERNARY ? check_states(param, type) : check_floats(param, type);
+}
+
+static float rounded(tn_real value, int type) { return type == TN_GGML_F16 ? f16((float)value) : (float)value; }
+
+void tn_gguf_round_param(tn_param *param, tn_gguf_types types) {
+    int type = type_of(param, types);
+    param->scale = (tn_real)rounded(param->scale, type);
+    if (role_of(param) == ROLE_TERNARY) return;
+    for (int64_t i = 0; i < tn_param_count(param); i++)
+        param->tensor.real[i] = (tn_real)rounded(param->tensor.real[i], type);
+}
+
+/* ---- announcing ---- */
+
+tn_status tn_gguf_announce_param(tn_gguf_writer *writer, const tn_param *param, tn_gguf_types types) {
+    int type = type_of(param, types);
+    const int64_t ne[2] = {param->cols, param->rows};
+    TN_TRY(tn_gguf_announce(writer, param->name, type, role_of(param) == ROLE_GAIN ? 1 : 2, ne));
+    if (!has_scale_tensor(param, type)) return TN_OK;
+    char name[80];
+    const int64_t one = 1;
+    snprintf(name, sizeof name, "%.*sscale", (int)(strlen(param->name) - strlen("weight")), param->name);
+    return tn_gguf_announce(writer, name, TN_GGML_F32, 1, &one);
+}
+
+/* ---- data ---- */
+
+static float value_of(const tn_param *p, int64_t i) {
+    if (role_of(p) == ROLE_TERNARY) return (float)p->scale * (float)p->states[i];
+    return (float)p->tensor.real[i];
+}
+
+static void fill_floats(const tn_param *p, int type, unsigned char *out) {
+    for (int64_t i = 0; i < tn_param_count(p); i++) {
+        float value = value_of(p, i);
+        uint16_t half = tn_f32_to_f16(value);
+        if (type == TN_GGML_F32)
+            memcpy(out + 4 * i, &value, sizeof value);
+        else
+            memcpy(out + 2 * i, &half, sizeof half);
+    }
+}
+
+static tn_status fill(const tn_param *p, int type, unsigned char *out) {
+    switch (type) {
+    case TN_GGML_I2_S: return tn_i2_s_pack(p->states, p->rows, p->cols, (float)p->scale, out);
+    case TN_GGML_TQ2_0: return tn_tq2_0_pack(p->states, p->rows, p->cols, 1.0f, out);
+    case TN_GGML_TQ1_0: return tn_tq1_0_pack(p->states, p->rows, p->cols, 1.0f, out);
+    default: fill_floats(p, type, out); return TN_OK;
+    }
+}
+
+tn_status tn_gguf_put_param(tn_gguf_writer *writer, const tn_param *param, tn_gguf_types types) {
+    int type = type_of(param, types);
+    size_t bytes;
+    TN_TRY(tn_ggml_type_bytes(type, param->cols, param->rows, &bytes));
+    unsigned char *data = tn_heap_zalloc(1, bytes);
+    if (!data) return TN_E_NOMEM;
+    tn_status status = fill(param, type, data);
+    if (!status) status = tn_gguf_put_data(writer, data, bytes);
+    tn_heap_free(data);
+    if (status || !has_scale_tensor(param, type)) return status;
+    float scale = (float)param->scale;
+    return tn_gguf_put_data(writer, &scale, sizeof scale);
+}

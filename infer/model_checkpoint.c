@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ * model_checkpoint.c - a model out of a checkpoint: configuration, tokenizer, latents. */
+#include <math.h>
+#include <stdio.h>
+
+#include "formats/checkpoint_file.h"
+#include "infer/model_file_priv.h"
+
+static tn_status read_config(tn_ckpt *ckpt, tn_arena *arena, tn_model_config *model) {
+    tn_section section = tn_model_section(model);
+    tn_config config = {.arena = arena, .sections = &section, .n_sections = 1, .ignore_other_sections = true};
+    tn_buf text = {0};
+    tn_status status = tn_config_defaults(&config);
+    if (!status) status = tn_ckpt_get_text(ckpt, TN_CKPT_CONFIG, &text);
+    if (!status) status = tn_config_load_text(&config, tn_ckpt_path(ckpt), tn_buf_text(&text), text.len);
+    tn_buf_release(&text);
+    return status;
+}
+
+static tn_status read_tokenizer(tn_ckpt *ckpt, tn_tokenizer **out) {
+    tn_buf text = {0};
+    tn_status status = tn_ckpt_get_text(ckpt, TN_CKPT_TOKENIZER, &text);
+    if (!status) status = tn_tokenizer_from_json(out, tn_ckpt_path(ckpt), tn_buf_text(&text), text.len);
+    tn_buf_release(&text);
+    return status;
+}
+
+/* ---- parameters ---- */
+
+typedef struct tally {
+    tn_ckpt *ckpt;
+    tn_model *model;
+} tally;
+
+static tn_status expect_param(void *context, const char *name, int64_t rows, int64_t cols) {
+    const tally *t = context;
+    if (tn_model_find(t->model, name)) return TN_OK;
+    return TN_FAIL(MISMATCH, "%s: parameter %s [%lld, %lld] is not part of the model it describes", tn_ckpt_path(t->ckpt),
+                   name, (long long)rows, (long long)cols);
+}
+
+/* Buffers for the largest parameter: as it is stored, and as it is computed with. */
+typedef struct staging {
+    float *stored;
+    tn_real *values;
+} staging;
+
+static tn_status read_values(tn_ckpt *ckpt, const tn_param *p, const staging *buffers, tn_real *out) {
+    TN_TRY(tn_ckpt_get_param(ckpt, p->name, p->rows, p->cols, buffers->stored));
+    for (int64_t i = 0; i < tn_param_count(p); i++) {
+        float value = buffers->stored[i];
+        if (!isfinite(value))
+            return TN_FAIL(CORRUPT, "%s: element %lld of %s is %g, not a finite number", tn_ckpt_path(ckpt), (long long)i,
+                           p->name, (double)value);
+        out[i] = (tn_real)value;
+    }
+    return TN_OK;
+}
+
+static tn_status read_param(tn_ckpt *ckpt, tn_param *p, const staging *buffers) {
+    if (p->tensor.real) return read_values(ckpt, p, buffers, p->tensor.real);
+    TN_TRY(read_values(ckpt, p, buffers, buffers->values));
+    tn_param_quantize(p->quantizer, p->rows, p->cols, buffers->values, p->states, &p->scale);
+    return TN_OK;
+}
+
+static tn_status read_params_into(tn_ckpt *ckpt, tn_model *model, tn_arena *scratch) {
+    int n;
+    tn_param **params = tn_model_params(model, &n);
+    int64_t most = 0;
+    for (int i = 0; i < n; i++) most = TN_MAX(most, tn_param_count(params[i]));
+    staging buffers;
+    TN_TAKE(buffers.stored, scratch, most, "loading");
+    TN_TAKE(buffers.values, scratch, most, "loading");
+    for (int i = 0; i < n; i++) TN_TRY(read_param(ckpt, params[i], &buffers));
+    return TN_OK;
+}
+
+static tn_status read_params(tn_ckpt *ckpt, tn_model *model) {
+    tally t = {.ckpt = ckpt, .model = model};
+    TN_TRY(tn_ckpt_each_param(ckpt, expect_param, &t));
+    tn_arena *scratch = tn_arena_create("loading");
+    if (!scratch) return TN_E_NOMEM;
+    tn_status status = read_params_into(ckpt, model, scratch);
+    tn_arena_free(scratch);
+    return status;
+}
+
+/* What the file holds must be what the configuration asks for before memory is taken for it. */
+static tn_status add_count(void *context, const char *name, int64_t rows, int64_t cols) {
+    (void)name;
+    *(int64_t *)context += rows * cols;
+    return TN_OK;
+}
+
+static tn_status check_count(tn_ckpt *ckpt, const tn_model_config *config) {
+    int64_t count = 0, expected = tn_model_config_counts(config).total;
+    TN_TRY(tn_ckpt_each_param(ckpt, add_count, &count));
+    if (count == expected) return TN_OK;
+    return TN_FAIL(MISMATCH, "%s: holds %lld weights, its configuration describes %lld", tn_ckpt_path(ckpt),
+                   (long long)count, (long long)expected);
+}
+
+static tn_status load(tn_ckpt *ckpt, tn_arena *arena, tn_model_use use, tn_loaded *out) {
+    tn_model_config config;
+    int64_t step = 0;
+    TN_TRY(read_config(ckpt, arena, &config));
+    TN_TRY(read_tokenizer(ckpt, &out->tokenizer));
+    if (!config.vocab_size) config.vocab_size = tn_tokenizer_size(out->tokenizer);
+    TN_TRY(tn_model_config_complete(&config));
+    TN_TRY(check_count(ckpt, &config));
+    TN_TRY(tn_model_create(&out->model, arena, &config, use));
+    TN_TRY(read_params(ckpt, out->model));
+    TN_TRY(tn_ckpt_get_int(ckpt, "step", &step));
+    snprintf(out->description, sizeof out->description, "checkpoint of step %lld", (long long)step);
+    tn_model_refresh(out->model, 1);
+    return TN_OK;
+}
+
+tn_status tn_model_from_checkpoint(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out) {
+    tn_ckpt *ckpt;
+    TN_TRY(tn_ckpt_open(&ckpt, path));
+    out->source = TN_SOURCE_CHECKPOINT;
+    tn_status status = load(ckpt, arena, use, out);
+    tn_ckpt_close(ckpt);
+    return status;
+}

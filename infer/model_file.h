@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ * model_file.h - a model and its tokenizer out of whatever holds one: a run folder, a checkpoint, a GGUF file. What a
+ * path is, is told by its content.
+ * A run folder stands for the checkpoint that its `best` file names, else the one that `latest` names.
+ * For TN_MODEL_RUN the latents of a checkpoint are quantised by the function that training uses, one matrix at a time,
+ * and never kept: the runtime computes what the trainer computed, bit for bit.
+ * Life: tn_model_file_load ... tn_loaded_release. The model lives in the caller's arena, the tokenizer on the heap. */
+#ifndef TN_INFER_MODEL_FILE_H
+#define TN_INFER_MODEL_FILE_H
+#include "data/tokenizer.h"
+#include "layers/model.h"
+
+typedef enum tn_model_source { TN_SOURCE_CHECKPOINT, TN_SOURCE_GGUF } tn_model_source;
+
+typedef struct tn_loaded {
+    tn_model *model;         /* refreshed, ready to run */
+    tn_tokenizer *tokenizer; /* at most as many ids as the model's vocab_size */
+    tn_model_source source;
+    char path[4096];       /* of the file that was read */
+    char description[256]; /* for people: "checkpoint, step 1000 (best of run runs/a)" */
+} tn_loaded;
+
+/* Fails: TN_E_MISSING; TN_E_FORMAT when it is none of the three; TN_E_UNSUPPORTED for another architecture, and for a
+ * GGUF file asked to give latents (any use but RUN, unless it is a float twin); TN_E_MISMATCH when parameters and
+ * configuration do not fit; what the readers of the formats give. Nothing is left on the heap after a failure. */
+tn_status tn_model_file_load(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out);
+void tn_loaded_release(tn_loaded *loaded); /* zeroed or released before: fine */
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * session.h - one sequence of tokens on a loaded model: it is fed, remembers keys and values, and tells how the next
+ * token is distributed; tn_generate writes a text with it.
+ * The same forward pass as in training runs here (layers/model.h), so a session's logits equal the trainer's bit for
+ * bit, however a prompt is cut into chunks.
+ * Owns: cache, tape, history. The loaded model is borrowed and must outlive the session; several sessions may share it.
+ * Threads: one session, one thread; the products inside are parallel. */
+#ifndef TN_INFER_SESSION_H
+#define TN_INFER_SESSION_H
+#include "infer/model_file.h"
+#include "infer/sampler.h"
+#include "infer/text_stream.h"
+
+typedef struct tn_session tn_session;
+
+typedef struct tn_session_options {
+    int context; /* tokens the session can hold; 0 = as many as the model was trained for, which is also the most */
+    int chunk;   /* tokens of a prompt in one pass; 0 = 512 */
+} tn_session_options;
+
+/* Fails: TN_E_RANGE for a context beyond the model's or below 2, TN_E_NOMEM. */
+tn_status tn_session_create(tn_session **out, const tn_loaded *loaded, tn_session_options options);
+void tn_session_free(tn_session *session); /* NULL is fine */
+
+int tn_session_context(const tn_session *session);
+int tn_session_length(const tn_session *session); /* tokens fed so far */
+const int32_t *tn_session_history(const tn_session *session); /* [length] */
+
+/* Append tokens. Fails: TN_E_RANGE when they do not fit (nothing is fed then), or for an id the model does not know. */
+tn_status tn_session_feed(tn_session *session, const int32_t *ids, int n);
+/* Forget the tokens from `length` on, 0..tn_session_length(). */
+tn_status tn_session_rewind(tn_session *session, int length);
+/* Logits [vocab_size] of the token after the last one fed; good until the next feed or rewind. NULL when empty. */
+const tn_real *tn_session_logits(const tn_session *session);
+
+/* The ids that stand for a prompt: BOS first when the tokenizer asks for it, special tokens in the text as such. An
+ * empty prompt is BOS, or else EOS, which ended the document before every document of the training text.
+ * Fails: TN_E_TEXT as tn_tokenizer_encode; TN_E_EMPTY when an empty prompt has no token to begin with. */
+tn_status tn_prompt_encode(const tn_tokenizer *tokenizer, const char *text, size_t len, tn_ids *ids);
+
+/* ---- generating ---- */
+
+typedef enum tn_stop_reason {
+    TN_STOP_EOS,    /* the model ended the text */
+    TN_STOP_STRING, /* a stop string came up; the text ends before it */
+    TN_STOP_LENGTH, /* max_tokens */
+    TN_STOP_CONTEXT /* no room for another token */
+} tn_stop_reason;
+const char *tn_stop_reason_name(tn_stop_reason reason); /* "eos", "stop", "length", "context" */
+
+typedef struct tn_generate_options {
+    int max_tokens; /* -1 = until the model stops or the context is full */
+    bool ignore_eos; /* the tokens that end a text are never chosen */
+    const char *const *stops; /* stop strings, borrowed */
+    int n_stops;
+    tn_text_piece *piece; /* receives the text as it comes: whole characters */
+    void *context;        /* for `piece` */
+} tn_generate_options;
+
+typedef struct tn_generated {
+    tn_stop_reason reason;
+    int tokens; /* chosen, the one that ended the text not counted */
+    double seconds;
+} tn_generated;
+
+/* Continue what was fed (at least one token). The last token of the text is chosen but not fed.
+ * Fails: what the sampler, the model and `piece` give. */
+tn_status tn_generate(tn_session *session, tn_sampler *sampler, const tn_generate_options *options, tn_generated *out);
+
+#endif
