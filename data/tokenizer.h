@@ -31,31 +31,43 @@ typedef struct tn_tokenizer_options {
 
 /* Learns from texts pushed one document at a time; finish builds the tokenizer and frees the trainer.
  * Ids: CHAR: characters by code point, then specials. BPE: 256 bytes (GPT-2 order), merges by rank, then specials.
- * Ties in pair counts go to the smaller pair of ids. Fewer merges than asked for (small text) is fine, said in the log. */
+ * bos and eos are <|endoftext|>. Ties in pair counts go to the smaller pair of ids; a pair must occur twice. Fewer
+ * merges than asked for (small text) is fine, said in the log. */
 typedef struct tn_tokenizer_trainer tn_tokenizer_trainer;
 tn_status tn_tokenizer_trainer_create(tn_tokenizer_trainer **out, const tn_tokenizer_options *options);
 tn_status tn_tokenizer_trainer_add(tn_tokenizer_trainer *trainer, const char *text, size_t len); /* valid UTF-8 */
 tn_status tn_tokenizer_trainer_finish(tn_tokenizer_trainer *trainer, tn_tokenizer **out);
 void tn_tokenizer_trainer_free(tn_tokenizer_trainer *trainer); /* to give up early */
 
+/* Byte-level BPE of Hugging Face, or what to_json wrote; what this layout cannot say is in "model"."tern" (their reader
+ * refuses strange keys at the top). Fails: TN_E_FORMAT no JSON, TN_E_CORRUPT, TN_E_UNSUPPORTED; messages start with
+ * `name`. */
 tn_status tn_tokenizer_from_json(tn_tokenizer **out, const char *name, const char *text, size_t len);
 tn_status tn_tokenizer_to_json(const tn_tokenizer *tokenizer, tn_buf *out);
 void tn_tokenizer_free(tn_tokenizer *tokenizer);
 
 /* What a vocabulary is made of, for building one from a foreign file (GGUF, tiktoken) and for writing one. */
-typedef enum tn_token_type { TN_TOKEN_NORMAL = 1, TN_TOKEN_UNKNOWN, TN_TOKEN_CONTROL, TN_TOKEN_USER, TN_TOKEN_UNUSED, TN_TOKEN_BYTE } tn_token_type;
+typedef enum tn_token_type {
+    TN_TOKEN_NORMAL = 1,
+    TN_TOKEN_UNKNOWN,
+    TN_TOKEN_CONTROL,
+    TN_TOKEN_USER,
+    TN_TOKEN_UNUSED,
+    TN_TOKEN_BYTE
+} tn_token_type;
 
 typedef struct tn_vocabulary {
     tn_tokenizer_kind kind;
     tn_split split;
-    bool ignore_merges;  /* a whole piece that is a token is taken without merging */
+    bool ignore_merges; /* a whole piece that is a token is taken without merging */
     bool add_bos;
     int n_tokens;
-    const char **texts;  /* raw bytes of NORMAL tokens (not the GPT-2 spelling), plain text of the others */
+    const char **texts; /* raw bytes of NORMAL tokens (not the GPT-2 spelling), plain text of the others */
     const uint32_t *lens;
     const int32_t *types; /* tn_token_type */
     int n_merges;
-    const int32_t (*merges)[2]; /* pairs of token ids, by rank; the merged bytes must be a token, or (CHAR) a prefix of one */
+    const int32_t (
+        *merges)[2]; /* pairs of ids of NORMAL tokens, by rank; the merged bytes must be one too. CHAR: none */
     int bos, eos, eot, unk, pad; /* -1 = none */
     const char *chat_template;   /* "" = none */
 } tn_vocabulary;
@@ -68,13 +80,14 @@ int tn_tokenizer_eos(const tn_tokenizer *tokenizer);  /* end of a document; -1 =
 int tn_tokenizer_bos(const tn_tokenizer *tokenizer);
 /* True for eos, eot and every other id that ends a generation. */
 bool tn_tokenizer_is_stop(const tn_tokenizer *tokenizer, int32_t id);
-bool tn_tokenizer_is_special(const tn_tokenizer *tokenizer, int32_t id); /* CONTROL: never printed */
+bool tn_tokenizer_is_special(const tn_tokenizer *tokenizer, int32_t id); /* CONTROL, UNKNOWN, UNUSED: never printed */
 int32_t tn_tokenizer_find(const tn_tokenizer *tokenizer, const char *text, size_t len); /* id of that token, or -1 */
 /* 16 hex digits and a NUL: XXH3 of the vocabulary, merges, split and special ids. */
 void tn_tokenizer_hash(const tn_tokenizer *tokenizer, char out[17]);
 
 /* Append the ids of `text` (valid UTF-8, else TN_E_TEXT with the byte offset). With `specials`, texts of CONTROL tokens
- * are read as those tokens. BOS is never added here. CHAR: an unseen character is TN_E_TEXT and named. */
+ * are read as those tokens (those of USER tokens always are). BOS is never added here. CHAR: an unseen character is
+ * TN_E_TEXT and named. */
 tn_status tn_tokenizer_encode(const tn_tokenizer *tokenizer, const char *text, size_t len, bool specials, tn_ids *ids);
 /* Append the bytes of one token. CONTROL tokens print only with `specials`. Fails: TN_E_RANGE for an unknown id. */
 tn_status tn_tokenizer_decode(const tn_tokenizer *tokenizer, int32_t id, bool specials, tn_buf *out);
