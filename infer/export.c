@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT
+ * export.c - load, check, write under a temporary name, prove, rename. */
+#include "infer/export.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/fs.h"
+#include "core/log.h"
+#include "data/tokenizer_gguf.h"
+#include "infer/gguf_config.h"
+#include "infer/gguf_weights.h"
+#include "infer/proof.h"
+
+typedef struct type_row {
+    const char *name;
+    int ggml;
+    uint32_t file_type;
+} type_row;
+
+static const type_row type_rows[] = {
+#define EXPORT_TYPE(name, ggml, file_type, help) {name, TN_GGML_##ggml, file_type},
+#include "infer/export_types.def"
+#undef EXPORT_TYPE
+};
+
+const char *tn_export_type_name(tn_export_type type) { return type_rows[type].name; }
+
+/* One export under way. The source's arena is freed before the copy is loaded: both need not fit in memory at once. */
+typedef struct job {
+    const char *source_path, *out_path;
+    const type_row *type;
+    tn_gguf_types types;
+    tn_arena *source_arena, *copy_arena, *proof_arena;
+    tn_loaded source, copy;
+    tn_probe unrounded, expected, found;
+    tn_atomic file;
+    tn_export_report *report;
+} job;
+
+/* ---- before writing ---- */
+
+static bool is_ternary_type(int ggml) {
+    return ggml == TN_GGML_I2_S || ggml == TN_GGML_TQ2_0 || ggml == TN_GGML_TQ1_0;
+}
+
+static tn_status check_model(job *j) {
+    const tn_model_config *c = tn_model_get_config(j->source.model);
+    if (c->quantization == TN_QUANTIZATION_NONE && is_ternary_type(j->type->ggml))
+        return TN_FAIL(UNSUPPORTED, "%s: a float twin (model.quantization none) has no ternary weights to write as %s; "
+                                    "export it with --type f16 or f32",
+                       j->source.path, j->type->name);
+    int n;
+    tn_param **params = tn_model_params(j->source.model, &n);
+    for (int i = 0; i < n; i++) TN_TRY(tn_gguf_check_param(params[i], j->types));
+    return TN_OK;
+}
+
+static void warn(const char *sentence) { tn_log(TN_LOG_WARN, "export", "%s", sentence); }
+
+static void warn_of_other_runtimes(const job *j) {
+    const tn_model_config *c = tn_model_get_config(j->source.model);
+    bool tq = j->type->ggml == TN_GGML_TQ2_0 || j->type->ggml == TN_GGML_TQ1_0;
+    if (tq && c->activation == TN_ACTIVATION_RELU2)
+        warn("the file is for Tern: llama.cpp, which knows this type, does not know bitnet-b1.58 and would compute SiLU");
+    if (!c->tie_embeddings) warn("the file is for Tern: other runtimes ignore or refuse the head of its own");
+    if (c->qk_norm) warn("the file is for Tern: other runtimes refuse the gains of QK-norm");
+}
+
+static tn_status round_and_ask(job *j) {
+    int n;
+    tn_param **params = tn_model_params(j->source.model, &n);
+    TN_TRY(tn_probe_ask(&j->source, j->proof_arena, &j->unrounded));
+    j->expected = j->unrounded;
+    bool exact = j->types.matrix != TN_GGML_F16 && j->types.table != TN_GGML_F16 && sizeof(tn_real) == sizeof(float);
+    if (exact) return TN_OK;
+    for (int i = 0; i < n; i++) tn_gguf_round_param(params[i], j->types);
+    tn_model_refresh(j->source.model, 1);
+    return tn_probe_ask(&j->source, j->proof_arena, &j->expected);
+}
+
+/* ---- writing ---- */
+
+/* "stories" from "models/stories.gguf" */
+static void name_of(const char *path, char *out, size_t size) {
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    snprintf(out, size, "%s", base);
+    char *dot = strrchr(out, '.');
+    if (dot && dot != out) *dot = 0;
+}
+
+/* Other runtimes insist on as many tokens as the table has rows. */
+static tn_status pad_vocabulary(const tn_tokenizer *tokenizer, int rows, tn_tokenizer **padded) {
+    tn_vocabulary v = *tn_tokenizer_vocabulary(tokenizer);
+    tn_arena *arena = tn_arena_create("padding");
+    if (!arena) return TN_E_NOMEM;
+    const char **texts = tn_arena_array(arena, (size_t)rows, sizeof *texts, "padding");
+    uint32_t *lens = tn_arena_array(arena, (size_t)rows, sizeof *lens, "padding");
+    int32_t *types = tn_arena_array(arena, (size_t)rows, sizeof *types, "padding");
+    char(*names)[24] = tn_arena_array(arena, (size_t)rows, sizeof *names, "padding");
+    tn_status status = texts && lens && types && names ? TN_OK : TN_E_NOMEM;
+    for (int id = 0; id < rows && !status; id++) {
+        bool known = id < v.n_tokens;
+        if (!known) snprintf(names[id], sizeof names[id], "[PAD%d]", id);
+        texts[id] = known ? v.texts[id] : names[id];
+        lens[id] = known ? v.lens[id] : (uint32_t)strlen(names[id]);
+        types[id] = known ? v.types[id] : TN_TOKEN_UNUSED;
+    }
+    v.texts = texts;
+    v.lens = lens;
+    v.types = types;
+    v.n_tokens = rows;
+    if (!status) status = tn_tokenizer_from_vocabulary(padded, &v);
+    tn_arena_free(arena);
+    return status;
+}
+
+static tn_status fit_vocabulary(job *j) {
+    int rows = tn_model_get_config(j->source.model)->vocab_size;
+    if (tn_tokenizer_size(j->source.tokenizer) == rows) return TN_OK;
+    tn_tokenizer *padded;
+    TN_TRY(pad_vocabulary(j->source.tokenizer, rows, &padded));
+    tn_tokenizer_free(j->source.tokenizer);
+    j->source.tokenizer = padded;
+    return TN_OK;
+}
+
+static tn_status write_keys(job *j, tn_gguf_writer *w) {
+    char name[256];
+    name_of(j->out_path, name, sizeof name);
+    TN_TRY(tn_gguf_put_config(w, tn_model_get_config(j->source.model), name));
+    TN_TRY(tn_gguf_put_u32(w, "general.file_type", j->type->file_type));
+    TN_TRY(tn_tokenizer_put_gguf(j->source.tokenizer, w));
+    return tn_gguf_put_u32(w, "general.quantization_version", 2);
+}
+
+static tn_status write_all(job *j, tn_gguf_writer *w) {
+    int n;
+    tn_param **params = tn_model_params(j->source.model, &n);
+    TN_TRY(write_keys(j, w));
+    for (int i = 0; i < n; i++) TN_TRY(tn_gguf_announce_param(w, params[i], j->types));
+    for (int i = 0; i < n; i++) TN_TRY(tn_gguf_put_param(w, params[i], j->types));
+    j->report->tensors = n;
+    return TN_OK;
+}
+
+static tn_status write_file(job *j) {
+    tn_gguf_writer *w;
+    TN_TRY(tn_gguf_create(&w, j->file.temp));
+    tn_status status = write_all(j, w);
+    if (!status) return tn_gguf_commit(w);
+    tn_gguf_discard(w);
+    return status;
+}
+
+/* ---- proving ---- */
+
+static tn_status prove(job *j) {
+    TN_TRY(tn_model_file_load(j->file.temp, j->copy_arena, TN_MODEL_RUN, &j->copy));
+    TN_TRY(tn_tokenizer_compare(j->source.tokenizer, j->copy.tokenizer, &j->report->texts, &j->report->ids));
+    TN_TRY(tn_probe_ask(&j->copy, j->proof_arena, &j->found));
+    TN_TRY(tn_probe_compare(&j->expected, &j->found));
+    j->report->logits = j->found.n_ids * j->found.vocab;
+    j->report->difference = tn_probe_distance(&j->unrounded, &j->found);
+    struct stat info;
+    if (stat(j->file.temp, &info) != 0) return tn_fail_errno(j->file.temp, "look at");
+    j->report->bytes = info.st_size;
+    return TN_OK;
+}
+
+static tn_status write_and_prove(job *j) {
+    TN_TRY(tn_atomic_begin(&j->file, j->out_path)); /* first: a folder that cannot be written is known at once */
+    TN_TRY(tn_model_file_load(j->source_path, j->source_arena, TN_MODEL_RUN, &j->source));
+    snprintf(j->report->source, sizeof j->report->source, "%s", j->source.description);
+    TN_TRY(check_model(j));
+    TN_TRY(fit_vocabulary(j));
+    TN_TRY(round_and_ask(j));
+    warn_of_other_runtimes(j);
+    TN_TRY(write_file(j));
+    tn_arena_free(j->source_arena);
+    j->source_arena = NULL;
+    j->source.model = NULL;
+    TN_TRY(prove(j));
+    return tn_atomic_commit(&j->file);
+}
+
+tn_status tn_export(const char *source, const char *out, tn_export_options options, tn_export_report *report) {
+    job *j = tn_heap_zalloc(1, sizeof *j);
+    if (!j) return TN_E_NOMEM;
+    *report = (tn_export_report){0};
+    j->source_path = source;
+    j->out_path = out;
+    j->type = &type_rows[options.type];
+    j->types = (tn_gguf_types){.matrix = j->type->ggml, .table = options.f16_tables ? TN_GGML_F16 : TN_GGML_F32};
+    j->report = report;
+    j->source_arena = tn_arena_create("source");
+    j->copy_arena = tn_arena_create("copy");
+    j->proof_arena = tn_arena_create("proof");
+    tn_status status = j->source_arena && j->copy_arena && j->proof_arena ? write_and_prove(j) : TN_E_NOMEM;
+    tn_atomic_abort(&j->file);
+    tn_loaded_release(&j->source);
+    tn_loaded_release(&j->copy);
+    tn_arena_free(j->source_arena);
+    tn_arena_free(j->copy_arena);
+    tn_arena_free(j->proof_arena);
+    tn_heap_free(j);
+    return status;
+}
