@@ -160,3 +160,10 @@ static void zero_blocks(void *context, int64_t begin, int64_t end) {
 void tn_optimizer_zero_grads(tn_optimizer *optimizer) {
     tn_par_for(optimizer->blocks->count, 1, zero_blocks, (void *)(uintptr_t)optimizer->blocks);
 }
+
+bool tn_optimizer_params_finite(const tn_optimizer *optimizer) {
+    const tn_param_blocks *blocks = optimizer->blocks;
+    for (int i = 0; i < blocks->n_params; i++)
+        if (!isfinite(tn_k->sum_abs(tn_param_count(blocks->params[i]), blocks->params[i]->tensor.real))) return false;
+    return true;
+}

@@ -50,6 +50,8 @@ tn_status tn_optimizer_create(tn_optimizer **out, tn_arena *arena, const tn_para
 void tn_optimizer_step(tn_optimizer *optimizer, const tn_optimizer_rates *rates);
 /* Forget the gradients of a step that is skipped. */
 void tn_optimizer_zero_grads(tn_optimizer *optimizer);
+/* True when every value of every parameter is a finite number: what is worth saving. */
+bool tn_optimizer_params_finite(const tn_optimizer *optimizer);
 
 /* Updates made so far: the t of adamw's bias corrections. Belongs into a checkpoint together with the slots. */
 int64_t tn_optimizer_updates(const tn_optimizer *optimizer);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * diagnostics.h - what the ternary weights are doing (training.md 7), for every quantised matrix:
+ *   zero_share  states that are 0          flip_share  states that the last step changed
+ *   scale       a = mean|W|                saturation  rows of its input with one |q| = 127 and median |q| below 4
+ * Life of a measurement: before, (a step and its refresh), after, observe ... stop, json. */
+#ifndef TN_TRAIN_DIAGNOSTICS_H
+#define TN_TRAIN_DIAGNOSTICS_H
+#include "core/buf.h"
+#include "layers/model.h"
+
+typedef struct tn_diagnostics tn_diagnostics;
+
+typedef struct tn_ternary_shares {
+    double zero_share, flip_share; /* over all matrices; NAN when the model has none */
+} tn_ternary_shares;
+
+/* Memory for a copy of all states, from `arena`. */
+tn_status tn_diagnostics_create(tn_diagnostics **out, tn_arena *arena, tn_model *model);
+void tn_diagnostics_before(tn_diagnostics *diagnostics);
+tn_ternary_shares tn_diagnostics_after(tn_diagnostics *diagnostics);
+/* Count saturation in the passes between these two. */
+void tn_diagnostics_observe(tn_diagnostics *diagnostics);
+void tn_diagnostics_stop(tn_diagnostics *diagnostics);
+/* Append {"blk.0.attn_q.weight": {"zero_share": ...}, ...}; nothing for a model without quantised matrices. */
+tn_status tn_diagnostics_json(const tn_diagnostics *diagnostics, tn_buf *out);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/step.h"
+
+#include <math.h>
+
+tn_status tn_stepper_init(tn_stepper *s, tn_arena *arena, tn_model *model, tn_tape *tape, const tn_train_config *config,
+                          const tn_course *course) {
+    int n_params;
+    tn_param **params = tn_model_params(model, &n_params);
+    *s = (tn_stepper){.model = model, .tape = tape, .config = config, .course = course};
+    s->context = tn_model_get_config(model)->context;
+    TN_TRY(tn_param_blocks_init(&s->blocks, arena, params, n_params));
+    TN_TRY(tn_clip_init(&s->clip, arena, &s->blocks));
+    tn_optimizer_settings settings = tn_train_optimizer(config);
+    TN_TRY(tn_optimizer_create(&s->optimizer, arena, &s->blocks, &settings));
+    TN_TAKE(s->tokens, arena, course->tokens_per_step, "batch");
+    TN_TAKE(s->targets, arena, course->tokens_per_step, "batch");
+    return TN_OK;
+}
+
+tn_status tn_stepper_pass(tn_stepper *s, int64_t step, int micro, double divisor, double *sum) {
+    uint64_t pass = (uint64_t)step * (uint64_t)s->course->accumulation + (uint64_t)micro;
+    tn_rng rng = tn_rng_make((uint64_t)s->config->seed, TN_PURPOSE_DROPOUT, (uint32_t)pass);
+    int dims[2] = {s->config->batch_size, s->context};
+    int64_t first = (int64_t)micro * dims[0] * dims[1];
+    tn_tape_begin(s->tape, TN_TAPE_RECORD, &rng);
+    tn_tensor *ids = tn_tape_ids(s->tape, 2, dims, s->tokens + first);
+    tn_tensor *targets = tn_tape_ids(s->tape, 2, dims, s->targets + first);
+    tn_loss_options options = {.divisor = divisor, .z_loss = (tn_real)s->config->z_loss, .sum = sum};
+    tn_tensor *loss = tn_model_loss(s->model, s->tape, ids, targets, options);
+    return tn_tape_backward(s->tape, loss);
+}
+
+void tn_stepper_update(tn_stepper *s, int64_t step, double norm) {
+    const tn_train_config *c = s->config;
+    tn_rates rates = tn_schedule_at(&s->course->schedule, step, s->course->total);
+    double table = c->embedding_learning_rate > 0 ? c->embedding_learning_rate : c->learning_rate;
+    tn_optimizer_rates now = {.learning_rate = c->learning_rate * rates.factor, .table_learning_rate = table * rates.factor,
+                              .weight_decay = rates.weight_decay, .grad_scale = tn_clip_scale(norm, c->max_grad_norm)};
+    tn_optimizer_step(s->optimizer, &now);
+}
+
+/* One divisor for the whole step, so that a long micro-batch weighs as much a token as a short one. */
+static int64_t count_targets(const tn_stepper *s) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < s->course->tokens_per_step; i++) n += s->targets[i] >= 0;
+    return n;
+}
+
+static tn_status accumulate(tn_stepper *s, int64_t step, tn_step_result *r) {
+    double total = 0;
+    for (int micro = 0; micro < s->course->accumulation && isfinite(total); micro++) {
+        double sum = 0;
+        tn_status status = tn_stepper_pass(s, step, micro, (double)r->targets, &sum);
+        if (status && status != TN_E_NAN) return status;
+        total += status ? (double)NAN : sum;
+    }
+    r->loss = total / (double)r->targets;
+    r->grad_norm = isfinite(total) ? tn_clip_norm(&s->clip) : (double)NAN;
+    if (!isfinite(r->loss))
+        r->skipped = "the loss is not a finite number";
+    else if (!isfinite(r->grad_norm))
+        r->skipped = "the gradient is not finite";
+    return TN_OK;
+}
+
+tn_status tn_stepper_run(tn_stepper *s, const tn_batches *batches, int64_t cursor, int64_t step, tn_real lambda,
+                         tn_step_result *result) {
+    *result = (tn_step_result){.loss = (double)NAN, .grad_norm = (double)NAN};
+    tn_batches_get(batches, cursor, (int)s->course->rows_per_step, s->tokens, s->targets);
+    result->targets = count_targets(s);
+    if (!result->targets)
+        result->skipped = "no token of the batch is a target";
+    else
+        TN_TRY(accumulate(s, step, result));
+    if (result->skipped)
+        tn_optimizer_zero_grads(s->optimizer);
+    else
+        tn_stepper_update(s, step, result->grad_norm);
+    tn_model_refresh(s->model, lambda);
+    return TN_OK;
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ * step.h - one optimizer step: passes over micro-batches under one divisor, gradient norm, guard, update, refresh.
+ * Knows nothing of files, time or evaluation; the trainer, the plan and tests drive it. */
+#ifndef TN_TRAIN_STEP_H
+#define TN_TRAIN_STEP_H
+#include "data/batches.h"
+#include "layers/model.h"
+#include "optim/clip.h"
+#include "train/train_config.h"
+
+typedef struct tn_stepper {
+    tn_model *model; /* borrowed, TN_MODEL_TRAIN */
+    tn_tape *tape;   /* borrowed */
+    const tn_train_config *config;
+    const tn_course *course;
+    int context;
+    tn_param_blocks blocks;
+    tn_clip clip;
+    tn_optimizer *optimizer;
+    int32_t *tokens, *targets; /* [rows_per_step, context] */
+} tn_stepper;
+
+typedef struct tn_step_result {
+    double loss;      /* sum over all targets of the step / their number */
+    double grad_norm; /* before clipping */
+    int64_t targets;
+    const char *skipped; /* NULL, or why the parameters were left as they are */
+} tn_step_result;
+
+/* Memory comes from `arena`. */
+tn_status tn_stepper_init(tn_stepper *stepper, tn_arena *arena, tn_model *model, tn_tape *tape,
+                          const tn_train_config *config, const tn_course *course);
+/* Step number `step` on the windows from `cursor` on; afterwards the model is refreshed with `lambda`. A loss or gradient
+ * that is not finite, or a batch without a target, leaves parameters and optimizer untouched: see `skipped`.
+ * Fails: what a pass gives. */
+tn_status tn_stepper_run(tn_stepper *stepper, const tn_batches *batches, int64_t cursor, int64_t step, tn_real lambda,
+                         tn_step_result *result);
+/* Forward and backward of micro-batch `micro` with what is in tokens and targets; gradients add up. `sum` receives
+ * the loss before division. */
+tn_status tn_stepper_pass(tn_stepper *stepper, int64_t step, int micro, double divisor, double *sum);
+/* Divide, clip and move the parameters at the rates of `step`. */
+void tn_stepper_update(tn_stepper *stepper, int64_t step, double norm);
+
+#endif

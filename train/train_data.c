@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/train_data.h"
+
+#include "core/arena.h"
+#include "core/fs.h"
+#include "core/log.h"
+#include "data/text_reader.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_TOKENIZER_FILE = 256 << 20 };
+
+/* ---- the tokenizer ---- */
+
+static tn_status read_tokenizer(tn_tokenizer **out, const char *path) {
+    tn_buf text = {0};
+    tn_status status = tn_file_read(path, MAX_TOKENIZER_FILE, &text);
+    if (!status) status = tn_tokenizer_from_json(out, path, tn_buf_text(&text), text.len);
+    tn_buf_release(&text);
+    return status;
+}
+
+static tn_status learn_from_document(void *context, const char *text, size_t len, int source, const char *name) {
+    (void)source;
+    (void)name;
+    return tn_tokenizer_trainer_add(context, text, len);
+}
+
+static tn_status learn_tokenizer(tn_tokenizer **out, const tn_data_config *c, tn_tokenizer_kind kind) {
+    tn_tokenizer_options options = {.kind = kind, .split = (tn_split)c->split, .vocab_size = c->vocab_size};
+    tn_tokenizer_trainer *trainer;
+    TN_TRY(tn_tokenizer_trainer_create(&trainer, &options));
+    tn_status status = tn_read_documents(c->train.items, c->train.count, learn_from_document, trainer);
+    if (!status) return tn_tokenizer_trainer_finish(trainer, out);
+    tn_tokenizer_trainer_free(trainer);
+    return status;
+}
+
+static tn_status make_tokenizer(tn_tokenizer **out, const tn_data_config *c, const char *file) {
+    if (file && tn_path_exists(file)) return read_tokenizer(out, file);
+    if (strcmp(c->tokenizer, "char") == 0) return learn_tokenizer(out, c, TN_TOKENIZER_CHAR);
+    if (strcmp(c->tokenizer, "bpe") == 0) return learn_tokenizer(out, c, TN_TOKENIZER_BPE);
+    if (*c->tokenizer) return read_tokenizer(out, c->tokenizer);
+    return TN_FAIL(CONFIG, "data.train is text, so data.tokenizer is needed: char, bpe or a tokenizer.json");
+}
+
+/* ---- stores ---- */
+
+static bool any_store(const tn_text_list *paths) {
+    for (int i = 0; i < paths->count; i++)
+        if (tn_store_is_store(paths->items[i])) return true;
+    return false;
+}
+
+/* One store, or texts tokenised with `tokenizer`. */
+static tn_status open_paths(tn_store **out, const char *key, const tn_text_list *paths, const tn_tokenizer *tokenizer) {
+    if (any_store(paths)) {
+        if (paths->count > 1) return TN_FAIL(CONFIG, "%s: a token store stands alone in its list; join the texts into one store", key);
+        return tn_store_open(out, paths->items[0]);
+    }
+    tn_store_report report;
+    TN_TRY(tn_store_build_memory(out, paths->items, paths->count, tokenizer, &report));
+    tn_log(TN_LOG_INFO, "train", "%s: %lld documents, %lld bytes, %lld tokens", key, (long long)report.documents,
+           (long long)report.bytes, (long long)report.tokens);
+    return TN_OK;
+}
+
+static tn_status open_train(tn_train_data *data, const tn_data_config *c, const char *tokenizer_file) {
+    if (!c->train.count) return TN_FAIL(CONFIG, "data.train names no file to learn from");
+    bool store = any_store(&c->train);
+    if (store && *c->tokenizer)
+        return TN_FAIL(CONFIG, "data.tokenizer is \"%.200s\", but a token store brings its own tokenizer; leave it out", c->tokenizer);
+    if (!store) TN_TRY(make_tokenizer(&data->own, c, tokenizer_file));
+    TN_TRY(open_paths(&data->store, "data.train", &c->train, data->own));
+    data->tokenizer = data->own ? data->own : tn_store_tokenizer(data->store);
+    return TN_OK;
+}
+
+static tn_status open_held_out(tn_train_data *data, const tn_data_config *c) {
+    TN_TRY(open_paths(&data->held_out, "data.validation", &c->validation, data->tokenizer));
+    char mine[17], theirs[17];
+    tn_tokenizer_hash(data->tokenizer, mine);
+    tn_tokenizer_hash(tn_store_tokenizer(data->held_out), theirs);
+    if (strcmp(mine, theirs) != 0)
+        return TN_FAIL(MISMATCH, "%s was made with another tokenizer than %s (%s, not %s)", tn_store_name(data->held_out),
+                       tn_store_name(data->store), theirs, mine);
+    return TN_OK;
+}
+
+/* ---- ranges ---- */
+
+static tn_status cover(tn_batches *batches, const char *what, const tn_store *store, int64_t first, int64_t count,
+                       int context, uint64_t seed, bool shuffle) {
+    if (count < context + 1)
+        return TN_FAIL(RANGE, "the %s data has %lld tokens, but one window takes model.context + 1 = %d", what,
+                       (long long)count, context + 1);
+    return tn_batches_init(batches, store, first, count, context, seed, shuffle);
+}
+
+static tn_status split(tn_train_data *data, const tn_data_config *c, int context, uint64_t seed) {
+    int64_t all = tn_store_n_tokens(data->store), train = all;
+    data->validates = data->held_out || c->validation_fraction > 0;
+    if (data->held_out)
+        TN_TRY(cover(&data->validation, "held-out", data->held_out, 0, tn_store_n_tokens(data->held_out), context, seed, false));
+    else if (data->validates) {
+        train = (int64_t)((double)all * (1 - c->validation_fraction));
+        TN_TRY(cover(&data->validation, "held-out", data->store, train, all - train, context, seed, false));
+    }
+    return cover(&data->train, "training", data->store, 0, train, context, seed, c->shuffle);
+}
+
+static void fill_ids(tn_train_data *data) {
+    snprintf(data->train_id, sizeof data->train_id, "%016" PRIx64, tn_store_fingerprint(data->store));
+    const tn_store *held_out = data->held_out ? data->held_out : data->store;
+    if (data->validates)
+        snprintf(data->validation_id, sizeof data->validation_id, "%016" PRIx64, tn_store_fingerprint(held_out));
+}
+
+/* ---- ids without examples ---- */
+
+static void warn_unused(const tn_train_data *data, const int64_t *counts) {
+    int unused = 0, size = tn_tokenizer_size(data->tokenizer), vocab = tn_store_vocab_size(data->store);
+    tn_buf names = {0};
+    for (int32_t id = 0; id < TN_MIN(size, vocab); id++) {
+        if (counts[id]) continue;
+        tn_buf name = {0};
+        if (++unused <= 5 && !tn_tokenizer_decode(data->tokenizer, id, true, &name))
+            (void)tn_buf_printf(&names, "%s%d \"%s\"", unused > 1 ? ", " : "", (int)id, tn_buf_text(&name));
+        tn_buf_release(&name);
+    }
+    if (unused)
+        tn_log(TN_LOG_WARN, "train", "%d of %d token ids never occur in the training data, so the model cannot learn them: %s%s",
+               unused, size, tn_buf_text(&names), unused > 5 ? ", ..." : "");
+    tn_buf_release(&names);
+}
+
+static tn_status check_use(const tn_train_data *data) {
+    int64_t *counts = tn_heap_zalloc((size_t)tn_store_vocab_size(data->store), sizeof *counts);
+    if (!counts) return TN_E_NOMEM;
+    tn_store_count(data->store, data->train.first, data->train.count, counts);
+    warn_unused(data, counts);
+    tn_heap_free(counts);
+    return TN_OK;
+}
+
+tn_status tn_train_data_open(tn_train_data *data, const tn_data_config *config, const char *tokenizer_file, int context,
+                             uint64_t seed) {
+    *data = (tn_train_data){0};
+    tn_status status = open_train(data, config, tokenizer_file);
+    if (!status && config->validation.count) status = open_held_out(data, config);
+    if (!status) status = split(data, config, context, seed);
+    if (!status) status = check_use(data);
+    if (!status)
+        fill_ids(data);
+    else
+        tn_train_data_release(data);
+    return status;
+}
+
+void tn_train_data_release(tn_train_data *data) {
+    tn_store_free(data->store);
+    tn_store_free(data->held_out);
+    tn_tokenizer_free(data->own);
+    *data = (tn_train_data){0};
+}

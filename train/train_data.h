@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ * train_data.h - the tokens a run learns from and those it is judged by, opened from the `data` section.
+ * Without data.validation the last data.validation_fraction of the tokens, in file order, is held out.
+ * Owns: stores and, when it was learnt or read here, the tokenizer. */
+#ifndef TN_TRAIN_TRAIN_DATA_H
+#define TN_TRAIN_TRAIN_DATA_H
+#include "data/batches.h"
+#include "data/data_config.h"
+
+typedef struct tn_train_data {
+    tn_store *store, *held_out; /* held_out: NULL when the end of `store` is held out, or nothing */
+    tn_tokenizer *own;
+    const tn_tokenizer *tokenizer;
+    tn_batches train, validation;
+    bool validates; /* there is held-out data */
+    char train_id[17], validation_id[17]; /* fingerprints as 16 hex digits; validation_id "" when nothing is held out */
+} tn_train_data;
+
+/* `tokenizer_file`: read instead of learning one when it exists (a resumed run); may be NULL. Ids that the training
+ * range never shows are reported as a warning. Fails: what reading gives; TN_E_CONFIG; TN_E_RANGE for too few tokens;
+ * TN_E_MISMATCH when the held-out store was made with another tokenizer. */
+tn_status tn_train_data_open(tn_train_data *data, const tn_data_config *config, const char *tokenizer_file, int context,
+                             uint64_t seed);
+void tn_train_data_release(tn_train_data *data);
+
+#endif
