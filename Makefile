@@ -41,6 +41,9 @@ LIB_SRC  := $(sort $(wildcard $(ROOMS:%=%/*.c)))
 CMD_SRC  := $(sort $(wildcard cmd/*.c))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
 TEST_LIB := $(sort $(filter-out $(TEST_SRC),$(wildcard tests/*.c)))
+# In double precision only what checks the mathematics is built; bits and file formats belong to the float build.
+TEST_F64 := $(wildcard tests/test_ops.c tests/test_network.c tests/test_kernels.c)
+TEST_SET := $(if $(filter f64,$(MODE)),$(TEST_F64),$(TEST_SRC))
 ifeq ($(filter x86_64%,$(ARCH)),)
 LIB_SRC := $(filter-out kernels/isa_avx%,$(LIB_SRC))
 endif
@@ -49,11 +52,11 @@ OBJ  := build/$(MODE)-$(shell echo '$(CC) $(FLAGS.$(MODE)) $(CFLAGS) $(DEVELOPER
 OUT  := $(if $(filter release,$(MODE)),build,build/$(MODE))
 LIB  := $(OBJ)/libtern.a
 TERN := $(OUT)/tern
-TESTS := $(TEST_SRC:tests/%.c=$(OBJ)/tests/%)
+TESTS := $(TEST_SET:tests/%.c=$(OBJ)/tests/%)
 VERSION := $(shell cat VERSION 2>/dev/null)
 COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
-.PHONY: all setup build-tests test test-all demo lint fmt clean help
+.PHONY: all setup build-tests list-tests test test-all demo lint fmt clean help
 all: $(TERN)
 
 $(OBJ)/%.o: %.c
@@ -80,7 +83,9 @@ $(OBJ)/tests/test_%: $(OBJ)/tests/test_%.o $(TEST_LIB:%.c=$(OBJ)/%.o) $(LIB)
 
 setup: ## install the Debian packages that are missing (root or sudo)
 	@scripts/setup.sh
-build-tests: $(TESTS) $(TERN)
+build-tests: $(TESTS) $(if $(filter f64,$(MODE)),,$(TERN))
+list-tests:
+	@echo $(TESTS)
 
 # Both start on a bare machine: packages first, then a fresh make that can see them.
 demo: setup ## make a story corpus, train a ternary model on it, export it, tell stories

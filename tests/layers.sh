@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# layers.sh - proves from the #include lines that dependencies point down (docs/architecture.md, "Rooms").
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+declare -A may=(
+    [core]=""
+    [kernels]="core"
+    [formats]="core"
+    [data]="formats core"
+    [autograd]="kernels core"
+    [layers]="autograd core"
+    [optim]="autograd kernels core"
+    [train]="layers optim formats data autograd core"
+    [infer]="layers formats data autograd kernels core"
+)
+everything="core kernels formats data autograd layers optim train infer"
+may[cmd]=$everything
+may[bench]="$everything cmd"
+may[tests]="$everything cmd"
+
+# A foreign library and the files that may know it.
+declare -A home=(
+    [hdf5.h]='^formats/'
+    [yaml.h]='^core/config_yaml\.c$'
+    [cblas.h]='^kernels/blas\.c$'
+    [omp.h]='^core/par\.c$'
+    [pthread.h]='^core/par\.c$'
+    [cmocka.h]='^tests/'
+    [zlib.h]='^data/'
+    [pcre2.h]='^data/'
+    [utf8proc.h]='^data/'
+    [Random123/philox.h]='^core/rng\.c$'
+)
+
+bad=0
+complain() {
+    echo "$1"
+    bad=1
+}
+
+for room in "${!may[@]}"; do
+    while IFS=: read -r file line text; do
+        spelled=$(sed -E 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]([^">]+)[">].*/\1/' <<<"$text")
+        target=${spelled%%/*}
+        if [[ $text == *\<* ]]; then
+            where=${home[$spelled]:-}
+            [ -z "$where" ] || [[ $file =~ $where ]] || complain "$file:$line: <$spelled> is known to $where only"
+        elif [ "$target" = "$spelled" ]; then
+            complain "$file:$line: \"$spelled\" must be spelled from the root, \"folder/file.h\""
+        elif [[ $spelled == *.c ]]; then
+            complain "$file:$line: a .c file is never included"
+        elif [ "$target" = "$room" ]; then
+            :
+        elif [[ " ${may[$room]} " != *" $target "* ]]; then
+            complain "$file:$line: $room must not include $target"
+        elif [[ $spelled == *_priv.h && $room != tests ]]; then
+            complain "$file:$line: $spelled is the private half of $target"
+        fi
+    done < <(grep -rnE --include='*.[ch]' '^[[:space:]]*#[[:space:]]*include' "$room")
+done
+exit $bad
