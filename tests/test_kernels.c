@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT
+ * Every row of the kernel table, on every instruction set this CPU has, against the portable row; and the portable rows
+ * against formulas in double. A row that is added to kernels.def and has no case here does not compile. */
+#include "core/rng.h"
+#include "kernels/gemm.h"
+#include "kernels/kernels.h"
+#include "tests/testing.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST = 320, GUARD = 32 };
+
+/* What a case may read and write. The rows are filled at random; those called `out` are outputs or accumulators. */
+typedef struct room {
+    tn_real in[4][MOST + GUARD], out[3][MOST + GUARD];
+    int8_t states[MOST + GUARD], codes[MOST + GUARD];
+    int32_t acc[MOST + GUARD];
+    double result;
+} room;
+
+static room before, wanted, got;
+
+/* Sizes from 1e-4 to 1e3, both signs, some exact zeros. */
+static tn_real draw(const tn_rng *rng, uint64_t index) {
+    if (tn_rng_below(rng, 3 * index, 16) == 0) return 0;
+    return (tn_real)(tn_rng_normal(rng, 3 * index + 1) * pow(10, 5 * tn_rng_uniform(rng, 3 * index + 2) - 4));
+}
+
+static void fill_room(room *r, uint32_t seed) {
+    const tn_rng rng = tn_rng_make(seed, TN_PURPOSE_TEST, 0);
+    tn_real *reals = r->in[0];
+    const int count = (int)((sizeof r->in + sizeof r->out) / sizeof *reals);
+    memset(r, 0, sizeof *r);
+    for (int i = 0; i < count; i++) reals[i] = draw(&rng, (uint64_t)i);
+    for (int i = 0; i < MOST + GUARD; i++) {
+        r->out[2][i] = (tn_real)fabs((double)r->out[2][i]) + 1; /* a second moment */
+        r->states[i] = (int8_t)((int)tn_rng_below(&rng, (uint64_t)i + 9000, 3) - 1);
+        r->codes[i] = (int8_t)((int)tn_rng_below(&rng, (uint64_t)i + 19000, 256) - 128);
+        r->acc[i] = (int32_t)tn_rng_below(&rng, (uint64_t)i + 29000, 1 << 24) - (1 << 23);
+    }
+}
+
+/* ---- one case a row: call it with n elements ---- */
+#define CASE(name, ...) \
+    static void case_##name(const tn_kernels *k, int n, room *r) { __VA_ARGS__; }
+#define IN(i)  (r->in[i])
+#define OUT(i) (r->out[i])
+
+CASE(add, k->add(n, IN(0), IN(1), OUT(0)))
+CASE(accumulate, k->accumulate(n, IN(0), OUT(0)))
+CASE(mul, k->mul(n, IN(0), IN(1), OUT(0)))
+CASE(mul_accumulate, k->mul_accumulate(n, IN(0), IN(1), OUT(0)))
+CASE(scale, k->scale(n, (tn_real)1.7, IN(0), OUT(0)))
+CASE(axpy, k->axpy(n, (tn_real)-0.3, IN(0), OUT(0)))
+CASE(sum, r->result = k->sum(n, IN(0)))
+CASE(sum_abs, r->result = k->sum_abs(n, IN(0)))
+CASE(sum_squares, r->result = k->sum_squares(n, IN(0)))
+CASE(quantize_row, r->result = (double)k->quantize_row(n, IN(0), r->codes))
+CASE(dequantize_row, k->dequantize_row(n, r->codes, (tn_real)3.1, OUT(0)))
+CASE(rescale, k->rescale(n, r->acc, (tn_real)3.1, (tn_real)0.02, OUT(0)))
+CASE(ternarize, k->ternarize(n, IN(0), (tn_real)1.3, r->states))
+CASE(binarize, k->binarize(n, IN(0), (tn_real)0.01, r->states))
+CASE(expand_states, k->expand_states(n, r->states, (tn_real)0.02, OUT(0)))
+CASE(rms_row, r->result = (double)k->rms_row(n, IN(0), n % 2 ? IN(1) : NULL, (tn_real)1e-5, OUT(0)))
+CASE(rms_row_dx, k->rms_row_dx(n, IN(0), n % 2 ? IN(1) : NULL, IN(2), (tn_real)0.3, OUT(0)))
+CASE(rms_row_dw, k->rms_row_dw(n, IN(0), IN(1), (tn_real)0.3, OUT(0)))
+CASE(relu2, k->relu2(n, IN(0), OUT(0)))
+CASE(relu2_du, k->relu2_du(n, IN(0), IN(1), OUT(0)))
+CASE(silu, k->silu(n, IN(0), OUT(0)))
+CASE(silu_du, k->silu_du(n, IN(0), IN(1), OUT(0)))
+CASE(relu2_gate, k->relu2_gate(n, IN(0), IN(1), OUT(0)))
+CASE(relu2_gate_back, k->relu2_gate_back(n, IN(0), IN(1), IN(2), OUT(0), OUT(1)))
+CASE(silu_gate, k->silu_gate(n, IN(0), IN(1), OUT(0)))
+CASE(silu_gate_back, k->silu_gate_back(n, IN(0), IN(1), IN(2), OUT(0), OUT(1)))
+CASE(rope_row, k->rope_row(n / 2 * 2, IN(0), IN(1), IN(2), n % 3 ? 1 : -1, OUT(0)))
+CASE(rope_row_add, k->rope_row_add(n / 2 * 2, IN(0), IN(1), IN(2), n % 3 ? 1 : -1, OUT(0)))
+CASE(row_max, r->result = (double)k->row_max(n, IN(0)))
+CASE(exp_sum, r->result = (double)k->exp_sum(n, IN(0), 80))
+CASE(exp_scaled, k->exp_scaled(n, IN(0), 2, (tn_real)0.5, OUT(0)))
+CASE(adamw_step,
+     const tn_adamw o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.95, (tn_real)1e-8, (tn_real)0.1, (tn_real)0.7, (tn_real)0.1, (tn_real)0.05};
+     k->adamw_step(n, &o, IN(0), OUT(0), OUT(1), OUT(2)))
+CASE(lion_step, const tn_lion o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.99, (tn_real)0.1, (tn_real)0.7};
+     k->lion_step(n, &o, IN(0), OUT(0), OUT(1)))
+CASE(sgd_step, const tn_sgd o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.1, (tn_real)0.7}; k->sgd_step(n, &o, IN(0), OUT(0), OUT(1)))
+
+/* These fuse where the hardware can; on small whole numbers (and weights of exactly 1) rounding never happens. */
+static void whole_numbers(int n, const room *r, tn_real *x) {
+    for (int i = 0; i < n; i++) x[i] = r->codes[i];
+}
+static void case_attention_rows(const tn_kernels *k, int n, room *r) {
+    if (n == 0) return;
+    whole_numbers(n, r, IN(1));
+    memset(IN(0), 0, sizeof IN(0));
+    k->attention_rows(&(tn_attention_rows){.n_queries = n, .d = 1, .scale = 1, .q = IN(0), .q_stride = 1, .k = IN(0), .v = IN(1),
+                                           .kv_stride = 1, .o = OUT(0), .o_stride = 1, .lse = OUT(1)});
+}
+static void case_attention_rows_back(const tn_kernels *k, int n, room *r) {
+    if (n == 0) return;
+    memset(IN(0), 0, sizeof IN(0));
+    for (int i = 0; i < n; i++) OUT(0)[i] = 0, OUT(1)[i] = (tn_real)i, OUT(2)[i] = 0, r->in[2][i] = 0, IN(3)[i] = (tn_real)(i % 5);
+    const tn_attention_rows forward = {.n_queries = n, .d = 1, .scale = 1, .q = IN(0), .q_stride = 1, .k = IN(0), .v = IN(0),
+                                       .kv_stride = 1, .o = IN(0), .o_stride = 1, .lse = IN(0)};
+    k->attention_rows_back(&(tn_attention_back){.forward = forward, .d_o = IN(3), .dq = OUT(0), .dk = OUT(2), .dv = OUT(1)});
+}
+/* The panels through their drivers, which know the layout: n rows against 3 outputs of 7 terms. */
+static void case_ternary_panel(const tn_kernels *k, int n, room *r) {
+    char packed[4096];
+    assert_true(k->ternary_panel_width > 0 && tn_pack_ternary_bytes(3, 7) <= sizeof packed);
+    tn_pack_ternary(3, 7, r->states, packed);
+    tn_gemm_ternary_codes(n / 7, 3, 7, r->codes, packed, r->acc);
+}
+static void case_real_panel(const tn_kernels *k, int n, room *r) {
+    tn_real packed[512];
+    assert_true(k->real_panel_width > 0 && tn_pack_real_bytes(3, 7) <= sizeof packed);
+    whole_numbers(21, r, IN(0));
+    whole_numbers(n, r, IN(1));
+    tn_pack_real(3, 7, IN(0), packed);
+    tn_gemm_real(n / 7, 3, 7, IN(1), packed, OUT(0));
+}
+
+static const struct {
+    const char *name;
+    void (*call)(const tn_kernels *k, int n, room *r);
+} cases[] = {
+#define KERNEL(result, name, parameters) {#name, case_##name},
+#include "kernels/kernels.def"
+#undef KERNEL
+};
+
+static const char *const isas[] = {"generic", "avx2", "avx512"};
+static const int lengths[] = {0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257, MOST};
+
+/* False, said aloud, where the CPU or the build lacks it. */
+static bool use_isa(const char *isa) {
+    const tn_status status = tn_kernels_init(isa);
+    if (status) print_message("skipping %s: %s\n", isa, tn_error_message());
+    return status == TN_OK;
+}
+
+static void check_guards(const char *name, int n, const room *r) {
+    for (int i = n; i < MOST + GUARD; i++)
+        for (int j = 0; j < 3; j++)
+            if (r->out[j][i] != before.out[j][i]) fail_msg("%s wrote past its %d elements", name, n);
+    if (memcmp(r->codes + n, before.codes + n, (size_t)(MOST + GUARD - n)) || memcmp(r->states + n, before.states + n, (size_t)(MOST + GUARD - n)))
+        fail_msg("%s wrote bytes past its %d elements", name, n);
+}
+
+static void kernels__every_row_gives_the_portable_bits(void **state) {
+    (void)state;
+    for (size_t isa = 0; isa < TN_COUNT(isas); isa++) {
+        if (!use_isa(isas[isa])) continue;
+        for (size_t c = 0; c < TN_COUNT(cases); c++)
+            for (size_t l = 0; l < TN_COUNT(lengths); l++) {
+                fill_room(&before, (uint32_t)(100 * c + l));
+                wanted = got = before;
+                assert_ok(tn_kernels_init("generic"));
+                cases[c].call(tn_k, lengths[l], &wanted);
+                assert_ok(tn_kernels_init(isas[isa]));
+                cases[c].call(tn_k, lengths[l], &got);
+                check_guards(cases[c].name, lengths[l], &got);
+                if (memcmp(&wanted, &got, sizeof got)) fail_msg("%s of %d elements: %s differs", cases[c].name, lengths[l], isas[isa]);
+            }
+    }
+}
+
+static void kernels__an_unknown_instruction_set_is_refused(void **state) {
+    (void)state;
+    assert_ok(tn_kernels_init("generic"));
+    assert_int_equal(tn_kernels_init("sse9"), TN_E_ARG);
+    assert_string_equal(tn_kernels_isa(), "generic");
+    setenv("TN_ISA", "mmx", 1);
+    assert_int_equal(tn_kernels_init(NULL), TN_E_ARG);
+    setenv("TN_ISA", "generic", 1);
+    assert_ok(tn_kernels_init(NULL));
+    assert_string_equal(tn_kernels_isa(), "generic");
+    unsetenv("TN_ISA");
+    assert_ok(tn_kernels_init(NULL));
+}
+
+/* ---- quantisers: the vectors of training.md 1.2 and 1.5 ---- */
+static void check_codes(const tn_real *x, int k, double s, const int8_t *codes) {
+    int8_t q[8];
+    const double found = (double)tn_k->quantize_row(k, x, q);
+    assert_true(fabs(found / s - 1) < 1e-6);
+    assert_memory_equal(q, codes, (size_t)k);
+}
+
+static void kernels__quantizer_gives_the_reference_codes(void **state) {
+    (void)state;
+    const tn_real rows[3][3] = {{1, (tn_real)-.6, (tn_real).7}, {(tn_real)-.9, (tn_real).4, (tn_real)-1.2}, {(tn_real).8, (tn_real)-.5, (tn_real).3}};
+    const int8_t codes[3][3] = {{127, -76, 89}, {-95, 42, -127}, {127, -79, 48}};
+    const double max[3] = {1, 1.2, .8};
+    for (int i = 0; i < 3; i++) check_codes(rows[i], 3, 127 / max[i], codes[i]);
+    const tn_real ties[6] = {127, (tn_real).5, (tn_real)1.5, (tn_real)2.5, (tn_real)-.5, (tn_real)-2.5};
+    check_codes(ties, 6, 1, (const int8_t[]){127, 0, 2, 2, 0, -2});
+    check_codes((const tn_real[]){0, 0}, 2, 127e5, (const int8_t[]){0, 0});
+    check_codes((const tn_real[]){(tn_real)1e-6, 0}, 2, 127e5, (const int8_t[]){13, 0});
+}
+
+static void kernels__quantizer_passes_a_nan_on_as_its_scale(void **state) {
+    (void)state;
+    const tn_real bad[] = {(tn_real)NAN, (tn_real)INFINITY, -(tn_real)INFINITY};
+    for (int where = 0; where < 40; where += 13)
+        for (int i = 0; i < 3; i++) {
+            tn_real x[40];
+            int8_t q[40], zeros[40] = {0};
+            for (int j = 0; j < 40; j++) x[j] = 1;
+            x[where] = bad[i];
+            assert_true(isnan(tn_k->quantize_row(40, x, q)));
+            assert_memory_equal(q, zeros, 40);
+        }
+}
+
+static void kernels__states_are_rounded_half_to_even(void **state) {
+    (void)state;
+    int8_t states[9];
+    const tn_real ties[] = {(tn_real).5, (tn_real)1.5, (tn_real)-.5, (tn_real)-1.5, (tn_real).51, (tn_real)-.51, 1e30f, 0, (tn_real)NAN};
+    tn_k->ternarize(9, ties, 1, states);
+    assert_memory_equal(states, ((const int8_t[]){0, 1, 0, -1, 1, -1, 1, 0, 0}), 9);
+    const tn_real w[9] = {(tn_real).8, (tn_real)-.5, (tn_real)1.2, (tn_real)-1.5, (tn_real).4, (tn_real)-.9, (tn_real)1.3, (tn_real)-.7, (tn_real).2};
+    const double mean = tn_k->sum_abs(9, w) / 9;
+    assert_true(fabs(mean - .833333) < 1e-6);
+    tn_k->ternarize(9, w, (tn_real)(1 / mean), states);
+    assert_memory_equal(states, ((const int8_t[]){1, -1, 1, -1, 0, -1, 1, -1, 0}), 9);
+    tn_k->binarize(3, (const tn_real[]){-1, 0, 1}, 0, states);
+    assert_memory_equal(states, ((const int8_t[]){-1, -1, 1}), 3);
+}
+
+/* erf(.399 / sqrt 2) of Gaussian weights become 0 (training.md 1.5). */
+static void kernels__a_gaussian_matrix_gets_31_percent_zeros(void **state) {
+    (void)state;
+    enum { N = 100000 };
+    static tn_real w[N];
+    static int8_t states[N];
+    const tn_rng rng = tn_rng_make(7, TN_PURPOSE_TEST, 0);
+    for (int i = 0; i < N; i++) w[i] = (tn_real)tn_rng_normal(&rng, (uint64_t)i);
+    tn_k->ternarize(N, w, (tn_real)(N / tn_k->sum_abs(N, w)), states);
+    int zeros = 0;
+    for (int i = 0; i < N; i++) zeros += states[i] == 0;
+    assert_true(zeros > N * .305 && zeros < N * .315);
+}
+
+/* ---- exp ---- */
+static tn_real exp_of(tn_real x) {
+    tn_real y;
+    tn_k->exp_scaled(1, &x, 0, 1, &y);
+    return y;
+}
+
+static void kernels__exp_is_right_to_1_1_ulp(void **state) {
+    (void)state;
+    const double epsilon = sizeof(tn_real) == 4 ? 0x1p-23 : 0x1p-52;
+    double worst = 0;
+    for (double x = -87.3; x < 88.72; x += 0.00037) {
+        const double wanted_value = exp((double)(tn_real)x);
+        const double ulp = epsilon * exp2(floor(log2(wanted_value)));
+        worst = fmax(worst, fabs((double)exp_of((tn_real)x) - wanted_value) / ulp);
+    }
+    print_message("exp: %.3f ulp\n", worst);
+    assert_true(worst < 1.1);
+}
+
+static void kernels__exp_ends_in_zero_infinity_and_nan(void **state) {
+    (void)state;
+    assert_true(exp_of(0) == 1);
+    assert_true(exp_of(-(tn_real)INFINITY) == 0 && exp_of(-1000) == 0);
+    assert_true(exp_of((tn_real)INFINITY) == (tn_real)INFINITY && exp_of(1000) == (tn_real)INFINITY);
+    assert_true(isnan(exp_of((tn_real)NAN)));
+}
+
+/* ---- portable rows against formulas in double ---- */
+static void check_near(const char *what, double found, double expected) {
+    const double tolerance = (sizeof(tn_real) == 4 ? 4e-6 : 1e-13) * (1 + fabs(expected));
+    if (!(fabs(found - expected) <= tolerance)) fail_msg("%s: %.9g instead of %.9g", what, found, expected);
+}
+
+enum { N = 50 };
+static tn_real xs[N], ys[N], zs[N], as[N], bs[N], cs[N];
+
+static void fill_normal(tn_real *x, uint32_t stream) {
+    const tn_rng rng = tn_rng_make(3, TN_PURPOSE_TEST, stream);
+    for (int i = 0; i < N; i++) x[i] = (tn_real)tn_rng_normal(&rng, (uint64_t)i);
+}
+
+static void fill_inputs(void) {
+    fill_normal(xs, 1);
+    fill_normal(ys, 2);
+    fill_normal(zs, 3);
+    fill_normal(as, 4);
+    fill_normal(bs, 5);
+    fill_normal(cs, 6);
+}
+
+static double silu_of(double u) { return u / (1 + exp(-u)); }
+static double relu_of(double u) { return u > 0 ? u : 0; }
+
+static void kernels__gates_follow_their_formulas(void **state) {
+    (void)state;
+    fill_inputs();
+    const double h = 1e-5; /* central difference, error below 1e-10 */
+    tn_real h1[N], h2[N], du[N] = {0}, dv[N] = {0}, eu[N] = {0}, ev[N] = {0}, fu[N] = {0}, gu[N] = {0};
+    tn_k->relu2_gate(N, xs, ys, h1);
+    tn_k->silu_gate(N, xs, ys, h2);
+    tn_k->relu2_gate_back(N, xs, ys, zs, du, dv);
+    tn_k->silu_gate_back(N, xs, ys, zs, eu, ev);
+    tn_k->relu2_du(N, xs, zs, fu);
+    tn_k->silu_du(N, xs, zs, gu);
+    for (int i = 0; i < N; i++) {
+        const double u = (double)xs[i], v = (double)ys[i], d = (double)zs[i];
+        const double slope = (silu_of(u + h) - silu_of(u - h)) / (2 * h);
+        check_near("relu2_gate", (double)h1[i], relu_of(u) * relu_of(u) * v);
+        check_near("silu_gate", (double)h2[i], silu_of(u) * v);
+        check_near("relu2_gate du", (double)du[i], 2 * relu_of(u) * v * d);
+        check_near("relu2_gate dv", (double)dv[i], relu_of(u) * relu_of(u) * d);
+        assert_true(fabs((double)eu[i] - slope * v * d) < 1e-5 * (1 + fabs(v * d)));
+        check_near("silu_gate dv", (double)ev[i], silu_of(u) * d);
+        check_near("relu2 du", (double)fu[i], 2 * relu_of(u) * d);
+        assert_true(fabs((double)gu[i] - slope * d) < 1e-5 * (1 + fabs(d)));
+    }
+}
+
+/* sum_j z_j y_j as a function of one x, the others as they are: its slope is what rms_row_dx adds. */
+static double rms_loss(int moved, double by) {
+    double squares = 0, loss = 0;
+    for (int j = 0; j < N; j++) squares += pow((double)xs[j] + (j == moved ? by : 0), 2);
+    for (int j = 0; j < N; j++)
+        loss += (double)zs[j] * (double)ys[j] * ((double)xs[j] + (j == moved ? by : 0)) / sqrt(squares / N + 1e-5);
+    return loss;
+}
+
+static void kernels__rms_norm_follows_its_formula(void **state) {
+    (void)state;
+    fill_inputs();
+    double squares = 0;
+    for (int i = 0; i < N; i++) squares += (double)xs[i] * (double)xs[i];
+    tn_real y[N], dx[N] = {0}, dw[N] = {0};
+    const tn_real r = tn_k->rms_row(N, xs, ys, (tn_real)1e-5, y);
+    check_near("rms r", (double)r, 1 / sqrt(squares / N + 1e-5));
+    tn_k->rms_row_dx(N, xs, ys, zs, r, dx);
+    tn_k->rms_row_dw(N, xs, zs, r, dw);
+    for (int i = 0; i < N; i++) {
+        check_near("rms y", (double)y[i], (double)(ys[i] * xs[i]) / sqrt(squares / N + 1e-5));
+        check_near("rms dw", (double)dw[i], (double)(zs[i] * xs[i]) / sqrt(squares / N + 1e-5));
+        assert_true(fabs((double)dx[i] - (rms_loss(i, 1e-5) - rms_loss(i, -1e-5)) / 2e-5) < 1e-5);
+    }
+}
+
+static void kernels__turning_there_and_back_is_the_identity(void **state) {
+    (void)state;
+    fill_inputs();
+    tn_real cosine[N / 2], sine[N / 2], y[N];
+    for (int i = 0; i < N / 2; i++) cosine[i] = (tn_real)cos(i + .5), sine[i] = (tn_real)sin(i + .5);
+    tn_k->rope_row(N, xs, cosine, sine, 1, y);
+    check_near("rope first", (double)y[0], (double)xs[0] * cos(.5) - (double)xs[N / 2] * sin(.5));
+    check_near("rope second", (double)y[N / 2], (double)xs[N / 2] * cos(.5) + (double)xs[0] * sin(.5));
+    tn_k->rope_row(N, y, cosine, sine, -1, y); /* in place */
+    for (int i = 0; i < N; i++) check_near("rope", (double)y[i], (double)xs[i]);
+}
+
+static void kernels__optimizer_steps_follow_their_formulas(void **state) {
+    (void)state;
+    fill_inputs();
+    const tn_adamw o = {(tn_real).01, (tn_real).9, (tn_real).95, (tn_real)1e-8, (tn_real).1, (tn_real).5, (tn_real).1, (tn_real).05};
+    const tn_lion l = {(tn_real).01, (tn_real).9, (tn_real).99, (tn_real).1, (tn_real).5};
+    const tn_sgd s = {(tn_real).01, (tn_real).9, (tn_real).1, (tn_real).5};
+    tn_real w[3][N], m[3][N], v[N];
+    for (int i = 0; i < 3; i++) memcpy(w[i], as, sizeof as), memcpy(m[i], bs, sizeof bs);
+    for (int i = 0; i < N; i++) v[i] = cs[i] * cs[i];
+    tn_k->adamw_step(N, &o, xs, w[0], m[0], v);
+    tn_k->lion_step(N, &l, xs, w[1], m[1]);
+    tn_k->sgd_step(N, &s, xs, w[2], m[2]);
+    for (int i = 0; i < N; i++) {
+        const double g = .5 * (double)xs[i], w0 = (double)as[i], m0 = (double)bs[i], v0 = (double)(cs[i] * cs[i]);
+        const double m1 = .9 * m0 + .1 * g, v1 = .95 * v0 + .05 * g * g, u = m1 > 0 ? 1 : -1, g1 = g + .1 * w0;
+        check_near("adamw w", (double)w[0][i], w0 - .01 * (m1 / .1 / (sqrt(v1 / .05) + 1e-8) + .1 * w0));
+        check_near("adamw m", (double)m[0][i], m1);
+        check_near("adamw v", (double)v[i], v1);
+        check_near("lion w", (double)w[1][i], w0 - .01 * (u + .1 * w0));
+        check_near("lion m", (double)m[1][i], .99 * m0 + .01 * g);
+        check_near("sgd m", (double)m[2][i], .9 * m0 + g1);
+        check_near("sgd w", (double)w[2][i], w0 - .01 * (.9 * m0 + g1));
+    }
+}
+
+static void kernels__sums_and_softmax_pieces_are_right(void **state) {
+    (void)state;
+    fill_inputs();
+    double sum = 0, sizes = 0, squares = 0, exps = 0, max = -INFINITY;
+    for (int i = 0; i < N; i++) {
+        const double x = (double)xs[i];
+        sum += x, sizes += fabs(x), squares += x * x, exps += exp(x - 1), max = fmax(max, x);
+    }
+    assert_true(fabs(tn_k->sum(N, xs) - sum) < 1e-12 && fabs(tn_k->sum_abs(N, xs) - sizes) < 1e-12);
+    assert_true(fabs(tn_k->sum_squares(N, xs) - squares) < 1e-12);
+    assert_true((double)tn_k->row_max(N, xs) == max);
+    check_near("exp_sum", (double)tn_k->exp_sum(N, xs, 1) / exps, 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kernels__every_row_gives_the_portable_bits),
+        cmocka_unit_test(kernels__an_unknown_instruction_set_is_refused),
+        cmocka_unit_test(kernels__quantizer_gives_the_reference_codes),
+        cmocka_unit_test(kernels__quantizer_passes_a_nan_on_as_its_scale),
+        cmocka_unit_test(kernels__states_are_rounded_half_to_even),
+        cmocka_unit_test(kernels__a_gaussian_matrix_gets_31_percent_zeros),
+        cmocka_unit_test(kernels__exp_is_right_to_1_1_ulp),
+        cmocka_unit_test(kernels__exp_ends_in_zero_infinity_and_nan),
+        cmocka_unit_test(kernels__gates_follow_their_formulas),
+        cmocka_unit_test(kernels__rms_norm_follows_its_formula),
+        cmocka_unit_test(kernels__turning_there_and_back_is_the_identity),
+        cmocka_unit_test(kernels__optimizer_steps_follow_their_formulas),
+        cmocka_unit_test(kernels__sums_and_softmax_pieces_are_right),
+    };
+    return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
+}
