@@ -12,6 +12,20 @@ tn_status tn_run_config_init(tn_run_config *run, tn_arena *arena) {
     return tn_config_defaults(&run->config);
 }
 
+tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokenizer) {
+    tn_model_config *model = &run->model;
+    int size = tn_tokenizer_size(tokenizer);
+    if (!model->vocab_size) model->vocab_size = size;
+    if (model->vocab_size < size)
+        return TN_FAIL(CONFIG, "model.vocab_size is %d, but the tokenizer has %d ids", model->vocab_size, size);
+    if (run->train.patience && !run->data.validation.count && !(run->data.validation_fraction > 0))
+        return TN_FAIL(CONFIG, "train.patience waits for a better held-out loss, but no data is held out "
+                               "(data.validation, data.validation_fraction)");
+    if (run->train.quant_warmup_tokens && model->quantization == TN_QUANTIZATION_NONE)
+        return TN_FAIL(CONFIG, "train.quant_warmup_tokens has nothing to warm up: model.quantization is none");
+    return tn_model_config_complete(model);
+}
+
 /* Keys of other sections that decide what the stored state means. */
 static const char *const fixed_keys[] = {"train.seed", "train.optimizer", "data.shuffle"};
 

@@ -2,6 +2,7 @@
  * run_config.h - the whole configuration of a training run: sections model, data and train behind one tn_config. */
 #ifndef TN_TRAIN_RUN_CONFIG_H
 #define TN_TRAIN_RUN_CONFIG_H
+#include "data/tokenizer.h"
 #include "layers/model_config.h"
 #include "train/train_config.h"
 
@@ -17,6 +18,9 @@ typedef struct tn_run_config {
 
 /* Defaults everywhere; `arena` keeps texts. The struct must not move afterwards. */
 tn_status tn_run_config_init(tn_run_config *run, tn_arena *arena);
+/* Take the vocabulary's size from the tokenizer when it is not set, complete the model, and check what no section can
+ * check by itself. Fails: TN_E_CONFIG naming the keys. */
+tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokenizer);
 /* What a resumed run may not change - the model, the optimizer and the seed - compared with the text of a checkpoint's
  * configuration. `name` stands for the checkpoint. Fails: TN_E_MISMATCH naming the first key that differs, and both values. */
 tn_status tn_run_config_compare(const tn_run_config *run, const char *name, const char *text, size_t len);

@@ -29,12 +29,17 @@ static tn_status lock_folder(tn_run_dir *dir) {
     return status;
 }
 
-/* A lock file and nothing in checkpoints: a start that was cut off before it wrote anything. */
+/* What a start that was cut off before its config.yaml may leave behind. */
+static bool is_remnant(const char *name) {
+    return strcmp(name, "lock") == 0 || strcmp(name, "checkpoints") == 0 || strcmp(name, "tokenizer.json") == 0 ||
+           strstr(name, ".tmp.");
+}
+
 static tn_status check_unused(const tn_run_dir *dir) {
     tn_names names = {0};
     tn_status status = tn_dir_list(dir->path, &names);
     for (size_t i = 0; i < names.count && !status; i++)
-        if (strcmp(names.list[i], "lock") != 0 && strcmp(names.list[i], "checkpoints") != 0)
+        if (!is_remnant(names.list[i]))
             status = TN_FAIL(ARG, "%s: is not empty; go on with its run by --resume %s, or choose another folder",
                              dir->path, dir->path);
     tn_names_release(&names);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * engine.h - the memory of a training run: model, tape, stepper and diagnostics, made in one place so that the plan of a
+ * run counts what the run will take.
+ * Life: a zeroed engine, tn_engine_init, ..., tn_engine_release (also after a failed init). */
+#ifndef TN_TRAIN_ENGINE_H
+#define TN_TRAIN_ENGINE_H
+#include "train/diagnostics.h"
+#include "train/run_config.h"
+#include "train/step.h"
+
+typedef enum tn_engine_kind {
+    TN_ENGINE_REAL,
+    TN_ENGINE_DRY /* reserves addresses, touches no memory, computes nothing */
+} tn_engine_kind;
+
+typedef struct tn_engine {
+    tn_arena *arena; /* weights, gradients, optimizer, batch */
+    tn_tape *tape;
+    tn_model *model;
+    tn_stepper stepper;
+    tn_diagnostics *diagnostics;
+} tn_engine;
+
+/* `config` and `course` are borrowed; config->model is complete. The model is not filled yet. The engine must not move. */
+tn_status tn_engine_init(tn_engine *engine, tn_engine_kind kind, const tn_run_config *config, const tn_course *course);
+void tn_engine_release(tn_engine *engine);
+
+#endif

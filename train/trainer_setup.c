@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ * Makes a trainer: folder, data, model, and the state it starts from. */
+#include "train/trainer_priv.h"
+
+#include "core/log.h"
+
+#include <math.h>
+#include <string.h>
+
+tn_real tn_trainer_lambda(const tn_trainer *trainer, int64_t tokens) {
+    int64_t warmup = trainer->config->train.quant_warmup_tokens;
+    return tokens >= warmup ? 1 : (tn_real)((double)tokens / (double)warmup);
+}
+
+tn_checkpoint tn_trainer_checkpoint(tn_trainer *t) {
+    return (tn_checkpoint){.model = t->engine.model, .optimizer = t->engine.stepper.optimizer, .state = &t->state, .config = t->config,
+                           .tokenizer = t->data.tokenizer, .arena = t->engine.arena};
+}
+
+/* ---- folder and data ---- */
+
+static tn_status open_data(tn_trainer *t, bool resume) {
+    char file[TN_RUN_PATH];
+    TN_TRY(tn_run_dir_file(&t->dir, "tokenizer.json", file));
+    return tn_train_data_open(&t->data, &t->config->data, resume ? file : NULL, t->config->model.context,
+                              (uint64_t)t->config->train.seed);
+}
+
+static tn_status write_text(const tn_trainer *t, const char *name, const tn_buf *text) {
+    char path[TN_RUN_PATH];
+    TN_TRY(tn_run_dir_file(&t->dir, name, path));
+    return tn_file_write(path, tn_buf_text(text), text->len);
+}
+
+/* tokenizer.json first: a folder with a config.yaml has all that a resumed run needs. */
+static tn_status write_head(const tn_trainer *t) {
+    tn_buf text = {0};
+    tn_status status = t->data.own ? tn_tokenizer_to_json(t->data.own, &text) : TN_OK;
+    if (!status && t->data.own) status = write_text(t, "tokenizer.json", &text);
+    tn_buf_reset(&text);
+    if (!status) status = tn_config_dump(&t->config->config, &text);
+    if (!status) status = write_text(t, "config.yaml", &text);
+    tn_buf_release(&text);
+    return status;
+}
+
+/* ---- state ---- */
+
+static tn_status start_state(tn_trainer *t) {
+    TN_TRY(tn_train_state_init(&t->state, t->engine.arena));
+    t->state.train_id = t->data.train_id;
+    t->state.validation_id = t->data.validation_id;
+    return TN_OK;
+}
+
+/* From the newest checkpoint that is whole; TN_E_MISSING when there is none. */
+static tn_status load_newest(tn_trainer *t, const int64_t *steps, int count) {
+    tn_checkpoint checkpoint = tn_trainer_checkpoint(t);
+    for (int i = count - 1; i >= 0; i--) {
+        char path[TN_RUN_PATH];
+        TN_TRY(tn_run_dir_checkpoint(&t->dir, steps[i], path));
+        tn_status status = tn_checkpoint_load(&checkpoint, path);
+        if (!status) t->saved_step = steps[i];
+        if (status != TN_E_CORRUPT && status != TN_E_FORMAT) return status;
+        tn_log(TN_LOG_WARN, "train", "%s; passed over for the checkpoint before it", tn_error_message());
+    }
+    return count ? TN_FAIL(CORRUPT, "%s: none of its %d checkpoints can be read", t->dir.path, count) : TN_E_MISSING;
+}
+
+static tn_status restore(tn_trainer *t) {
+    int64_t *steps;
+    int count;
+    TN_TRY(tn_run_dir_steps(&t->dir, &steps, &count));
+    tn_status status = load_newest(t, steps, count);
+    tn_heap_free(steps);
+    t->resumed = !status;
+    if (status != TN_E_MISSING) return status;
+    tn_log(TN_LOG_INFO, "train", "%s: no checkpoint yet, so the run begins at step 0", t->dir.path);
+    return TN_OK;
+}
+
+/* The text files may be ahead of, or behind, what was restored. */
+static tn_status restore_marks(const tn_trainer *t) {
+    char path[TN_RUN_PATH];
+    int64_t best = t->resumed ? t->state.best_step : -1;
+    TN_TRY(tn_run_dir_checkpoint(&t->dir, TN_MAX(best, 0), path));
+    TN_TRY(tn_run_dir_mark(&t->dir, "best", best >= 0 && tn_path_exists(path) ? best : -1));
+    return tn_run_dir_mark(&t->dir, "latest", t->resumed ? t->state.step : -1);
+}
+
+static tn_status make_state(tn_trainer *t, bool resume) {
+    TN_TRY(start_state(t));
+    if (resume) TN_TRY(restore(t));
+    if (!t->resumed) tn_model_init(t->engine.model, (uint64_t)t->config->train.seed);
+    tn_model_refresh(t->engine.model, tn_trainer_lambda(t, t->state.tokens));
+    t->first_step = t->state.step;
+    return TN_OK;
+}
+
+static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
+    tn_run_config *c = t->config;
+    TN_TRY(options->resume ? tn_run_dir_open(&t->dir, options->run_dir) : tn_run_dir_create(&t->dir, options->run_dir));
+    TN_TRY(open_data(t, options->resume));
+    TN_TRY(tn_run_config_complete(c, t->data.tokenizer));
+    TN_TRY(tn_train_course(&t->course, &c->train, c->model.context, tn_batches_per_epoch(&t->data.train)));
+    TN_TRY(tn_engine_init(&t->engine, TN_ENGINE_REAL, c, &t->course));
+    TN_TRY(make_state(t, options->resume));
+    TN_TRY(write_head(t));
+    TN_TRY(restore_marks(t));
+    return tn_metrics_open(&t->metrics, t->dir.path, t->resumed ? t->state.step : -1);
+}
+
+tn_status tn_trainer_create(tn_trainer **out, tn_run_config *config, const tn_trainer_options *options) {
+    *out = NULL;
+    tn_trainer *t = tn_heap_zalloc(1, sizeof *t);
+    if (!t) return TN_E_NOMEM;
+    t->config = config;
+    t->hooks = options->hooks;
+    t->dir.lock.fd = -1;
+    t->saved_step = -1;
+    t->evaluation.loss = t->evaluation.bits_per_byte = (double)NAN;
+    tn_status status = build(t, options);
+    if (status)
+        tn_trainer_free(t);
+    else
+        *out = t;
+    return status;
+}
+
+void tn_trainer_free(tn_trainer *t) {
+    if (!t) return;
+    tn_engine_release(&t->engine);
+    tn_train_data_release(&t->data);
+    tn_run_dir_release(&t->dir);
+    tn_heap_free(t);
+}
+
+tn_model *tn_trainer_model(tn_trainer *trainer) { return trainer->engine.model; }
+tn_optimizer *tn_trainer_optimizer(tn_trainer *trainer) { return trainer->engine.stepper.optimizer; }
+const tn_tokenizer *tn_trainer_tokenizer(const tn_trainer *trainer) { return trainer->data.tokenizer; }
+const tn_course *tn_trainer_course(const tn_trainer *trainer) { return &trainer->course; }
