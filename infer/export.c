@@ -41,15 +41,14 @@ typedef struct job {
 
 /* ---- before writing ---- */
 
-static bool is_ternary_type(int ggml) {
-    return ggml == TN_GGML_I2_S || ggml == TN_GGML_TQ2_0 || ggml == TN_GGML_TQ1_0;
-}
+static bool is_ternary_type(int ggml) { return ggml == TN_GGML_I2_S || ggml == TN_GGML_TQ2_0 || ggml == TN_GGML_TQ1_0; }
 
 static tn_status check_model(job *j) {
     const tn_model_config *c = tn_model_get_config(j->source.model);
     if (c->quantization == TN_QUANTIZATION_NONE && is_ternary_type(j->type->ggml))
-        return TN_FAIL(UNSUPPORTED, "%s: a float twin (model.quantization none) has no ternary weights to write as %s; "
-                                    "export it with --type f16 or f32",
+        return TN_FAIL(UNSUPPORTED,
+                       "%s: a float twin (model.quantization none) has no ternary weights to write as %s; "
+                       "export it with --type f16 or f32",
                        j->source.path, j->type->name);
     int n;
     tn_param **params = tn_model_params(j->source.model, &n);
@@ -63,7 +62,8 @@ static void warn_of_other_runtimes(const job *j) {
     const tn_model_config *c = tn_model_get_config(j->source.model);
     bool tq = j->type->ggml == TN_GGML_TQ2_0 || j->type->ggml == TN_GGML_TQ1_0;
     if (tq && c->activation == TN_ACTIVATION_RELU2)
-        warn("the file is for Tern: llama.cpp, which knows this type, does not know bitnet-b1.58 and would compute SiLU");
+        warn("the file is for Tern: llama.cpp, which knows this type, does not know bitnet-b1.58 and would compute "
+             "SiLU");
     if (!c->tie_embeddings) warn("the file is for Tern: other runtimes ignore or refuse the head of its own");
     if (c->qk_norm) warn("the file is for Tern: other runtimes refuse the gains of QK-norm");
 }

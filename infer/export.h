@@ -24,12 +24,12 @@ typedef struct tn_export_options {
 } tn_export_options;
 
 typedef struct tn_export_report {
-    char source[256];   /* what was exported, for people */
-    int64_t bytes;      /* of the file */
+    char source[256]; /* what was exported, for people */
+    int64_t bytes;    /* of the file */
     int tensors;
-    int texts, ids;     /* probe texts whose token ids agree, and how many ids that were */
-    int logits;         /* that are equal */
-    double difference;  /* greatest |logit - logit of the unrounded source|; 0 for an exact type */
+    int texts, ids;    /* probe texts whose token ids agree, and how many ids that were */
+    int logits;        /* that are equal */
+    double difference; /* greatest |logit - logit of the unrounded source|; 0 for an exact type */
 } tn_export_report;
 
 /* Export what tn_model_file_load reads from `source` to `out`. Warnings (what other runtimes will make of the file) go

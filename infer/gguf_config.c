@@ -66,7 +66,8 @@ static const tn_key *schema_key(const tn_section *section, const char *field) {
     return NULL;
 }
 
-static tn_status read_shape_key(const tn_gguf *file, const char *arch, const shape_key *row, const tn_section *section) {
+static tn_status read_shape_key(const tn_gguf *file, const char *arch, const shape_key *row,
+                                const tn_section *section) {
     char name[KEY_SIZE];
     key_of(name, arch, row->suffix);
     if (row->need == OPTIONAL && !tn_gguf_has(file, name)) return TN_OK;
@@ -118,7 +119,8 @@ static tn_status check_rope_scaling(const tn_gguf *file, const char *arch) {
     double factor;
     TN_TRY(tn_gguf_get_real(file, name, &factor));
     if (factor == 1.0) return TN_OK;
-    return TN_FAIL(UNSUPPORTED, "%s: %s is %g, Tern runs models without rope scaling", tn_gguf_path(file), name, factor);
+    return TN_FAIL(UNSUPPORTED, "%s: %s is %g, Tern runs models without rope scaling", tn_gguf_path(file), name,
+                   factor);
 }
 
 /* key_length and value_length stand in files whose head size is not width / heads; both must be our one head size. */
@@ -131,8 +133,8 @@ static tn_status check_head_size(const tn_gguf *file, const char *arch, tn_model
         TN_TRY(tn_gguf_get_int(file, name, &size));
         if (config->head_dim == 0 && size > 0 && size <= 256) config->head_dim = (int)size;
         if (size != config->head_dim)
-            return TN_FAIL(UNSUPPORTED, "%s: %s is %lld, but %s.rope.dimension_count gives heads of %d", tn_gguf_path(file),
-                           name, (long long)size, arch, config->head_dim);
+            return TN_FAIL(UNSUPPORTED, "%s: %s is %lld, but %s.rope.dimension_count gives heads of %d",
+                           tn_gguf_path(file), name, (long long)size, arch, config->head_dim);
     }
     return TN_OK;
 }
@@ -146,8 +148,8 @@ static tn_status read_vocab_size(const tn_gguf *file, const char *arch, tn_model
         return TN_FAIL(CORRUPT, "%s: token_embd.weight has %lld rows, expected 1 to %d", tn_gguf_path(file),
                        (long long)rows, 1 << 20);
     if (config->vocab_size && config->vocab_size != rows)
-        return TN_FAIL(CORRUPT, "%s: %s.vocab_size is %d, but token_embd.weight has %lld rows", tn_gguf_path(file), arch,
-                       config->vocab_size, (long long)rows);
+        return TN_FAIL(CORRUPT, "%s: %s.vocab_size is %d, but token_embd.weight has %lld rows", tn_gguf_path(file),
+                       arch, config->vocab_size, (long long)rows);
     config->vocab_size = (int)rows;
     return TN_OK;
 }
@@ -157,8 +159,8 @@ static tn_status read_our_keys(const tn_gguf *file, tn_model_config *config) {
         tn_gguf_text value;
         TN_TRY(tn_gguf_get_text(file, "tern.quantization", &value));
         if (!is(value, "none") && !is(value, "bitnet"))
-            return TN_FAIL(UNSUPPORTED, "%s: tern.quantization is \"%.*s\", expected bitnet or none", tn_gguf_path(file),
-                           (int)TN_MIN(value.len, 60), value.data);
+            return TN_FAIL(UNSUPPORTED, "%s: tern.quantization is \"%.*s\", expected bitnet or none",
+                           tn_gguf_path(file), (int)TN_MIN(value.len, 60), value.data);
         config->quantization = is(value, "none") ? TN_QUANTIZATION_NONE : TN_QUANTIZATION_BITNET;
     }
     if (tn_gguf_has(file, "tern.tie_embeddings"))
@@ -219,8 +221,7 @@ tn_status tn_gguf_put_config(tn_gguf_writer *writer, const tn_model_config *conf
     TN_TRY(put_text(writer, "general.architecture", arch));
     TN_TRY(put_text(writer, "general.type", "model"));
     TN_TRY(put_text(writer, "general.name", name));
-    for (size_t i = 0; i < TN_COUNT(shape_keys); i++)
-        TN_TRY(put_shape_key(writer, arch, &shape_keys[i], &section));
+    for (size_t i = 0; i < TN_COUNT(shape_keys); i++) TN_TRY(put_shape_key(writer, arch, &shape_keys[i], &section));
     if (config->head_dim * config->n_head != config->d_model) {
         TN_TRY(tn_gguf_put_u32(writer, key_of(key, arch, "attention.key_length"), (uint32_t)config->head_dim));
         TN_TRY(tn_gguf_put_u32(writer, key_of(key, arch, "attention.value_length"), (uint32_t)config->head_dim));

@@ -28,9 +28,9 @@ tn_status tn_gguf_check_weights(const tn_gguf *file, const tn_param *param) {
     int64_t ne[4] = {1, 1, 1, 1};
     for (int i = 0; i < t->n_dims; i++) ne[i] = t->ne[i];
     if (ne[0] == param->cols && ne[1] == param->rows && ne[2] == 1 && ne[3] == 1) return TN_OK;
-    return TN_FAIL(MISMATCH, "%s: %s is {%lld, %lld, %lld, %lld}, the model's keys ask for {%d, %d}", tn_gguf_path(file),
-                   t->name, (long long)ne[0], (long long)ne[1], (long long)ne[2], (long long)ne[3], param->cols,
-                   param->rows);
+    return TN_FAIL(MISMATCH, "%s: %s is {%lld, %lld, %lld, %lld}, the model's keys ask for {%d, %d}",
+                   tn_gguf_path(file), t->name, (long long)ne[0], (long long)ne[1], (long long)ne[2], (long long)ne[3],
+                   param->cols, param->rows);
 }
 
 /* Value i of a float tensor. Data in the map need not be aligned for its type. */
@@ -51,8 +51,8 @@ static bool is_float(const tn_gguf_tensor *t) {
 
 static tn_status check_finite(const tn_gguf *file, const tn_gguf_tensor *t, int64_t i, float value) {
     if (isfinite(value)) return TN_OK;
-    return TN_FAIL(CORRUPT, "%s: element %lld of %s is %g, not a finite number", tn_gguf_path(file), (long long)i, t->name,
-                   (double)value);
+    return TN_FAIL(CORRUPT, "%s: element %lld of %s is %g, not a finite number", tn_gguf_path(file), (long long)i,
+                   t->name, (double)value);
 }
 
 static tn_status read_floats(const tn_gguf *file, const tn_gguf_tensor *t, tn_param *p) {
@@ -75,9 +75,10 @@ static tn_status recover_states(const tn_gguf *file, const tn_gguf_tensor *t, tn
         TN_TRY(check_finite(file, t, i, value));
         if (size != 0 && *scale == 0) *scale = size;
         if (size != 0 && size != *scale)
-            return TN_FAIL(UNSUPPORTED,
-                           "%s: %s is not ternary: it holds both %.9g and %.9g (a float twin says tern.quantization = none)",
-                           tn_gguf_path(file), t->name, (double)*scale, (double)size);
+            return TN_FAIL(
+                UNSUPPORTED,
+                "%s: %s is not ternary: it holds both %.9g and %.9g (a float twin says tern.quantization = none)",
+                tn_gguf_path(file), t->name, (double)*scale, (double)size);
         p->states[i] = (int8_t)((value > 0) - (value < 0));
     }
     return TN_OK;
@@ -123,8 +124,8 @@ static tn_status read_states(const tn_gguf *file, const tn_gguf_tensor *t, tn_pa
         return TN_FAIL(CORRUPT, "%s: every weight of %s is zero", tn_gguf_path(file), t->name);
     TN_TRY(multiply_scale(file, p, &scale));
     if (!isfinite(scale) || scale <= 0)
-        return TN_FAIL(CORRUPT, "%s: the scale of %s is %g, expected a finite positive number", tn_gguf_path(file), t->name,
-                       (double)scale);
+        return TN_FAIL(CORRUPT, "%s: the scale of %s is %g, expected a finite positive number", tn_gguf_path(file),
+                       t->name, (double)scale);
     p->scale = (tn_real)scale;
     return TN_OK;
 }

@@ -30,8 +30,9 @@ static bool has_scale_tensor(const tn_param *p, int type) {
 
 static int values_per_block(int type) {
     switch (type) {
-#define GGML_TYPE(name, id, values, bytes, tail) \
-    case TN_GGML_##name: return values;
+#define GGML_TYPE(name, id, values, bytes, tail)                                                                       \
+    case TN_GGML_##name:                                                                                               \
+        return values;
 #include "formats/ggml_type.def"
 #undef GGML_TYPE
     default: return 1;
@@ -67,8 +68,9 @@ static tn_status check_states(const tn_param *p, int type) {
 tn_status tn_gguf_check_param(const tn_param *param, tn_gguf_types types) {
     int type = type_of(param, types), block = values_per_block(type);
     if (param->cols % block)
-        return TN_FAIL(SHAPE, "%s has rows of %d weights, %s needs a multiple of %d; export with --type f16, or train with "
-                              "widths that divide by %d",
+        return TN_FAIL(SHAPE,
+                       "%s has rows of %d weights, %s needs a multiple of %d; export with --type f16, or train with "
+                       "widths that divide by %d",
                        param->name, param->cols, tn_ggml_type_name(type), block, block);
     return role_of(param) == ROLE_TERNARY ? check_states(param, type) : check_floats(param, type);
 }

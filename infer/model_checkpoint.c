@@ -35,8 +35,8 @@ typedef struct tally {
 static tn_status expect_param(void *context, const char *name, int64_t rows, int64_t cols) {
     const tally *t = context;
     if (tn_model_find(t->model, name)) return TN_OK;
-    return TN_FAIL(MISMATCH, "%s: parameter %s [%lld, %lld] is not part of the model it describes", tn_ckpt_path(t->ckpt),
-                   name, (long long)rows, (long long)cols);
+    return TN_FAIL(MISMATCH, "%s: parameter %s [%lld, %lld] is not part of the model it describes",
+                   tn_ckpt_path(t->ckpt), name, (long long)rows, (long long)cols);
 }
 
 /* Buffers for the largest parameter: as it is stored, and as it is computed with. */
@@ -50,8 +50,8 @@ static tn_status read_values(tn_ckpt *ckpt, const tn_param *p, const staging *bu
     for (int64_t i = 0; i < tn_param_count(p); i++) {
         float value = buffers->stored[i];
         if (!isfinite(value))
-            return TN_FAIL(CORRUPT, "%s: element %lld of %s is %g, not a finite number", tn_ckpt_path(ckpt), (long long)i,
-                           p->name, (double)value);
+            return TN_FAIL(CORRUPT, "%s: element %lld of %s is %g, not a finite number", tn_ckpt_path(ckpt),
+                           (long long)i, p->name, (double)value);
         out[i] = (tn_real)value;
     }
     return TN_OK;

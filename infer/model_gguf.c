@@ -38,7 +38,8 @@ static tn_status check_tensors(const tn_gguf *file, tn_model *model) {
     for (int64_t i = 0; i < tn_gguf_n_tensors(file); i++) {
         const char *name = tn_gguf_tensor_at(file, i)->name;
         if (!belongs(model, name))
-            return TN_FAIL(MISMATCH, "%s: tensor %s is not part of the model its keys describe", tn_gguf_path(file), name);
+            return TN_FAIL(MISMATCH, "%s: tensor %s is not part of the model its keys describe", tn_gguf_path(file),
+                           name);
     }
     return TN_OK;
 }
@@ -53,8 +54,9 @@ static tn_status read_params(const tn_gguf *file, tn_model *model) {
 
 static tn_status check_use(const tn_gguf *file, const tn_model_config *config, tn_model_use use) {
     if (use == TN_MODEL_RUN || config->quantization == TN_QUANTIZATION_NONE) return TN_OK;
-    return TN_FAIL(UNSUPPORTED, "%s: a GGUF file holds ternary weights, not the latents that training moves; give the "
-                                "checkpoint it was exported from",
+    return TN_FAIL(UNSUPPORTED,
+                   "%s: a GGUF file holds ternary weights, not the latents that training moves; give the "
+                   "checkpoint it was exported from",
                    tn_gguf_path(file));
 }
 

@@ -41,8 +41,8 @@ tn_status tn_probe_ask(const tn_loaded *loaded, tn_arena *arena, tn_probe *out) 
 
 tn_status tn_probe_compare(const tn_probe *source, const tn_probe *copy) {
     if (source->n_ids != copy->n_ids || source->vocab != copy->vocab)
-        return TN_FAIL(MISMATCH, "the file has %d tokens and a context of at least %d, the source %d and %d", copy->vocab,
-                       copy->n_ids, source->vocab, source->n_ids);
+        return TN_FAIL(MISMATCH, "the file has %d tokens and a context of at least %d, the source %d and %d",
+                       copy->vocab, copy->n_ids, source->vocab, source->n_ids);
     for (int64_t i = 0; i < (int64_t)source->n_ids * source->vocab; i++)
         if (memcmp(&source->logits[i], &copy->logits[i], sizeof *copy->logits) != 0)
             return TN_FAIL(MISMATCH, "logit %lld at place %lld of the probe is %.9g in the file and %.9g in the source",
@@ -136,8 +136,7 @@ static tn_status compare_made_text(comparison *c, uint32_t number) {
 static tn_status compare_all(comparison *c) {
     TN_TRY(compare_roles(c));
     for (int32_t id = 0; id < tn_tokenizer_size(c->source); id++) TN_TRY(compare_token(c, id));
-    for (size_t i = 0; i < TN_COUNT(fixed_texts); i++)
-        TN_TRY(compare_text(c, fixed_texts[i], strlen(fixed_texts[i])));
+    for (size_t i = 0; i < TN_COUNT(fixed_texts); i++) TN_TRY(compare_text(c, fixed_texts[i], strlen(fixed_texts[i])));
     for (uint32_t i = 0; i < MADE_TEXTS; i++) TN_TRY(compare_made_text(c, i));
     return TN_OK;
 }

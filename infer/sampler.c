@@ -19,12 +19,8 @@ struct tn_sampler {
 };
 
 tn_sampler_options tn_sampler_defaults(void) {
-    return (tn_sampler_options){.temperature = 0.8,
-                                .top_k = 40,
-                                .top_p = 0.95,
-                                .min_p = 0.05,
-                                .repeat_penalty = 1.0,
-                                .repeat_last_n = 64};
+    return (tn_sampler_options){
+        .temperature = 0.8, .top_k = 40, .top_p = 0.95, .min_p = 0.05, .repeat_penalty = 1.0, .repeat_last_n = 64};
 }
 
 static tn_status check_range(const char *name, double value, double min, double max) {

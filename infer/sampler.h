@@ -11,11 +11,11 @@
 typedef struct tn_sampler tn_sampler;
 
 typedef struct tn_sampler_options {
-    double temperature;       /* >= 0; 0 = always the most likely token; default 0.8 */
-    int top_k;                /* keep the k most likely; <= 0 = all; default 40 */
-    double top_p;             /* keep the fewest most likely that reach p together; >= 1 = all; default 0.95 */
-    double min_p;             /* keep those at least p times as likely as the most likely, 0..1; 0 = all; default 0.05 */
-    double repeat_penalty;    /* > 0: logits of seen tokens are divided by it (negative ones multiplied); default 1 */
+    double temperature;    /* >= 0; 0 = always the most likely token; default 0.8 */
+    int top_k;             /* keep the k most likely; <= 0 = all; default 40 */
+    double top_p;          /* keep the fewest most likely that reach p together; >= 1 = all; default 0.95 */
+    double min_p;          /* keep those at least p times as likely as the most likely, 0..1; 0 = all; default 0.05 */
+    double repeat_penalty; /* > 0: logits of seen tokens are divided by it (negative ones multiplied); default 1 */
     double frequency_penalty; /* subtracted once for each time a token was seen; default 0 */
     double presence_penalty;  /* subtracted once from each token that was seen; default 0 */
     int repeat_last_n;        /* how many tokens back "seen" looks; 0 = no penalties, -1 = all; default 64 */

@@ -82,7 +82,8 @@ static tn_status feed_all(tn_session *s, const int32_t *ids, int n) {
 tn_status tn_session_feed(tn_session *session, const int32_t *ids, int n) {
     int length = session->cache.length;
     if (n > session->context - length)
-        return TN_FAIL(RANGE, "%d tokens do not fit: the context holds %d and %d are in use", n, session->context, length);
+        return TN_FAIL(RANGE, "%d tokens do not fit: the context holds %d and %d are in use", n, session->context,
+                       length);
     tn_status status = feed_all(session, ids, n);
     if (status) tn_cache_truncate(&session->cache, length);
     return status;

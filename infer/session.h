@@ -23,7 +23,7 @@ tn_status tn_session_create(tn_session **out, const tn_loaded *loaded, tn_sessio
 void tn_session_free(tn_session *session); /* NULL is fine */
 
 int tn_session_context(const tn_session *session);
-int tn_session_length(const tn_session *session); /* tokens fed so far */
+int tn_session_length(const tn_session *session);             /* tokens fed so far */
 const int32_t *tn_session_history(const tn_session *session); /* [length] */
 
 /* Append tokens. Fails: TN_E_RANGE when they do not fit (nothing is fed then), or for an id the model does not know. */
@@ -49,8 +49,8 @@ typedef enum tn_stop_reason {
 const char *tn_stop_reason_name(tn_stop_reason reason); /* "eos", "stop", "length", "context" */
 
 typedef struct tn_generate_options {
-    int max_tokens; /* -1 = until the model stops or the context is full */
-    bool ignore_eos; /* the tokens that end a text are never chosen */
+    int max_tokens;           /* -1 = until the model stops or the context is full */
+    bool ignore_eos;          /* the tokens that end a text are never chosen */
     const char *const *stops; /* stop strings, borrowed */
     int n_stops;
     tn_text_piece *piece; /* receives the text as it comes: whole characters */

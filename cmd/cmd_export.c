@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ * cmd_export.c - `tern export`: a model to a GGUF file that is proven equal before it gets its name. */
+#include "cmd/options.h"
+#include "infer/export.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct settings {
+    const char *type, *output;
+    int tables; /* position in "f32|f16" */
+    int threads;
+    bool json;
+} settings;
+
+static const char type_choices[] =
+#define EXPORT_TYPE(name, ggml, file_type, help) "|" name
+#include "infer/export_types.def"
+#undef EXPORT_TYPE
+    ;
+
+static const char about[] =
+    "Write a model as a GGUF file, load it again, and compare token ids and logits with the source's. "
+    "A file that differs is deleted.\nTypes:"
+#define EXPORT_TYPE(name, ggml, file_type, help) "\n  " name ": " help
+#include "infer/export_types.def"
+#undef EXPORT_TYPE
+    ;
+
+/* Names in any letter case, as GGUF tools take them. */
+static tn_status find_type(const char *name, int *out) {
+    char lower[16] = "";
+    for (size_t i = 0; i + 1 < sizeof lower && name[i]; i++) lower[i] = (char)tolower((unsigned char)name[i]);
+    return tn_parse_choice("--type", strlen(name) < sizeof lower ? lower : name, type_choices + 1, out);
+}
+
+static tn_status print_report(const settings *s, const tn_export_report *r) {
+    if (s->json)
+        return tn_cmd_print_json(json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:f}", "path", s->output, "source",
+                                           r->source, "type", s->type, "bytes", (json_int_t)r->bytes, "tensors",
+                                           r->tensors, "equal_logits", r->logits, "equal_texts", r->texts,
+                                           "greatest_difference", r->difference));
+    TN_TRY(tn_cmd_print("%s: %s, %d tensors, %lld bytes\n", s->output, s->type, r->tensors, (long long)r->bytes));
+    TN_TRY(tn_cmd_print("proven: loaded again, %d logits equal bit for bit, token ids of %d texts equal\n", r->logits,
+                        r->texts));
+    if (r->difference == 0) return TN_OK;
+    return tn_cmd_print("the F16 numbers in it move logits by at most %.3g from the source's\n", r->difference);
+}
+
+static tn_status run(const settings *s, const char *source, tn_export_type type) {
+    tn_export_options options = {.type = type, .f16_tables = s->tables == 1};
+    tn_export_report report;
+    TN_TRY(tn_cmd_start_compute(s->threads));
+    TN_TRY(tn_export(source, s->output, options, &report));
+    return print_report(s, &report);
+}
+
+int tn_cmd_export(int argc, char **argv) {
+    settings s = {.type = "i2_s"};
+    const tn_option options[] = {
+        {"type|q", 0, TN_OPT_TEXT, &s.type, "T", "one of the types above", 0, 0, NULL},
+        {"output|outfile", 'o', TN_OPT_TEXT, &s.output, "F", "the GGUF file to write", 0, 0, NULL},
+        {"embedding-type|embed-type", 0, TN_OPT_CHOICE, &s.tables, "T", "of the embedding; f32 is exact", 0, 0,
+         "f32|f16"},
+        TN_OPTION_THREADS(&s.threads),
+        TN_OPTION_JSON(&s.json),
+        TN_OPTIONS_END,
+    };
+    const tn_usage usage = {
+        .command = "export",
+        .synopsis = "MODEL -o OUT.gguf [--type T]",
+        .about = about,
+        .options = options,
+        .min_arguments = 1,
+        .max_arguments = 1,
+    };
+    int status = tn_options_parse(&usage, &argc, argv), type;
+    if (status != TN_OPTIONS_GO) return status;
+    if (!s.output) return tn_cmd_usage_error("-o is missing: the GGUF file to write");
+    if (find_type(s.type, &type)) return tn_cmd_usage_error("%s", tn_error_message());
+    tn_status done = run(&s, argv[1], (tn_export_type)type);
+    return done ? tn_cmd_fail(done) : TN_EXIT_DONE;
+}
