@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# layers.sh - proves from the #include lines that dependencies point down (docs/architecture.md, "Rooms").
+# layers.sh - proves from the #include lines that dependencies point down (the table is in CONTRIBUTING.md).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
