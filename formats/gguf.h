@@ -9,21 +9,14 @@
 #define TN_FORMATS_GGUF_H
 #include "core/buf.h"
 
+/* TN_GGUF_U8 ... from the rows of formats/gguf_kind.def; the values are the ids of the format. */
 typedef enum tn_gguf_kind {
-    TN_GGUF_U8,
-    TN_GGUF_I8,
-    TN_GGUF_U16,
-    TN_GGUF_I16,
-    TN_GGUF_U32,
-    TN_GGUF_I32,
-    TN_GGUF_F32,
-    TN_GGUF_BOOL,
-    TN_GGUF_STRING,
-    TN_GGUF_ARRAY,
-    TN_GGUF_U64,
-    TN_GGUF_I64,
-    TN_GGUF_F64
-} tn_gguf_kind; /* the ids of the format */
+#define GGUF_KIND(name, bytes) TN_GGUF_##name,
+#include "formats/gguf_kind.def"
+#undef GGUF_KIND
+} tn_gguf_kind;
+
+const char *tn_gguf_kind_name(tn_gguf_kind kind); /* "U32" */
 
 /* Tensor types Tern reads and writes: TN_GGML_F32 ... from the rows of formats/ggml_type.def. */
 typedef enum tn_ggml_type {
@@ -33,8 +26,8 @@ typedef enum tn_ggml_type {
 } tn_ggml_type;
 
 const char *tn_ggml_type_name(int type); /* "I2_S"; "type 12" for one Tern does not handle */
-/* Bytes of a tensor of `rows` rows of `cols` values. Fails: TN_E_UNSUPPORTED, TN_E_SHAPE when cols do not fill blocks.
- */
+/* Bytes of a tensor of `rows` rows of `cols` values.
+ * Fails: TN_E_UNSUPPORTED, TN_E_SHAPE when cols do not fill blocks. */
 tn_status tn_ggml_type_bytes(int type, int64_t cols, int64_t rows, size_t *bytes);
 
 /* ---- reading ---- */
@@ -65,13 +58,13 @@ int64_t tn_gguf_n_tensors(const tn_gguf *file);
 /* The key's name and kind; for arrays `element` and `count` too (any out pointer may be NULL). */
 const char *tn_gguf_key_at(const tn_gguf *file, int64_t i, tn_gguf_kind *kind, tn_gguf_kind *element, int64_t *count);
 bool tn_gguf_has(const tn_gguf *file, const char *key);
-/* Any integer kind converts when it fits; F32/F64 to real. Fails: TN_E_MISSING, TN_E_CORRUPT; the message names file
- * and key. */
+/* Any integer kind converts when it fits; F32/F64 to real.
+ * Fails: TN_E_MISSING, TN_E_CORRUPT when it is of another kind; the message names file and key. */
 tn_status tn_gguf_get_int(const tn_gguf *file, const char *key, int64_t *value);
 tn_status tn_gguf_get_real(const tn_gguf *file, const char *key, double *value);
 tn_status tn_gguf_get_bool(const tn_gguf *file, const char *key, bool *value);
 tn_status tn_gguf_get_text(const tn_gguf *file, const char *key, tn_gguf_text *value);
-/* Element `i` of arrays. */
+/* Arrays; an element that is not there is TN_E_CORRUPT. */
 tn_status tn_gguf_array(const tn_gguf *file, const char *key, tn_gguf_kind *element, int64_t *count);
 tn_status tn_gguf_array_text(const tn_gguf *file, const char *key, int64_t i, tn_gguf_text *value); /* O(1) */
 tn_status tn_gguf_array_int(const tn_gguf *file, const char *key, int64_t i, int64_t *value);
@@ -83,15 +76,17 @@ const tn_gguf_tensor *tn_gguf_find(const tn_gguf *file, const char *name); /* NU
 typedef struct tn_gguf_writer tn_gguf_writer;
 
 /* The file appears under `path` at commit. A call out of order, a key or tensor name given twice, an array or a tensor
- * with another number of elements or bytes than promised is TN_E_ARG; a name too long for the format TN_E_RANGE. */
+ * with another number of elements or bytes than promised is TN_E_ARG; a name too long for the format TN_E_RANGE.
+ * After a failed call the writer can only be discarded. */
 tn_status tn_gguf_create(tn_gguf_writer **out, const char *path);
-/* Leave the two `tern.` keys out, for byte-exact comparison with other writers. Before the first tensor. */
+/* Leave the two `tern.` keys out, for byte-exact comparison with other writers. Before the first
+ * tensor's data. */
 void tn_gguf_without_checksum(tn_gguf_writer *w);
 tn_status tn_gguf_put_u32(tn_gguf_writer *w, const char *key, uint32_t value);
 tn_status tn_gguf_put_f32(tn_gguf_writer *w, const char *key, float value);
 tn_status tn_gguf_put_bool(tn_gguf_writer *w, const char *key, bool value);
 tn_status tn_gguf_put_text(tn_gguf_writer *w, const char *key, const char *text, size_t len);
-/* Arrays: begin, then `count` elements of that kind. */
+/* Arrays of STRING, I32 or F32: begin, then `count` elements of that kind. */
 tn_status tn_gguf_put_array(tn_gguf_writer *w, const char *key, tn_gguf_kind element, int64_t count);
 tn_status tn_gguf_put_element_text(tn_gguf_writer *w, const char *text, size_t len);
 tn_status tn_gguf_put_element_i32(tn_gguf_writer *w, int32_t value);

@@ -148,7 +148,7 @@ static tn_status inspect(tn_h5 *file, const char *path, hid_t dataset, tn_h5_inf
 tn_status tn_h5_write_range(tn_h5 *file, const char *path, int64_t first, int64_t count, const void *data) {
     TN_ASSERT(file->writing);
     TN_TRY(tn_h5_disk_status(file));
-    hid_t dataset;
+    hid_t dataset = -1;
     TN_TRY(open_dataset(file, path, &dataset));
     tn_h5_info info;
     tn_status status = inspect(file, path, dataset, &info);
@@ -241,7 +241,7 @@ static tn_status inspect(tn_h5 *file, const char *path, hid_t dataset, tn_h5_inf
 }
 
 tn_status tn_h5_get_info(tn_h5 *file, const char *path, tn_h5_info *info) {
-    hid_t dataset;
+    hid_t dataset = -1;
     TN_TRY(open_dataset(file, path, &dataset));
     tn_status status = inspect(file, path, dataset, info);
     H5Dclose(dataset);
@@ -251,7 +251,7 @@ tn_status tn_h5_get_info(tn_h5 *file, const char *path, tn_h5_info *info) {
 /* ---- reading ---- */
 
 tn_status tn_h5_read(tn_h5 *file, const char *path, tn_h5_type type, int64_t count, void *data) {
-    hid_t dataset;
+    hid_t dataset = -1;
     TN_TRY(open_dataset(file, path, &dataset));
     tn_h5_info info;
     tn_status status = inspect(file, path, dataset, &info);
