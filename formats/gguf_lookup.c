@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * gguf_keys.c - lookups in an open GGUF file. The reader has checked every length. */
+ * gguf_lookup.c - lookups in an open GGUF file. The reader has checked every length. */
 #include "formats/gguf_priv.h"
 
 #include <string.h>
