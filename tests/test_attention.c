@@ -1,200 +1,262 @@
-/* SPDX-License-Identifier: MIT */
-#include "core/par.h"
+/* SPDX-License-Identifier: MIT
+ * The attention kernels: against a naive softmax in double, causal to the bit, the same bits however queries are cut,
+ * and a backward pass that is the slope of the forward one. */
+#include "core/rng.h"
+#include "core/arena.h"
 #include "kernels/kernels.h"
-#include "tests/graph.h"
 #include "tests/testing.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { T = 150, D = 8, HEADS = 4, KV_HEADS = 2, Q_WIDTH = HEADS * D, KV_WIDTH = KV_HEADS * D };
+static const char *const isas[] = {"generic", "avx2", "avx512"};
 
-typedef struct operands {
-    tn_real *q, *k, *v;
-} operands;
-
-static operands make(tn_graph *g) {
-    return (operands){tn_graph_normal(g, T * Q_WIDTH, 0), tn_graph_normal(g, T * KV_WIDTH, 1),
-                      tn_graph_normal(g, T * KV_WIDTH, 2)};
+static bool use_isa(const char *isa) {
+    const tn_status status = tn_kernels_init(isa);
+    if (status) print_message("skipping %s: %s\n", isa, tn_error_message());
+    return status == TN_OK;
 }
 
-/* Positions [first, first + n). */
-static tn_tensor *attend(tn_graph *g, operands o, int first, int n, tn_kv *kv) {
-    const int q_dims[] = {1, n, Q_WIDTH}, kv_dims[] = {1, n, KV_WIDTH};
-    tn_tensor *q = tn_tape_real(g->tape, 3, q_dims, o.q + first * Q_WIDTH, false);
-    tn_tensor *k = tn_tape_real(g->tape, 3, kv_dims, o.k + first * KV_WIDTH, false);
-    tn_tensor *v = tn_tape_real(g->tape, 3, kv_dims, o.v + first * KV_WIDTH, false);
-    tn_tensor *y = tn_attention(g->tape, q, k, v, HEADS, KV_HEADS, kv);
-    assert_ok(tn_tape_status(g->tape));
-    return y;
+enum { T_MAX = 150, D_MAX = 256, PITCH = D_MAX + 3 };
+
+/* One head: T positions, rows PITCH apart as inside a larger tensor. */
+typedef struct head {
+    tn_real q[T_MAX * PITCH], k[T_MAX * PITCH], v[T_MAX * PITCH], o[T_MAX * PITCH], lse[T_MAX];
+} head;
+
+static head one, two, gradient;
+static tn_real d_o[T_MAX * PITCH];
+
+static const struct {
+    int t, d;
+} sizes[] = {{1, 1}, {2, 16}, {5, 7}, {63, 64}, {64, 32}, {65, 48}, {129, 80}, {150, 64}, {70, 256}, {100, 33}};
+
+static void fill(tn_real *x, int count, uint32_t stream) {
+    const tn_rng rng = tn_rng_make(21, TN_PURPOSE_TEST, stream);
+    for (int i = 0; i < count; i++) x[i] = (tn_real)tn_rng_normal(&rng, (uint64_t)i);
 }
 
-static tn_kv make_cache(tn_graph *g, int capacity) {
-    tn_kv kv = {.capacity = capacity};
-    kv.k = tn_arena_zalloc(g->arena, (size_t)(capacity * KV_WIDTH), sizeof(tn_real), "test");
-    kv.v = tn_arena_zalloc(g->arena, (size_t)(capacity * KV_WIDTH), sizeof(tn_real), "test");
-    assert_true(kv.k && kv.v);
-    return kv;
+static void fill_head(head *h) {
+    memset(h, 0, sizeof *h);
+    fill(h->q, T_MAX * PITCH, 1);
+    fill(h->k, T_MAX * PITCH, 2);
+    fill(h->v, T_MAX * PITCH, 3);
 }
 
-static void attention__equals_softmax_written_out(void **state) {
-    tn_graph g;
-    (void)state;
-    tn_graph_init(&g);
-    operands o = make(&g);
-    const tn_tensor *y = attend(&g, o, 0, T, NULL);
-    for (int t = 0; t < T; t++)
-        for (int h = 0; h < HEADS; h++) {
-            double p[T], sum = 0, expected[D] = {0};
-            int at = h * KV_HEADS / HEADS * D;
-            for (int s = 0; s <= t; s++) {
-                double score = 0;
-                for (int i = 0; i < D; i++)
-                    score += (double)o.q[t * Q_WIDTH + h * D + i] * (double)o.k[s * KV_WIDTH + at + i];
-                sum += p[s] = exp(score / sqrt(D));
-            }
-            for (int s = 0; s <= t; s++)
-                for (int i = 0; i < D; i++) expected[i] += p[s] / sum * (double)o.v[s * KV_WIDTH + at + i];
-            /* float: 150 terms of size 1 with rounded weights */
-            for (int i = 0; i < D; i++)
-                assert_true(fabs((double)y->real[t * Q_WIDTH + h * D + i] - expected[i]) < 5e-6);
-        }
-    tn_graph_release(&g);
+/* Queries first .. first + n - 1 of the head. */
+static tn_attention_rows rows_of(head *h, int first, int n, int d) {
+    return (tn_attention_rows){.n_queries = n, .first = first, .d = d, .scale = (tn_real)(1 / sqrt(d)), .q = h->q + first * PITCH,
+                               .q_stride = PITCH, .k = h->k, .v = h->v, .kv_stride = PITCH, .o = h->o + first * PITCH,
+                               .o_stride = PITCH, .lse = h->lse + first};
 }
 
-static void attention__future_changes_nothing(void **state) {
-    tn_graph g;
-    (void)state;
-    tn_graph_init(&g);
-    operands o = make(&g);
-    const tn_tensor *before = attend(&g, o, 0, T, NULL);
-    const int cuts[] = {1, 63, 64, 65, T - 1};
-    for (size_t i = 0; i < TN_COUNT(cuts); i++) {
-        operands other = make(&g);
-        int cut = cuts[i];
-        for (int j = cut * Q_WIDTH; j < T * Q_WIDTH; j++) other.q[j] = 3 - other.q[j];
-        for (int j = cut * KV_WIDTH; j < T * KV_WIDTH; j++) other.k[j] = other.v[j] = 100;
-        const tn_tensor *after = attend(&g, other, 0, T, NULL);
-        assert_memory_equal(before->real, after->real, (size_t)(cut * Q_WIDTH) * sizeof(tn_real));
-        assert_true(memcmp(before->real + cut * Q_WIDTH, after->real + cut * Q_WIDTH, Q_WIDTH * sizeof(tn_real)) != 0);
-    }
-    tn_graph_release(&g);
+static void attend(head *h, int first, int n, int d) {
+    const tn_attention_rows a = rows_of(h, first, n, d);
+    tn_k->attention_rows(&a);
 }
 
-static void attention__cached_chunks_equal_one_pass(void **state) {
-    tn_graph g;
-    (void)state;
-    tn_graph_init(&g);
-    operands o = make(&g);
-    const tn_tensor *full = attend(&g, o, 0, T, NULL);
-    const int chunks[] = {1, 7, 64, 100, T};
-    for (size_t i = 0; i < TN_COUNT(chunks); i++) {
-        tn_kv kv = make_cache(&g, T);
-        while (kv.length < T) {
-            int n = TN_MIN(chunks[i], T - kv.length);
-            const tn_tensor *part = attend(&g, o, kv.length, n, &kv);
-            assert_memory_equal(part->real, full->real + kv.length * Q_WIDTH, (size_t)(n * Q_WIDTH) * sizeof(tn_real));
-            kv.length += n;
-        }
-    }
-    tn_graph_release(&g);
-}
-
-static void attention__full_cache_and_gradient_through_it_are_refused(void **state) {
-    tn_graph g;
-    (void)state;
-    tn_graph_init(&g);
-    operands o = make(&g);
-    tn_kv kv = make_cache(&g, 4);
-    (void)attend(&g, o, 0, 3, &kv);
-    kv.length = 3;
-    const int q_dims[] = {1, 2, Q_WIDTH}, kv_dims[] = {1, 2, KV_WIDTH};
-    for (int trained = 0; trained < 2; trained++) {
-        tn_graph_begin(&g);
-        kv.length = trained ? 0 : 3;
-        tn_tensor *q = tn_tape_real(g.tape, 3, q_dims, o.q, trained);
-        tn_tensor *k = tn_tape_real(g.tape, 3, kv_dims, o.k, false), *v = tn_tape_real(g.tape, 3, kv_dims, o.v, false);
-        (void)tn_attention(g.tape, q, k, v, HEADS, KV_HEADS, &kv);
-        assert_int_equal(tn_tape_status(g.tape), trained ? TN_E_NOGRAD : TN_E_RANGE);
-    }
-    tn_graph_release(&g);
-}
-
-/* Keys and values repeated for every query head: grouped attention written out as plain attention. */
-static void attention__groups_equal_repeated_heads(void **state) {
-    tn_graph g;
-    (void)state;
-    tn_graph_init(&g);
-    operands o = make(&g);
-    const tn_tensor *grouped = attend(&g, o, 0, T, NULL);
-    tn_real *k = tn_graph_normal(&g, T * Q_WIDTH, 3), *v = tn_graph_normal(&g, T * Q_WIDTH, 3);
-    for (int t = 0; t < T; t++)
-        for (int h = 0; h < HEADS; h++) {
-            int from = t * KV_WIDTH + h * KV_HEADS / HEADS * D, to = t * Q_WIDTH + h * D;
-            memcpy(k + to, o.k + from, D * sizeof *k);
-            memcpy(v + to, o.v + from, D * sizeof *v);
-        }
-    const int dims[] = {1, T, Q_WIDTH};
-    const tn_tensor *plain =
-        tn_attention(g.tape, tn_tape_real(g.tape, 3, dims, o.q, false), tn_tape_real(g.tape, 3, dims, k, false),
-                     tn_tape_real(g.tape, 3, dims, v, false), HEADS, HEADS, NULL);
-    assert_memory_equal(grouped->real, plain->real, T * Q_WIDTH * sizeof(tn_real));
-    tn_graph_release(&g);
-}
-
-/* ---- RoPE ---- */
-
-static void rope__turn_back_is_the_identity(void **state) {
-    tn_graph g;
-    tn_rope_table table;
-    (void)state;
-    tn_graph_init(&g);
-    assert_ok(tn_rope_table_init(&table, g.arena, T, D, 10000));
-    const tn_real *x = tn_graph_normal(&g, T * Q_WIDTH, 0);
-    tn_tensor *y = tn_rope(g.tape, tn_tape_real(g.tape, 3, (const int[]){1, T, Q_WIDTH}, x, false), &table, 0);
-    for (int row = 0; row < T * HEADS; row++) {
-        int64_t angle = row / HEADS * (D / 2);
-        tn_real back[D];
-        tn_k->rope_row(D, y->real + row * D, table.cosine + angle, table.sine + angle, -1, back);
-        for (int i = 0; i < D; i++) assert_true(fabs((double)(back[i] - x[row * D + i])) < 1e-6);
-    }
-    tn_graph_release(&g);
-}
-
-static double score(const tn_graph *g, const tn_rope_table *table, const tn_real *q, int at, const tn_real *k,
-                    int from) {
-    const int dims[] = {1, 1, D};
-    const tn_tensor *a = tn_rope(g->tape, tn_tape_real(g->tape, 3, dims, q, false), table, at);
-    const tn_tensor *b = tn_rope(g->tape, tn_tape_real(g->tape, 3, dims, k, false), table, from);
+/* ---- naive, in double ---- */
+static double score(const head *h, int d, int query, int key) {
     double sum = 0;
-    for (int i = 0; i < D; i++) sum += (double)a->real[i] * (double)b->real[i];
+    for (int i = 0; i < d; i++) sum += (double)h->q[query * PITCH + i] * (double)h->k[key * PITCH + i];
+    return sum / sqrt(d);
+}
+
+static double naive_lse(const head *h, int d, int query) {
+    double max = -INFINITY, total = 0;
+    for (int key = 0; key <= query; key++) max = fmax(max, score(h, d, query, key));
+    for (int key = 0; key <= query; key++) total += exp(score(h, d, query, key) - max);
+    return max + log(total);
+}
+
+static void naive_output(const head *h, int d, int query, double *o) {
+    const double lse = naive_lse(h, d, query);
+    for (int i = 0; i < d; i++) o[i] = 0;
+    for (int key = 0; key <= query; key++) {
+        const double p = exp(score(h, d, query, key) - lse);
+        for (int i = 0; i < d; i++) o[i] += p * (double)h->v[key * PITCH + i];
+    }
+}
+
+static void attention__forward_is_the_softmax_average(void **state) {
+    (void)state;
+    const double tolerance = sizeof(tn_real) == 4 ? 5e-6 : 1e-13;
+    for (size_t isa = 0; isa < TN_COUNT(isas); isa++) {
+        if (!use_isa(isas[isa])) continue;
+        for (size_t s = 0; s < TN_COUNT(sizes); s++) {
+            const int t = sizes[s].t, d = sizes[s].d;
+            double o[D_MAX];
+            fill_head(&one);
+            attend(&one, 0, t, d);
+            for (int query = 0; query < t; query++) {
+                naive_output(&one, d, query, o);
+                assert_true(fabs((double)one.lse[query] - naive_lse(&one, d, query)) < tolerance);
+                for (int i = 0; i < PITCH; i++)
+                    assert_true(fabs((double)one.o[query * PITCH + i] - (i < d ? o[i] : 0)) < (i < d ? tolerance : 1e-300));
+            }
+        }
+    }
+}
+
+static void attention__fused_instruction_sets_agree_to_the_bit(void **state) {
+    (void)state;
+    if (!use_isa("avx512")) skip();
+    for (size_t s = 0; s < TN_COUNT(sizes); s++) {
+        fill_head(&one);
+        fill_head(&two);
+        assert_ok(tn_kernels_init("avx2"));
+        attend(&one, 0, sizes[s].t, sizes[s].d);
+        assert_ok(tn_kernels_init("avx512"));
+        attend(&two, 0, sizes[s].t, sizes[s].d);
+        assert_memory_equal(&one, &two, sizeof one);
+    }
+}
+
+/* A prompt at once, token by token (decoding), and cut in three. */
+static void attention__cuts_between_queries_change_no_bit(void **state) {
+    (void)state;
+    for (size_t isa = 0; isa < TN_COUNT(isas); isa++) {
+        if (!use_isa(isas[isa])) continue;
+        for (size_t s = 0; s < TN_COUNT(sizes); s++) {
+            const int t = sizes[s].t, d = sizes[s].d;
+            fill_head(&one);
+            fill_head(&two);
+            attend(&one, 0, t, d);
+            for (int query = 0; query < t; query++) attend(&two, query, 1, d);
+            assert_memory_equal(&one, &two, sizeof one);
+            fill_head(&two);
+            attend(&two, 0, t / 3, d);
+            attend(&two, t / 3, t / 2 - t / 3, d);
+            attend(&two, t / 2, t - t / 2, d);
+            assert_memory_equal(&one, &two, sizeof one);
+        }
+    }
+}
+
+static void attention__the_future_changes_no_bit(void **state) {
+    (void)state;
+    enum { T = 100, D = 32 };
+    for (size_t isa = 0; isa < TN_COUNT(isas); isa++) {
+        if (!use_isa(isas[isa])) continue;
+        fill_head(&one);
+        attend(&one, 0, T, D);
+        for (int now = 0; now < T; now += 7) {
+            fill_head(&two);
+            for (int i = (now + 1) * PITCH; i < T_MAX * PITCH; i++) two.k[i] = two.v[i] = (tn_real)NAN;
+            attend(&two, 0, T, D);
+            for (int query = 0; query <= now; query++)
+                assert_memory_equal(two.o + query * PITCH, one.o + query * PITCH, D * sizeof(tn_real));
+            assert_memory_equal(two.lse, one.lse, (size_t)(now + 1) * sizeof(tn_real));
+            assert_true(isnan(two.o[(now + 1) * PITCH]) || now + 1 == T);
+        }
+    }
+}
+
+/* A heap piece ends with the last key: the address sanitizer and valgrind see any read past it. */
+static void attention__reads_no_key_past_the_last_query(void **state) {
+    (void)state;
+    enum { D = 24 };
+    for (size_t isa = 0; isa < TN_COUNT(isas); isa++) {
+        if (!use_isa(isas[isa])) continue;
+        for (int t = 1; t < 80; t += 13) {
+            tn_real *k = tn_heap_zalloc((size_t)t * D, sizeof *k), *v = tn_heap_zalloc((size_t)t * D, sizeof *v);
+            assert_true(k && v);
+            for (int i = 0; i < t * D; i++) v[i] = 1;
+            tn_attention_rows a = rows_of(&one, 0, t, D);
+            a.k = k, a.v = v, a.kv_stride = D;
+            tn_k->attention_rows(&a);
+            assert_true(fabs((double)one.o[(t - 1) * PITCH + D - 1] - 1) < 1e-6);
+            tn_heap_free(k);
+            tn_heap_free(v);
+        }
+    }
+}
+
+/* ---- backward ---- */
+static void backward(head *h, head *grad, int t, int d) {
+    const tn_attention_back b = {.forward = rows_of(h, 0, t, d), .d_o = d_o, .dq = grad->q, .dk = grad->k, .dv = grad->v};
+    tn_k->attention_rows_back(&b);
+}
+
+/* sum of d_o o after moving q, k, v by h times the direction */
+static double loss_at(const head *direction, double h, int t, int d) {
+    fill_head(&two);
+    for (int i = 0; i < T_MAX * PITCH; i++) {
+        two.q[i] += (tn_real)h * direction->q[i];
+        two.k[i] += (tn_real)h * direction->k[i];
+        two.v[i] += (tn_real)h * direction->v[i];
+    }
+    attend(&two, 0, t, d);
+    double loss = 0;
+    for (int query = 0; query < t; query++)
+        for (int i = 0; i < d; i++) loss += (double)d_o[query * PITCH + i] * (double)two.o[query * PITCH + i];
+    return loss;
+}
+
+static double slope_along(const head *direction, const head *grad, int t, int d) {
+    double sum = 0;
+    for (int row = 0; row < t; row++)
+        for (int i = row * PITCH; i < row * PITCH + d; i++)
+            sum += (double)(grad->q[i] * direction->q[i]) + (double)(grad->k[i] * direction->k[i]) + (double)(grad->v[i] * direction->v[i]);
     return sum;
 }
 
-static void rope__scores_depend_on_distance_alone(void **state) {
-    tn_graph g;
-    tn_rope_table table;
+/* Central differences along one random direction, in q, k and v at once. */
+static void attention__backward_is_the_slope_of_forward(void **state) {
     (void)state;
-    tn_graph_init(&g);
-    assert_ok(tn_rope_table_init(&table, g.arena, T, D, 10000));
-    const tn_real *q = tn_graph_normal(&g, D, 0), *k = tn_graph_normal(&g, D, 1);
-    double near = score(&g, &table, q, 12, k, 5);
-    /* angles of 150 radians in a float table: 1e-5 */
-    assert_true(fabs(score(&g, &table, q, 112, k, 105) - near) < 1e-4);
-    assert_true(fabs(score(&g, &table, q, 112, k, 5) - near) > 1e-2);
-    tn_graph_release(&g);
+    static head direction;
+    const double h = sizeof(tn_real) == 4 ? 1e-2 : 1e-5, tolerance = sizeof(tn_real) == 4 ? 5e-3 : 1e-8;
+    for (size_t isa = 0; isa < TN_COUNT(isas); isa++) {
+        if (!use_isa(isas[isa])) continue;
+        for (size_t s = 0; s < TN_COUNT(sizes); s++) {
+            const int t = sizes[s].t, d = sizes[s].d;
+            fill(d_o, T_MAX * PITCH, 4);
+            fill(direction.q, T_MAX * PITCH, 5);
+            fill(direction.k, T_MAX * PITCH, 6);
+            fill(direction.v, T_MAX * PITCH, 7);
+            fill_head(&one);
+            memset(&gradient, 0, sizeof gradient);
+            attend(&one, 0, t, d);
+            backward(&one, &gradient, t, d);
+            const double slope = slope_along(&direction, &gradient, t, d);
+            const double found = (loss_at(&direction, h, t, d) - loss_at(&direction, -h, t, d)) / (2 * h);
+            if (!(fabs(slope - found) <= tolerance * (sqrt(t * d) + fabs(slope))))
+                fail_msg("%s [%d,%d]: slope %.9g, differences %.9g", tn_kernels_isa(), t, d, slope, found);
+        }
+    }
+}
+
+static void attention__backward_adds_and_stays_in_its_rows(void **state) {
+    (void)state;
+    enum { T = 90, D = 40 };
+    static head twice;
+    fill(d_o, T_MAX * PITCH, 4);
+    for (size_t isa = 0; isa < TN_COUNT(isas); isa++) {
+        if (!use_isa(isas[isa])) continue;
+        fill_head(&one);
+        attend(&one, 0, T, D);
+        memset(&gradient, 0, sizeof gradient);
+        backward(&one, &gradient, T, D);
+        twice = gradient;
+        backward(&one, &twice, T, D);
+        double worst = 0;
+        const tn_real *a = gradient.q, *b = twice.q; /* q, k and v follow each other */
+        for (int i = 0; i < 3 * T_MAX * PITCH; i++) worst = fmax(worst, fabs((double)(b[i] - 2 * a[i])));
+        assert_true(worst < (sizeof(tn_real) == 4 ? 1e-4 : 1e-12));
+        for (int i = 0; i < 3 * T_MAX * PITCH; i++)
+            if (i % PITCH >= D || i / PITCH % T_MAX >= T) assert_true(a[i] == 0);
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(attention__equals_softmax_written_out),
-        cmocka_unit_test(attention__future_changes_nothing),
-        cmocka_unit_test(attention__cached_chunks_equal_one_pass),
-        cmocka_unit_test(attention__full_cache_and_gradient_through_it_are_refused),
-        cmocka_unit_test(attention__groups_equal_repeated_heads),
-        cmocka_unit_test(rope__turn_back_is_the_identity),
-        cmocka_unit_test(rope__scores_depend_on_distance_alone),
+        cmocka_unit_test(attention__forward_is_the_softmax_average),
+        cmocka_unit_test(attention__fused_instruction_sets_agree_to_the_bit),
+        cmocka_unit_test(attention__cuts_between_queries_change_no_bit),
+        cmocka_unit_test(attention__the_future_changes_no_bit),
+        cmocka_unit_test(attention__reads_no_key_past_the_last_query),
+        cmocka_unit_test(attention__backward_is_the_slope_of_forward),
+        cmocka_unit_test(attention__backward_adds_and_stays_in_its_rows),
     };
-    if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;
     return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
 }
