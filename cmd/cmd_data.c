@@ -24,9 +24,9 @@ static tn_status print_store(const prepare_settings *s, const tn_store_report *r
                                            (json_int_t)r->files, "documents", (json_int_t)r->documents, "bytes",
                                            (json_int_t)r->bytes, "tokens", (json_int_t)r->tokens, "vocab_size",
                                            vocab_size, "bytes_per_token", bytes_per_token));
-    return tn_cmd_print("%s: %lld tokens of %lld documents in %lld files, vocabulary %d, %.2f bytes a token\n",
-                        s->output, (long long)r->tokens, (long long)r->documents, (long long)r->files, vocab_size,
-                        bytes_per_token);
+    return tn_cmd_print("%s: %lld tokens of %lld document%s in %lld file%s, vocabulary %d, %.2f bytes a token\n",
+                        s->output, (long long)r->tokens, (long long)r->documents, r->documents == 1 ? "" : "s",
+                        (long long)r->files, r->files == 1 ? "" : "s", vocab_size, bytes_per_token);
 }
 
 static tn_status prepare(const prepare_settings *s, const char *const *paths, int n_paths) {

@@ -2,6 +2,7 @@
  * dispatch.c - from the name of a command to its function, and what is said when that fails. */
 #include "cmd/cmd.h"
 #include "core/config.h"
+#include "core/fs.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -38,7 +39,7 @@ tn_status tn_cmd_write(const void *data, size_t len) {
     if (fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0) return TN_OK;
     reader_gone = errno == EPIPE;
     return reader_gone ? TN_FAIL(STOPPED, "the reader of standard output has gone")
-                       : TN_FAIL(IO, "cannot write to standard output: %s", strerror(errno));
+                       : tn_fail_errno("standard output", "write");
 }
 
 tn_status tn_cmd_print(const char *fmt, ...) {
