@@ -3,7 +3,8 @@
  * Strict writer, strict reader where safety asks for it: every length is checked against the file before use.
  * GGUF has no checksum, so Tern's files carry one in two keys behind all others: `tern.version` (u32 1) and
  * `tern.checksum`, 32 hex digits, the XXH3-128 of the whole file with these digits taken as '0'. The reader compares it
- * at open; a file with any `tern.` key but no checksum is damaged too. Other runtimes ignore both keys.
+ * at open; a file with the first key but not the second is damaged too. Other runtimes ignore both; a tool that changes
+ * such a file must take both out.
  * Numbers are little-endian; tensor data is handed out as it lies in the file, so the host must be too. */
 #ifndef TN_FORMATS_GGUF_H
 #define TN_FORMATS_GGUF_H

@@ -138,10 +138,9 @@ static tn_status read_keys(cursor *c, uint64_t count) {
 
 /* ---- the checksum of Tern's own files ---- */
 
-static bool has_own_keys(const tn_gguf *file) {
-    for (int64_t i = 0; i < file->key_names.count; i++)
-        if (strncmp(file->key_names.names[i], "tern.", 5) == 0) return true;
-    return false;
+/* Either key makes the file ours, so that damage to the name of one of them cannot hide it. */
+static bool is_own(const tn_gguf *file) {
+    return tn_gguf_has(file, TN_GGUF_VERSION_KEY) || tn_gguf_has(file, TN_GGUF_CHECKSUM_KEY);
 }
 
 static tn_status sum_without(const tn_gguf *file, size_t hole, char hex[33]) {
@@ -160,7 +159,7 @@ static tn_status sum_without(const tn_gguf *file, size_t hole, char hex[33]) {
 static tn_status verify_checksum(const tn_gguf *file) {
     tn_gguf_text expected;
     char found[33];
-    if (!has_own_keys(file)) return TN_OK;
+    if (!is_own(file)) return TN_OK;
     if (tn_gguf_get_text(file, TN_GGUF_CHECKSUM_KEY, &expected) || expected.len != TN_GGUF_CHECKSUM_LEN)
         return TN_FAIL(CORRUPT, "%s: is damaged: its checksum is missing", file->path);
     TN_TRY(sum_without(file, (size_t)((const unsigned char *)expected.data - file->map.data), found));
