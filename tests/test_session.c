@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/par.h"
+#include "infer/export.h"
+#include "infer/session.h"
+#include "kernels/gemm.h"
+#include "kernels/kernels.h"
+#include "tests/testing.h"
+#include "tests/tiny_model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { N = 40, CONTEXT = 48 };
+
+typedef struct fixture {
+    char dir[TN_TEST_PATH], checkpoint[TN_TEST_PATH + 16], gguf[TN_TEST_PATH + 16];
+    tn_arena *arena;
+    tn_loaded loaded; /* from the checkpoint, to run */
+    int32_t ids[N];
+} fixture;
+
+static int set_up(void **state) {
+    static fixture f;
+    f = (fixture){0};
+    assert_ok(tn_kernels_init(NULL));
+    tn_test_dir_make(f.dir);
+    snprintf(f.checkpoint, sizeof f.checkpoint, "%s/step.h5", f.dir);
+    snprintf(f.gguf, sizeof f.gguf, "%s/tiny.gguf", f.dir);
+    tn_test_tiny_checkpoint(f.checkpoint, TN_TOKENIZER_CHAR, NULL);
+    f.arena = tn_arena_create("test");
+    assert_ok(tn_model_file_load(f.checkpoint, f.arena, TN_MODEL_RUN, &f.loaded));
+    for (int i = 0; i < N; i++) f.ids[i] = (i * 37 + 11) % tn_tokenizer_size(f.loaded.tokenizer);
+    *state = &f;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    fixture *f = *state;
+    tn_loaded_release(&f->loaded);
+    tn_arena_free(f->arena);
+    tn_test_dir_remove(f->dir);
+    assert_ok(tn_par_set_threads(0));
+    return 0;
+}
+
+static int vocab(const fixture *f) { return tn_model_get_config(f->loaded.model)->vocab_size; }
+
+static void assert_same(const tn_real *a, const tn_real *b, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (memcmp(&a[i], &b[i], sizeof *a) != 0)
+            fail_msg("value %lld: %.9g, %.9g", (long long)i, (double)a[i], (double)b[i]);
+}
+
+static tn_session *start(const tn_loaded *loaded, int context, int chunk) {
+    tn_session *session;
+    assert_ok(tn_session_create(&session, loaded, (tn_session_options){.context = context, .chunk = chunk}));
+    return session;
+}
+
+static void session__runs_a_checkpoint_with_the_trainers_bits(void **state) {
+    fixture *f = *state;
+    tn_loaded trained;
+    assert_ok(tn_model_file_load(f->checkpoint, f->arena, TN_MODEL_EVAL, &trained));
+    const tn_real *a = tn_test_logits(trained.model, f->ids, N, f->arena);
+    const tn_real *b = tn_test_logits(f->loaded.model, f->ids, N, f->arena);
+    assert_same(a, b, (int64_t)N * vocab(f));
+    tn_loaded_release(&trained);
+}
+
+static void session__runs_an_exported_file_with_the_trainers_bits(void **state) {
+    fixture *f = *state;
+    tn_loaded trained, exported;
+    tn_export_report report;
+    assert_ok(tn_export(f->checkpoint, f->gguf, (tn_export_options){.type = TN_EXPORT_I2_S}, &report));
+    assert_ok(tn_model_file_load(f->checkpoint, f->arena, TN_MODEL_EVAL, &trained));
+    assert_ok(tn_model_file_load(f->gguf, f->arena, TN_MODEL_RUN, &exported));
+    const tn_real *rows = tn_test_logits(trained.model, f->ids, N, f->arena);
+    tn_session *session = start(&exported, 0, 0);
+    for (int i = 0; i < N; i++) {
+        assert_ok(tn_session_feed(session, &f->ids[i], 1));
+        assert_same(rows + (int64_t)i * vocab(f), tn_session_logits(session), vocab(f));
+    }
+    tn_session_free(session);
+    tn_loaded_release(&trained);
+    tn_loaded_release(&exported);
+}
+
+static void session__logits_do_not_depend_on_how_a_prompt_is_cut(void **state) {
+    fixture *f = *state;
+    static const int chunks[] = {1, 2, 3, 7, N, 512};
+    const tn_real *rows = tn_test_logits(f->loaded.model, f->ids, N, f->arena);
+    for (size_t i = 0; i < TN_COUNT(chunks); i++) {
+        tn_session *session = start(&f->loaded, 0, chunks[i]);
+        assert_ok(tn_session_feed(session, f->ids, N));
+        assert_int_equal(tn_session_length(session), N);
+        assert_same(rows + (int64_t)(N - 1) * vocab(f), tn_session_logits(session), vocab(f));
+        tn_session_free(session);
+    }
+}
+
+static void session__logits_do_not_depend_on_the_number_of_threads(void **state) {
+    fixture *f = *state;
+    assert_ok(tn_par_set_threads(1));
+    const tn_real *one = tn_test_logits(f->loaded.model, f->ids, N, f->arena);
+    assert_ok(tn_par_set_threads(2));
+    tn_model_refresh(f->loaded.model, 1);
+    const tn_real *two = tn_test_logits(f->loaded.model, f->ids, N, f->arena);
+    assert_same(one, two, (int64_t)N * vocab(f));
+}
+
+static void session__ternary_products_are_the_same_integers_on_every_instruction_set(void **state) {
+    fixture *f = *state;
+    const tn_param *w = tn_model_find(f->loaded.model, "blk.1.ffn_gate.weight");
+    int m = w->rows, k = w->cols, n = 5;
+    int8_t *q = tn_arena_array(f->arena, (size_t)(n * k), 1, "test");
+    int32_t *sums[2];
+    for (int i = 0; i < n * k; i++) q[i] = (int8_t)((i * 131) % 255 - 127);
+    for (int isa = 0; isa < 2; isa++) {
+        assert_ok(tn_kernels_init(isa ? "generic" : NULL));
+        void *packed = tn_arena_zalloc(f->arena, 1, tn_pack_ternary_bytes(m, k), "test");
+        sums[isa] = tn_arena_array(f->arena, (size_t)(n * m), sizeof **sums, "test");
+        tn_pack_ternary(m, k, w->states, packed);
+        tn_gemm_ternary_codes(n, m, k, q, packed, sums[isa]);
+    }
+    assert_memory_equal(sums[0], sums[1], (size_t)(n * m) * sizeof **sums);
+    assert_ok(tn_kernels_init(NULL));
+}
+
+static void session__rewound_and_fed_again_tells_the_same(void **state) {
+    fixture *f = *state;
+    const tn_real *rows = tn_test_logits(f->loaded.model, f->ids, N, f->arena);
+    tn_session *session = start(&f->loaded, 0, 0);
+    assert_ok(tn_session_feed(session, f->ids, N));
+    assert_ok(tn_session_rewind(session, 10));
+    assert_int_equal(tn_session_length(session), 10);
+    assert_same(rows + 9 * (int64_t)vocab(f), tn_session_logits(session), vocab(f));
+    assert_ok(tn_session_feed(session, f->ids + 10, 5));
+    assert_same(rows + 14 * (int64_t)vocab(f), tn_session_logits(session), vocab(f));
+    assert_memory_equal(tn_session_history(session), f->ids, 15 * sizeof *f->ids);
+    assert_ok(tn_session_rewind(session, 0));
+    assert_null(tn_session_logits(session));
+    tn_session_free(session);
+}
+
+static void session__too_many_tokens_are_refused_and_nothing_is_fed(void **state) {
+    fixture *f = *state;
+    tn_session *session = start(&f->loaded, 16, 4);
+    assert_ok(tn_session_feed(session, f->ids, 10));
+    const tn_real *before = tn_session_logits(session);
+    assert_int_equal(tn_session_feed(session, f->ids, 7), TN_E_RANGE);
+    assert_int_equal(tn_session_length(session), 10);
+    assert_ptr_equal(before, tn_session_logits(session));
+    assert_ok(tn_session_feed(session, f->ids, 6));
+    const int32_t wrong = vocab(f);
+    assert_ok(tn_session_rewind(session, 3));
+    assert_int_equal(tn_session_feed(session, &wrong, 1), TN_E_RANGE);
+    assert_int_equal(tn_session_length(session), 3);
+    tn_session_free(session);
+    assert_int_equal(tn_session_create(&session, &f->loaded, (tn_session_options){.context = CONTEXT + 1}), TN_E_RANGE);
+    assert_null(session);
+}
+
+/* ---- texts ---- */
+
+typedef struct collected {
+    tn_buf text;
+    bool whole; /* every piece was valid UTF-8 */
+} collected;
+
+static tn_status collect(void *context, const char *text, size_t len) {
+    collected *c = context;
+    c->whole = c->whole && tn_utf8_valid_prefix(text, len, NULL) == len;
+    return tn_buf_append(&c->text, text, len);
+}
+
+/* Continue "Once"; the caller releases the text. */
+static tn_generated tell(const tn_loaded *loaded, int context, const char *stop, int max_tokens, uint64_t seed,
+                         bool ignore_eos, collected *out) {
+    tn_sampler_options how = tn_sampler_defaults();
+    tn_session *session = start(loaded, context, 0);
+    tn_sampler *sampler;
+    tn_ids ids = {0};
+    tn_generated done;
+    *out = (collected){.whole = true};
+    how.seed = seed;
+    assert_ok(tn_sampler_create(&sampler, tn_model_get_config(loaded->model)->vocab_size, &how));
+    assert_ok(tn_prompt_encode(loaded->tokenizer, "Once", 4, &ids));
+    assert_ok(tn_session_feed(session, ids.list, (int)ids.count));
+    const tn_generate_options options = {.max_tokens = max_tokens,
+                                         .ignore_eos = ignore_eos,
+                                         .stops = &stop,
+                                         .n_stops = stop != NULL,
+                                         .piece = collect,
+                                         .context = out};
+    assert_ok(tn_generate(session, sampler, &options, &done));
+    tn_ids_release(&ids);
+    tn_sampler_free(sampler);
+    tn_session_free(session);
+    return done;
+}
+
+static void generate__same_seed_same_text_for_any_threads(void **state) {
+    fixture *f = *state;
+    collected a, b, c;
+    assert_ok(tn_par_set_threads(1));
+    tell(&f->loaded, 0, NULL, 30, 5, true, &a);
+    assert_ok(tn_par_set_threads(2));
+    tell(&f->loaded, 0, NULL, 30, 5, true, &b);
+    tell(&f->loaded, 0, NULL, 30, 6, true, &c);
+    assert_string_equal(tn_buf_text(&a.text), tn_buf_text(&b.text));
+    assert_string_not_equal(tn_buf_text(&a.text), tn_buf_text(&c.text));
+    tn_buf_release(&a.text);
+    tn_buf_release(&b.text);
+    tn_buf_release(&c.text);
+}
+
+static void generate__stops_at_the_limit_and_at_a_full_context(void **state) {
+    fixture *f = *state;
+    collected text;
+    tn_generated done = tell(&f->loaded, 0, NULL, 9, 5, true, &text);
+    assert_int_equal(done.reason, TN_STOP_LENGTH);
+    assert_int_equal(done.tokens, 9);
+    tn_buf_release(&text.text);
+    done = tell(&f->loaded, 16, NULL, -1, 5, true, &text);
+    assert_int_equal(done.reason, TN_STOP_CONTEXT);
+    assert_int_equal(done.tokens, 16 - 4 + 1); /* the last one is told but has no place any more */
+    tn_buf_release(&text.text);
+    done = tell(&f->loaded, 0, NULL, 0, 5, true, &text);
+    assert_int_equal(done.reason, TN_STOP_LENGTH);
+    assert_int_equal(text.text.len, 0);
+}
+
+static void generate__ends_with_eos_unless_told_to_ignore_it(void **state) {
+    fixture *f = *state;
+    int ended = 0;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        collected text;
+        tn_generated done = tell(&f->loaded, 0, NULL, -1, seed, false, &text);
+        ended += done.reason == TN_STOP_EOS;
+        assert_null(strstr(tn_buf_text(&text.text), "endoftext"));
+        tn_buf_release(&text.text);
+        if (seed >= 20) continue;
+        done = tell(&f->loaded, 0, NULL, -1, seed, true, &text);
+        assert_int_equal(done.reason, TN_STOP_CONTEXT);
+        tn_buf_release(&text.text);
+    }
+    assert_true(ended > 0);
+}
+
+static void generate__cuts_before_a_stop_string_that_spans_tokens(void **state) {
+    fixture *f = *state;
+    collected whole, cut;
+    tell(&f->loaded, 0, NULL, 30, 5, true, &whole);
+    char stop[64];
+    size_t from = whole.text.len / 2, len = 6;
+    while ((whole.text.data[from] & 0xc0) == 0x80) from++;
+    while ((whole.text.data[from + len] & 0xc0) == 0x80) len++;
+    snprintf(stop, sizeof stop, "%.*s", (int)len, whole.text.data + from);
+    tn_generated done = tell(&f->loaded, 0, stop, 30, 5, true, &cut);
+    assert_int_equal(done.reason, TN_STOP_STRING);
+    size_t first = (size_t)(strstr(whole.text.data, stop) - whole.text.data);
+    assert_int_equal(cut.text.len, first);
+    assert_memory_equal(tn_buf_text(&cut.text), whole.text.data, first);
+    tn_buf_release(&whole.text);
+    tn_buf_release(&cut.text);
+}
+
+static void generate__shows_whole_characters_of_a_byte_vocabulary(void **state) {
+    fixture *f = *state;
+    char path[TN_TEST_PATH + 16];
+    snprintf(path, sizeof path, "%s/bytes.h5", f->dir);
+    tn_test_tiny_checkpoint(path, TN_TOKENIZER_BPE, (const char *const[]){"model.vocab_size=320", NULL});
+    tn_loaded bytes;
+    assert_ok(tn_model_file_load(path, f->arena, TN_MODEL_RUN, &bytes));
+    assert_true(tn_tokenizer_size(bytes.tokenizer) < 320); /* rows without a token are never chosen */
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        collected text;
+        tell(&bytes, 0, NULL, 40, seed, true, &text);
+        assert_true(text.whole);
+        tn_buf_release(&text.text);
+    }
+    tn_loaded_release(&bytes);
+}
+
+static void generate__an_empty_prompt_begins_a_document(void **state) {
+    fixture *f = *state;
+    tn_ids ids = {0};
+    assert_ok(tn_prompt_encode(f->loaded.tokenizer, "", 0, &ids));
+    assert_int_equal(ids.count, 1);
+    assert_int_equal(ids.list[0], tn_tokenizer_eos(f->loaded.tokenizer));
+    ids.count = 0;
+    assert_ok(tn_prompt_encode(f->loaded.tokenizer, "a", 1, &ids));
+    assert_int_equal(ids.count, 1);
+    assert_int_equal(ids.list[0], tn_tokenizer_find(f->loaded.tokenizer, "a", 1));
+    tn_ids_release(&ids);
+}
+
+/* ---- pieces ---- */
+
+static const char *stream(const char *bytes, size_t len, size_t step, const char *stop, collected *out, bool *stopped) {
+    tn_text_stream s;
+    *out = (collected){.whole = true};
+    assert_ok(tn_text_stream_init(&s, &stop, stop != NULL, collect, out));
+    for (size_t at = 0; at < len; at += step) assert_ok(tn_text_stream_put(&s, bytes + at, TN_MIN(step, len - at)));
+    assert_ok(tn_text_stream_end(&s));
+    *stopped = s.stopped;
+    tn_text_stream_release(&s);
+    assert_true(out->whole);
+    return tn_buf_text(&out->text);
+}
+
+static void text_stream__gives_the_same_text_however_it_is_cut(void **state) {
+    (void)state;
+    size_t len = strlen(tn_test_tiny_text);
+    for (size_t step = 1; step < 9; step++) {
+        collected out;
+        bool stopped;
+        assert_string_equal(stream(tn_test_tiny_text, len, step, NULL, &out, &stopped), tn_test_tiny_text);
+        assert_false(stopped);
+        tn_buf_release(&out.text);
+        const char *end = strstr(tn_test_tiny_text, "\xe4\xbd\xa0\xe5\xa5\xbd");
+        stream(tn_test_tiny_text, len, step, "\xe4\xbd\xa0\xe5\xa5\xbd", &out, &stopped);
+        assert_true(stopped);
+        assert_int_equal(out.text.len, end - tn_test_tiny_text);
+        tn_buf_release(&out.text);
+    }
+}
+
+static void text_stream__replaces_bytes_that_are_no_character(void **state) {
+    (void)state;
+    static const struct {
+        const char *bytes, *text;
+    } cases[] = {
+        {"a\xff"
+         "b",
+         "a\xef\xbf\xbd"
+         "b"},
+        {"a\xe4\xbd", "a\xef\xbf\xbd"}, /* cut off at the end */
+        {"\xc3(", "\xef\xbf\xbd("},
+        {"\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd"},
+    };
+    for (size_t i = 0; i < TN_COUNT(cases); i++)
+        for (size_t step = 1; step < 4; step++) {
+            collected out;
+            bool stopped;
+            assert_string_equal(stream(cases[i].bytes, strlen(cases[i].bytes), step, NULL, &out, &stopped),
+                                cases[i].text);
+            tn_buf_release(&out.text);
+        }
+}
+
+static void text_stream__shows_what_only_looked_like_a_stop(void **state) {
+    (void)state;
+    collected out;
+    bool stopped;
+    assert_string_equal(stream("aaab aab", 8, 1, "aabb", &out, &stopped), "aaab aab");
+    assert_false(stopped);
+    tn_buf_release(&out.text);
+    assert_string_equal(stream("aaabb", 5, 1, "aabb", &out, &stopped), "a");
+    assert_true(stopped);
+    tn_buf_release(&out.text);
+    tn_text_stream s;
+    const char *empty = "";
+    assert_int_equal(tn_text_stream_init(&s, &empty, 1, collect, &out), TN_E_ARG);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(session__runs_a_checkpoint_with_the_trainers_bits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(session__runs_an_exported_file_with_the_trainers_bits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(session__logits_do_not_depend_on_how_a_prompt_is_cut, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(session__logits_do_not_depend_on_the_number_of_threads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(session__ternary_products_are_the_same_integers_on_every_instruction_set,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(session__rewound_and_fed_again_tells_the_same, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(session__too_many_tokens_are_refused_and_nothing_is_fed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(generate__same_seed_same_text_for_any_threads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(generate__stops_at_the_limit_and_at_a_full_context, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(generate__ends_with_eos_unless_told_to_ignore_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(generate__cuts_before_a_stop_string_that_spans_tokens, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(generate__shows_whole_characters_of_a_byte_vocabulary, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(generate__an_empty_prompt_begins_a_document, set_up, tear_down),
+        cmocka_unit_test(text_stream__gives_the_same_text_however_it_is_cut),
+        cmocka_unit_test(text_stream__replaces_bytes_that_are_no_character),
+        cmocka_unit_test(text_stream__shows_what_only_looked_like_a_stop),
+    };
+    return cmocka_run_group_tests_name("session", tests, NULL, NULL);
+}
