@@ -13,7 +13,7 @@ typedef struct attention_scratch {
     tn_real v[TN_KEY_TILE * HEAD_PAD];
     tn_real q[QUERY_BLOCK * HEAD_PAD], o[QUERY_BLOCK * HEAD_PAD];
     tn_real scores[QUERY_BLOCK * TN_KEY_TILE];
-    tn_real max[QUERY_BLOCK], total[QUERY_BLOCK];
+    tn_real max[QUERY_BLOCK], total[QUERY_BLOCK * LANES]; /* 16 sums a query, added up at the end */
 } attention_scratch;
 
 /* A block of queries against a tile of keys. */
@@ -45,11 +45,16 @@ static void copy_rows(tn_real *dst, int pitch, const tn_real *src, int64_t strid
 }
 
 /* dst[d][TN_KEY_TILE] = src[keys][d] turned, zeros beyond `keys` */
-static void turn_rows(tn_real *restrict dst, const tn_real *restrict src, int64_t stride, int keys, int d) {
-    for (int key = 0; key < keys; key++)
-        for (int i = 0; i < d; i++) dst[i * TN_KEY_TILE + key] = src[key * stride + i];
-    for (int key = keys; key < TN_KEY_TILE; key++)
-        for (int i = 0; i < d; i++) dst[i * TN_KEY_TILE + key] = 0;
+static void turn_rows(tn_real *dst, const tn_real *src, int64_t stride, int keys, int d) {
+    const int whole_keys = keys / PART_LANES * PART_LANES, whole_d = d / PART_LANES * PART_LANES;
+    for (int key = 0; key < whole_keys; key += PART_LANES)
+        for (int i = 0; i < whole_d; i += PART_LANES)
+            vp_turn(dst + i * TN_KEY_TILE + key, TN_KEY_TILE, src + key * stride + i, stride);
+    for (int i = 0; i < d; i++) {
+        tn_real *row = dst + i * TN_KEY_TILE;
+        for (int key = i < whole_d ? whole_keys : 0; key < keys; key++) row[key] = src[key * stride + i];
+        for (int key = keys; key < TN_KEY_TILE; key++) row[key] = 0;
+    }
 }
 
 /* out[query][key] = left[query] . right[key] for the active queries; `right` turned */
@@ -60,21 +65,27 @@ static void dot_tile(const attention_tile *t, int d, const tn_real *left, const 
                            .c = out + t->active * TN_KEY_TILE, .c_row = TN_KEY_TILE});
 }
 
-/* The softmax so far of one query takes in a tile: p = exp(s - max), older sums shrink by exp(old max - max). */
+/* What one query has summed so far, for a new maximum: everything shrinks by exp(old - new). */
+static void shrink_sums(tn_real shrink, tn_real *total, tn_real *o, int pitch) {
+    const vr factor = vr_set(shrink);
+    vr_store(total, vr_mul(vr_load(total), factor));
+    for (int i = 0; i < pitch; i += LANES) vr_store(o + i, vr_mul(vr_load(o + i), factor));
+}
+
+/* The softmax of one query takes in a tile: scores become p = exp(s - max), total grows by their sums, lane by lane. */
 static void soften_row(tn_real *scores, int visible, tn_real *max, tn_real *total, tn_real *o, int pitch) {
     for (int key = visible; key < TN_KEY_TILE; key++) scores[key] = -(tn_real)INFINITY;
     const tn_real old = *max, new = TN_MAX(old, row_max(TN_KEY_TILE, scores));
+    if (new != old) shrink_sums(real_exp(old - new), total, o, pitch); /* else by exp(0), which is 1 */
+    *max = new;
     const vr top = vr_set(new);
-    vr sum16 = vr_set(0);
+    vr sums = vr_load(total);
     for (int key = 0; key < TN_KEY_TILE; key += LANES) {
         const vr p = vr_exp(vr_sub(vr_load(scores + key), top));
         vr_store(scores + key, p);
-        sum16 = vr_add(sum16, p);
+        sums = vr_add(sums, p);
     }
-    const tn_real shrink = real_exp(old - new);
-    *max = new;
-    *total = *total * shrink + vr_sum(sum16);
-    for (int i = 0; i < pitch; i += LANES) vr_store(o + i, vr_mul(vr_load(o + i), vr_set(shrink)));
+    vr_store(total, sums);
 }
 
 /* o += p v. Queries that see the whole tile go together; the others, on the diagonal, stop at their own last key, so
@@ -102,7 +113,8 @@ static void attend_block(const tn_attention_rows *a, int query, int queries, att
     const int pitch = TN_ROUND_UP(a->d, LANES);
     copy_rows(s->q, pitch, a->q + query * a->q_stride, a->q_stride, queries, a->d, a->scale);
     memset(s->o, 0, sizeof(tn_real) * (size_t)(queries * pitch));
-    for (int i = 0; i < queries; i++) s->max[i] = -(tn_real)INFINITY, s->total[i] = 0;
+    memset(s->total, 0, sizeof s->total);
+    for (int i = 0; i < queries; i++) s->max[i] = -(tn_real)INFINITY;
     for (int64_t key = 0; key < (int64_t)a->first + query + queries; key += TN_KEY_TILE) {
         const attention_tile t = tile_at(a, query, queries, key);
         int64_t v_stride = a->kv_stride;
@@ -110,12 +122,14 @@ static void attend_block(const tn_attention_rows *a, int query, int queries, att
         turn_rows(s->k_turned, a->k + key * a->kv_stride, a->kv_stride, t.keys, a->d);
         dot_tile(&t, a->d, s->q, s->k_turned, s->scores);
         for (int i = t.active; i < queries; i++)
-            soften_row(s->scores + i * TN_KEY_TILE, visible_keys(&t, i), &s->max[i], &s->total[i], s->o + i * pitch, pitch);
+            soften_row(s->scores + i * TN_KEY_TILE, visible_keys(&t, i), &s->max[i], s->total + i * LANES,
+                       s->o + i * pitch, pitch);
         weigh_values(&t, s->scores, v, v_stride, s->o);
     }
     for (int i = 0; i < queries; i++) {
-        scale(a->d, 1 / s->total[i], s->o + i * pitch, a->o + (query + i) * a->o_stride);
-        if (a->lse) a->lse[query + i] = s->max[i] + real_log(s->total[i]);
+        const tn_real total = vr_sum(vr_load(s->total + i * LANES));
+        scale(a->d, 1 / total, s->o + i * pitch, a->o + (query + i) * a->o_stride);
+        if (a->lse) a->lse[query + i] = s->max[i] + real_log(total);
     }
 }
 

@@ -140,6 +140,26 @@ VR_INLINE vp vp_exp(vp x) {
 VR_INLINE float real_exp(float x) { return vp_exp(vp_set(x))[0]; }
 #endif
 
+/* dst[j][i] = src[i][j] for a square of PART_LANES, rows `src_row` and `dst_row` apart. Interleaving the upper with the lower
+ * half of the rows log2(PART_LANES) times is the turn. */
+VR_INLINE void vp_turn(tn_real *dst, int64_t dst_row, const tn_real *src, int64_t src_row) {
+    vpi low, high; /* lanes a0 b0 a1 b1 ... of a pair, from the first and from the second half */
+    for (int i = 0; i < PART_LANES; i++) {
+        low[i] = i / 2 + i % 2 * PART_LANES;
+        high[i] = low[i] + PART_LANES / 2;
+    }
+    vp rows[PART_LANES], mixed[PART_LANES];
+    for (int i = 0; i < PART_LANES; i++) memcpy(&rows[i], src + i * src_row, sizeof(vp));
+    for (int step = 1; step < PART_LANES; step *= 2) {
+        for (int i = 0; i < PART_LANES / 2; i++) {
+            mixed[2 * i] = __builtin_shuffle(rows[i], rows[i + PART_LANES / 2], low);
+            mixed[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + PART_LANES / 2], high);
+        }
+        for (int i = 0; i < PART_LANES; i++) rows[i] = mixed[i];
+    }
+    for (int i = 0; i < PART_LANES; i++) memcpy(dst + i * dst_row, &rows[i], sizeof(vp));
+}
+
 /* ---- 16 lanes ---- */
 #define VR_UNARY(name, expression) \
     VR_INLINE vr name(vr x) {      \
@@ -210,12 +230,16 @@ VR_INLINE tn_real vr_sum(vr x) { /* lanes in order */
     for (int i = 0; i < LANES; i++) sum += lanes[i];
     return sum;
 }
+/* By halves: a maximum has the same value in any order, and adding 0 settles the sign of a zero. Drops a NaN or keeps it. */
 VR_INLINE tn_real vr_reduce_max(vr x) {
-    tn_real lanes[LANES];
-    vr_store(lanes, x);
-    tn_real max = lanes[0];
-    for (int i = 1; i < LANES; i++) max = lanes[i] > max ? lanes[i] : max;
-    return max;
+    vp max = x.p[0];
+    EACH_PART(max = vp_max(max, x.p[i]);)
+    for (int step = PART_LANES / 2; step > 0; step /= 2) {
+        vpi turned;
+        for (int i = 0; i < PART_LANES; i++) turned[i] = (i + step) % PART_LANES;
+        max = vp_max(max, __builtin_shuffle(max, turned));
+    }
+    return max[0] + 0;
 }
 
 /* ---- integers of other widths ---- */
