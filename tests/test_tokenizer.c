@@ -81,7 +81,8 @@ static void assert_hash_equal(const tn_tokenizer *a, const tn_tokenizer *b) {
 }
 
 static const char story[] = "Once upon a time there was a fox. The fox saw a hen, and the hen saw the fox.\n\n"
-                            "\"Run!\" said the hen. \"I've 12345 eggs; they're mine.\" 世界 says 世界, naïve café.";
+                            "\"Run!\" said the hen. \"I've 12345 eggs; they're mine.\"\n"
+                            "世界 says 世界, naïve café.";
 
 /* ---- UTF-8 ---- */
 

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/arena.h"
+#include "core/fs.h"
+#include "data/tokenizer_gguf.h"
+#include "tests/damage.h"
+#include "tests/testing.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct fixture {
+    char dir[TN_TEST_PATH];
+    char path[TN_TEST_PATH + 32];
+} fixture;
+
+static int set_up(void **state) {
+    static fixture f;
+    tn_test_dir_make(f.dir);
+    snprintf(f.path, sizeof f.path, "%s/vocab.gguf", f.dir);
+    *state = &f;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    tn_test_dir_remove(((fixture *)*state)->dir);
+    return 0;
+}
+
+static const char story[] =
+    "The fox saw a hen, and the hen saw the fox.\n\xE4\xB8\x96\xE7\x95\x8C na\xC3\xAFve caf\xC3\xA9 "
+    "\xF0\x9F\x98\x80\xF0\x9F\x98\x81 \xE4\xB8\x97\xCC\x88";
+
+static tn_tokenizer *train(tn_tokenizer_kind kind, tn_split split) {
+    static const char *const specials[] = {"<|eot_id|>"};
+    tn_tokenizer_options options = {kind, split, 290, specials, 1};
+    tn_tokenizer_trainer *trainer;
+    tn_tokenizer *tokenizer;
+    assert_ok(tn_tokenizer_trainer_create(&trainer, &options));
+    assert_ok(tn_tokenizer_trainer_add(trainer, story, strlen(story)));
+    assert_ok(tn_tokenizer_trainer_finish(trainer, &tokenizer));
+    return tokenizer;
+}
+
+static void save(const fixture *f, const tn_tokenizer *tokenizer) {
+    tn_gguf_writer *writer;
+    assert_ok(tn_gguf_create(&writer, f->path));
+    assert_ok(tn_tokenizer_put_gguf(tokenizer, writer));
+    assert_ok(tn_gguf_commit(writer));
+}
+
+static tn_status load(const char *path, tn_tokenizer **tokenizer) {
+    tn_gguf *file;
+    *tokenizer = NULL;
+    TN_TRY(tn_gguf_open(&file, path));
+    tn_status status = tn_tokenizer_from_gguf(tokenizer, file);
+    tn_gguf_close(file);
+    return status;
+}
+
+static void gguf__trained_tokenizers_come_back(void **state) {
+    const fixture *f = *state;
+    for (int i = 0; i <= TN_SPLIT_DEFAULT + 1; i++) {
+        tn_tokenizer *t =
+            i > TN_SPLIT_DEFAULT ? train(TN_TOKENIZER_CHAR, TN_SPLIT_GPT2) : train(TN_TOKENIZER_BPE, (tn_split)i);
+        tn_tokenizer *back;
+        char hash[17], hash_back[17];
+        save(f, t);
+        assert_ok(load(f->path, &back));
+        tn_tokenizer_hash(t, hash);
+        tn_tokenizer_hash(back, hash_back);
+        assert_string_equal(hash, hash_back);
+        assert_int_equal(tn_tokenizer_vocabulary(back)->add_bos, tn_tokenizer_vocabulary(t)->add_bos);
+        tn_tokenizer_free(t);
+        tn_tokenizer_free(back);
+    }
+}
+
+/* ---- what another runtime finds in the file of a character tokenizer ---- */
+
+enum { MAX_SYMBOLS = 256 };
+
+typedef struct symbol {
+    const char *text;
+    size_t len;
+} symbol;
+
+static int64_t find_text(const tn_gguf *file, const char *key, const char *text, size_t len) {
+    tn_gguf_text entry;
+    int64_t count;
+    assert_ok(tn_gguf_array(file, key, NULL, &count));
+    for (int64_t i = 0; i < count; i++) {
+        assert_ok(tn_gguf_array_text(file, key, i, &entry));
+        if (entry.len == len && memcmp(entry.data, text, len) == 0) return i;
+    }
+    return -1;
+}
+
+static int64_t rank_of(const tn_gguf *file, symbol left, symbol right) {
+    char text[64];
+    int len = snprintf(text, sizeof text, "%.*s %.*s", (int)left.len, left.text, (int)right.len, right.text);
+    return find_text(file, "tokenizer.ggml.merges", text, (size_t)len);
+}
+
+/* Merging by text over the characters of a spelled piece, knowing nothing but the two lists in the file. */
+static size_t merge_spelled(const tn_gguf *file, const char *spelled, symbol *symbols) {
+    size_t n = 0;
+    for (size_t at = 0, len = strlen(spelled); at < len; at += symbols[n++].len) {
+        assert_true(n < MAX_SYMBOLS);
+        symbols[n] =
+            (symbol){spelled + at, (unsigned char)spelled[at] < 0x80 ? 1 : 2}; /* the alphabet ends at U+0143 */
+    }
+    for (;;) {
+        int64_t best_rank = -1;
+        size_t best = 0;
+        for (size_t i = 0; i + 1 < n; i++) {
+            int64_t rank = rank_of(file, symbols[i], symbols[i + 1]);
+            if (rank >= 0 && (best_rank < 0 || rank < best_rank)) best_rank = rank, best = i;
+        }
+        if (best_rank < 0) return n;
+        symbols[best].len += symbols[best + 1].len;
+        memmove(symbols + best + 1, symbols + best + 2, (n - best - 2) * sizeof *symbols);
+        n--;
+    }
+}
+
+static void gguf__characters_are_found_by_merging_bytes(void **state) {
+    const fixture *f = *state;
+    tn_tokenizer *t = train(TN_TOKENIZER_CHAR, TN_SPLIT_GPT2);
+    /* "世 naïvé😀" in GPT-2's alphabet, byte by byte */
+    const char text[] = "\xE4\xB8\x96 na\xC3\xAFv\xC3\xA9\xF0\x9F\x98\x80\xE4\xB8\x97";
+    const char spelled[] =
+        "\xC3\xA4\xC2\xB8\xC4\xB8\xC4\xA0na\xC3\x83\xC2\xAFv\xC3\x83\xC2\xA9\xC3\xB0\xC5\x81\xC4\xBA\xC4\xA2"
+        "\xC3\xA4\xC2\xB8\xC4\xB9";
+    symbol symbols[MAX_SYMBOLS];
+    tn_ids ids = {0};
+    tn_gguf *file;
+    save(f, t);
+    assert_ok(tn_gguf_open(&file, f->path));
+    assert_ok(tn_tokenizer_encode(t, text, strlen(text), false, &ids));
+    size_t n = merge_spelled(file, spelled, symbols);
+    assert_int_equal(n, ids.count);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(find_text(file, "tokenizer.ggml.tokens", symbols[i].text, symbols[i].len), ids.list[i]);
+    tn_gguf_close(file);
+    tn_ids_release(&ids);
+    tn_tokenizer_free(t);
+}
+
+/* ---- files of others ---- */
+
+static void compare_line(const tn_tokenizer *t, const char *text, size_t len, char *expected, int line) {
+    tn_ids ids = {0};
+    size_t n = 0;
+    assert_ok(tn_tokenizer_encode(t, text, len, false, &ids));
+    char *rest;
+    for (char *at = expected;; at = rest, n++) {
+        long id = strtol(at, &rest, 10);
+        if (rest == at) break;
+        if (n >= ids.count || ids.list[n] != id) fail_msg("text %d: token %zu is not %ld", line, n, id);
+    }
+    assert_int_equal(n, ids.count);
+    tn_ids_release(&ids);
+}
+
+static void gguf__gpt2_gives_the_published_ids(void **state) {
+    (void)state;
+    static const char separator[] = "\n__ggml_vocab_test__\n";
+    char path[TN_TEST_PATH], beside[TN_TEST_PATH + 8];
+    if (!tn_test_shared(path, "data/tokenizers/ggml-vocab-gpt-2.gguf")) skip();
+    tn_buf in = {0}, out = {0};
+    snprintf(beside, sizeof beside, "%s.inp", path);
+    assert_ok(tn_file_read(beside, 1 << 20, &in));
+    snprintf(beside, sizeof beside, "%s.out", path);
+    assert_ok(tn_file_read(beside, 1 << 20, &out));
+    tn_tokenizer *t;
+    assert_ok(load(path, &t));
+    assert_int_equal(tn_tokenizer_eos(t), 50256);
+    int line = 0;
+    char *text = in.data, *expected = out.data;
+    for (char *end; (end = strstr(text, separator)); text = end + strlen(separator), line++) {
+        char *newline = strchr(expected, '\n');
+        assert_non_null(newline);
+        *newline = '\0';
+        compare_line(t, text, (size_t)(end - text), expected, line);
+        expected = newline + 1;
+    }
+    assert_int_equal(line, 46);
+    tn_buf_release(&in);
+    tn_buf_release(&out);
+    tn_tokenizer_free(t);
+}
+
+static void gguf__sentencepiece_is_refused(void **state) {
+    (void)state;
+    char path[TN_TEST_PATH];
+    if (!tn_test_shared(path, "data/tokenizers/ggml-vocab-llama-spm.gguf")) skip();
+    tn_tokenizer *t;
+    assert_int_equal(load(path, &t), TN_E_UNSUPPORTED);
+    assert_non_null(strstr(tn_error_message(), "SentencePiece"));
+}
+
+static void put(tn_gguf_writer *w, const char *key, const char *text) {
+    assert_ok(tn_gguf_put_text(w, key, text, strlen(text)));
+}
+
+static void put_list(tn_gguf_writer *w, const char *key, const char *const *list, int64_t n) {
+    assert_ok(tn_gguf_put_array(w, key, TN_GGUF_STRING, n));
+    for (int64_t i = 0; i < n; i++) assert_ok(tn_gguf_put_element_text(w, list[i], strlen(list[i])));
+}
+
+static void put_numbered(tn_gguf_writer *w, int n) {
+    assert_ok(tn_gguf_put_array(w, "tokenizer.ggml.tokens", TN_GGUF_STRING, n));
+    for (int i = 0; i < n; i++) {
+        char text[32];
+        int len = i == n - 1 ? snprintf(text, sizeof text, "<|eot_id|>") : snprintf(text, sizeof text, "t%d", i);
+        assert_ok(tn_gguf_put_element_text(w, text, (size_t)len));
+    }
+    assert_ok(tn_gguf_put_array(w, "tokenizer.ggml.token_type", TN_GGUF_I32, n));
+    for (int i = 0; i < n; i++) assert_ok(tn_gguf_put_element_i32(w, i == n - 1 ? TN_TOKEN_CONTROL : TN_TOKEN_NORMAL));
+}
+
+static void gguf__published_bitnet_file_is_repaired(void **state) {
+    const fixture *f = *state;
+    enum { N = 128256 };
+    tn_gguf_writer *w;
+    assert_ok(tn_gguf_create(&w, f->path));
+    put(w, "general.architecture", "bitnet-b1.58");
+    put(w, "tokenizer.ggml.model", "gpt2");
+    put_numbered(w, N);
+    put_list(w, "tokenizer.ggml.merges", NULL, 0);
+    put(w, "tokenizer.chat_template", "{{ '\\n\\nBITNETAssistant: ' + eos_token }}");
+    assert_ok(tn_gguf_commit(w));
+    tn_tokenizer *t;
+    assert_ok(load(f->path, &t));
+    const tn_vocabulary *v = tn_tokenizer_vocabulary(t);
+    assert_int_equal(v->split, TN_SPLIT_LLAMA3);
+    assert_true(v->ignore_merges && v->add_bos);
+    assert_int_equal(v->eot, N - 1);
+    assert_null(strstr(v->chat_template, "BITNETAssistant"));
+    assert_non_null(
+        strstr(v->chat_template, "message['role'] | capitalize + ': '+ message['content'] | trim + '<|eot_id|>'"));
+    tn_tokenizer_free(t);
+}
+
+typedef struct variant {
+    const char *model, *pre;
+    const char *merge;
+    tn_status status;
+} variant;
+
+static void gguf__what_tern_does_not_know_is_refused(void **state) {
+    const fixture *f = *state;
+    static const char *const tokens[] = {"a", "b", "ab"};
+    static const variant variants[] = {
+        {"gpt2", "gpt-2", "a b", TN_OK},
+        {"gpt2", "llama3", "a b", TN_OK},
+        {"gpt2", NULL, "a b", TN_OK}, /* read as "default" */
+        {"gpt2", "tekken", "a b", TN_E_UNSUPPORTED},
+        {"bert", "gpt-2", "a b", TN_E_UNSUPPORTED},
+        {"gpt2", "gpt-2", "ab", TN_E_CORRUPT},
+        {"gpt2", "gpt-2", "a c", TN_E_CORRUPT},
+        {"gpt2", "gpt-2", "b a", TN_E_CORRUPT},
+        {"gpt2", "gpt-2", NULL, TN_E_MISSING},
+    };
+    for (size_t i = 0; i < TN_COUNT(variants); i++) {
+        const variant *x = &variants[i];
+        tn_gguf_writer *w;
+        tn_tokenizer *t;
+        assert_ok(tn_gguf_create(&w, f->path));
+        put(w, "tokenizer.ggml.model", x->model);
+        if (x->pre) put(w, "tokenizer.ggml.pre", x->pre);
+        put_list(w, "tokenizer.ggml.tokens", tokens, 3);
+        if (x->merge) put_list(w, "tokenizer.ggml.merges", &x->merge, 1);
+        assert_ok(tn_gguf_commit(w));
+        assert_int_equal(load(f->path, &t), x->status);
+        assert_int_equal(t != NULL, x->status == TN_OK);
+        if (t && !x->pre) assert_int_equal(tn_tokenizer_vocabulary(t)->split, TN_SPLIT_DEFAULT);
+        tn_tokenizer_free(t);
+    }
+}
+
+static void gguf__a_name_that_would_change_ids_is_not_written(void **state) {
+    const fixture *f = *state;
+    static const char *texts[] = {"a", "b", "ab", "aba"};
+    static const uint32_t lens[] = {1, 1, 2, 3};
+    static const int32_t types[] = {1, 1, 1, 1}, merges[][2] = {{0, 1}, {2, 0}};
+    tn_vocabulary v = {.kind = TN_TOKENIZER_BPE,
+                       .split = TN_SPLIT_LLAMA3,
+                       .n_tokens = 4,
+                       .texts = texts,
+                       .lens = lens,
+                       .types = types,
+                       .n_merges = 2,
+                       .merges = merges,
+                       .bos = -1,
+                       .eos = -1,
+                       .eot = -1,
+                       .unk = -1,
+                       .pad = -1,
+                       .chat_template = ""};
+    tn_tokenizer *reachable, *unreachable;
+    tn_gguf_writer *w;
+    assert_ok(tn_tokenizer_from_vocabulary(&reachable, &v)); /* "llama-bpe" implies ignore_merges: no difference here */
+    v.n_merges = 1;
+    assert_ok(tn_tokenizer_from_vocabulary(&unreachable, &v)); /* here "aba" would become one token */
+    save(f, reachable);
+    assert_ok(tn_gguf_create(&w, f->path));
+    assert_int_equal(tn_tokenizer_put_gguf(unreachable, w), TN_E_UNSUPPORTED);
+    tn_gguf_discard(w);
+    tn_tokenizer_free(reachable);
+    tn_tokenizer_free(unreachable);
+}
+
+static void load_damaged(void *context, const char *path, size_t at) {
+    tn_tokenizer *t;
+    (void)at;
+    *(int *)context += load(path, &t) == TN_OK;
+    tn_tokenizer_free(t);
+}
+
+static void gguf__damage_is_survived(void **state) {
+    const fixture *f = *state;
+    tn_tokenizer *t = train(TN_TOKENIZER_BPE, TN_SPLIT_GPT2);
+    int64_t alive = tn_memory_alive();
+    int loaded = 0;
+    tn_gguf_writer *w;
+    assert_ok(tn_gguf_create(&w, f->path));
+    tn_gguf_without_checksum(w); /* so that damage gets past the reader of the container */
+    assert_ok(tn_tokenizer_put_gguf(t, w));
+    assert_ok(tn_gguf_commit(w));
+    tn_test_flip_each(f->path, 1, load_damaged, &loaded);
+    assert_true(loaded > 0); /* a letter of a token may change unseen */
+    loaded = 0;
+    tn_test_cut_each(f->path, 3, load_damaged, &loaded);
+    assert_true(loaded < 32 / 3 + 1); /* without the padding at the end nothing is missing */
+    assert_int_equal(tn_memory_alive(), alive);
+    tn_tokenizer_free(t);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(gguf__trained_tokenizers_come_back),
+        TEST(gguf__characters_are_found_by_merging_bytes),
+        TEST(gguf__gpt2_gives_the_published_ids),
+        TEST(gguf__sentencepiece_is_refused),
+        TEST(gguf__published_bitnet_file_is_repaired),
+        TEST(gguf__what_tern_does_not_know_is_refused),
+        TEST(gguf__a_name_that_would_change_ids_is_not_written),
+        TEST(gguf__damage_is_survived),
+    };
+    return cmocka_run_group_tests_name("tokenizer_gguf", tests, NULL, NULL);
+}
