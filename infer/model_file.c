@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "core/fs.h"
-#include "formats/checkpoint_file.h"
 #include "infer/model_file_priv.h"
 
 enum { POINTER_MAX = 4096 }; /* bytes of a `best` or `latest` file */
@@ -32,11 +31,12 @@ static tn_status starts_with(const char *path, const char *magic, bool *yes) {
 }
 
 static tn_status load_file(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out) {
-    bool is_gguf;
+    bool is_gguf, is_hdf5;
     snprintf(out->path, sizeof out->path, "%s", path);
     TN_TRY(starts_with(path, "GGUF", &is_gguf));
+    TN_TRY(starts_with(path, "\x89HDF\r\n\x1a\n", &is_hdf5));
     if (is_gguf) return tn_model_from_gguf(path, arena, use, out);
-    if (tn_ckpt_is_checkpoint(path)) return tn_model_from_checkpoint(path, arena, use, out);
+    if (is_hdf5) return tn_model_from_checkpoint(path, arena, use, out);
     return TN_FAIL(FORMAT, "%s: is neither a checkpoint of Tern nor a GGUF file", path);
 }
 

@@ -87,6 +87,8 @@ static tn_status compare_roles(const comparison *c) {
     if (a->bos != b->bos || a->eos != b->eos || a->eot != b->eot || a->add_bos != b->add_bos)
         return TN_FAIL(MISMATCH, "begin, end and turn tokens are %d %d %d in the file, %d %d %d in the source", b->bos,
                        b->eos, b->eot, a->bos, a->eos, a->eot);
+    if (a->kind == TN_TOKENIZER_BPE && b->kind == TN_TOKENIZER_BPE && a->split != b->split)
+        return TN_FAIL(MISMATCH, "the file cuts text by another pattern than the source");
     if (strcmp(a->chat_template, b->chat_template) != 0)
         return TN_FAIL(MISMATCH, "the chat template of the file is not that of the source");
     return TN_OK;
