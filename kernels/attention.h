@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * attention.h - arguments of the attention kernels: causal softmax attention with online softmax (Milakov 2018; Dao 2022) over
- * key tiles of a constant size that start at absolute positions 0, TN_KEY_TILE, ...; so a query's result does not
- * depend on which other queries are computed with it, nor on how a prompt was cut. */
+ * attention.h - arguments of the attention kernels: causal softmax attention with online softmax (Milakov 2018; Dao
+ * 2022) over key tiles of a constant size that start at absolute positions 0, TN_KEY_TILE, ...; so a query's result
+ * does not depend on which other queries are computed with it, nor on how a prompt was cut. */
 #ifndef TN_KERNELS_ATTENTION_H
 #define TN_KERNELS_ATTENTION_H
 #include "core/compiler.h"
@@ -22,7 +22,8 @@ typedef struct tn_attention_rows {
     tn_real *lse; /* [n_queries] log sum exp of the scaled scores, or NULL */
 } tn_attention_rows;
 
-/* dV += P^T dO, dP = dO V^T, dS = P (dP - rowsum(dO O)), dQ += scale dS K, dK += scale dS^T Q; queries in ascending order. */
+/* dV += P^T dO, dP = dO V^T, dS = P (dP - rowsum(dO O)), dQ += scale dS K, dK += scale dS^T Q; queries in ascending
+ * order. */
 typedef struct tn_attention_back {
     tn_attention_rows forward; /* as it was, o and lse filled */
     const tn_real *d_o;        /* rows o_stride apart */

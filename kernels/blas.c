@@ -16,10 +16,10 @@
 
 static CBLAS_TRANSPOSE transpose_of(tn_op_of op) { return op == TN_AS_IS ? CblasNoTrans : CblasTrans; }
 
-void tn_blas_gemm(tn_op_of op_a, tn_op_of op_b, int m, int n, int k, tn_real alpha, const tn_real *a, int64_t lda, const tn_real *b,
-                  int64_t ldb, tn_real beta, tn_real *c, int64_t ldc) {
-    blas_gemm(CblasRowMajor, transpose_of(op_a), transpose_of(op_b), m, n, k, alpha, a, (blasint)lda, b, (blasint)ldb, beta, c,
-              (blasint)ldc);
+void tn_blas_gemm(tn_op_of op_a, tn_op_of op_b, int m, int n, int k, tn_real alpha, const tn_real *a, int64_t lda,
+                  const tn_real *b, int64_t ldb, tn_real beta, tn_real *c, int64_t ldc) {
+    blas_gemm(CblasRowMajor, transpose_of(op_a), transpose_of(op_b), m, n, k, alpha, a, (blasint)lda, b, (blasint)ldb,
+              beta, c, (blasint)ldc);
 }
 
 const char *tn_blas_core(void) { return openblas_get_corename(); }
@@ -55,9 +55,13 @@ const char *tn_blas_warning(void) {
     const char *core = tn_blas_core(), *forced = getenv("OPENBLAS_CORETYPE");
     if (!cpu_has_avx512() || core_has_avx512(core)) return NULL;
     if (forced && *forced)
-        (void)snprintf(text, sizeof text, "OPENBLAS_CORETYPE=%.32s holds OpenBLAS at its %.32s kernels, about half the speed that AVX-512 gives; unset it",
-                 forced, core);
+        (void)snprintf(text, sizeof text,
+                       "OPENBLAS_CORETYPE=%.32s holds OpenBLAS at its %.32s kernels, about half the speed that AVX-512 "
+                       "gives; unset it",
+                       forced, core);
     else
-        (void)snprintf(text, sizeof text, "OpenBLAS chose its %.32s kernels, about half the speed that the AVX-512 of this CPU gives", core);
+        (void)snprintf(text, sizeof text,
+                       "OpenBLAS chose its %.32s kernels, about half the speed that the AVX-512 of this CPU gives",
+                       core);
     return text;
 }

@@ -10,8 +10,8 @@
 #include "kernels/bodies_panel.h"
 #include "kernels/bodies_attention.h"
 
-#define TN_KERNEL_SIZES(isa_name)                                                                  \
-    .isa = (isa_name), .ternary_panel_width = TERNARY_WIDTH, .ternary_tile_rows = TERNARY_ROWS, \
+#define TN_KERNEL_SIZES(isa_name)                                                                                      \
+    .isa = (isa_name), .ternary_panel_width = TERNARY_WIDTH, .ternary_tile_rows = TERNARY_ROWS,                        \
     .real_panel_width = TILE_VRS * LANES, .real_tile_rows = TILE_ROWS
 
 #endif

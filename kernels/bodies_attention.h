@@ -19,10 +19,10 @@ typedef struct attention_scratch {
 /* A block of queries against a tile of keys. */
 typedef struct attention_tile {
     int pitch;
-    int64_t position;  /* of the block's query 0 */
+    int64_t position;    /* of the block's query 0 */
     int queries, active; /* queries [active, queries) see at least the first key */
-    int64_t key;       /* position of the first key */
-    int keys;          /* keys that some query of the block sees */
+    int64_t key;         /* position of the first key */
+    int keys;            /* keys that some query of the block sees */
 } attention_tile;
 
 static int visible_keys(const attention_tile *t, int query) {
@@ -30,7 +30,8 @@ static int visible_keys(const attention_tile *t, int query) {
 }
 
 static attention_tile tile_at(const tn_attention_rows *a, int query, int queries, int64_t key) {
-    attention_tile t = {.pitch = TN_ROUND_UP(a->d, LANES), .position = (int64_t)a->first + query, .queries = queries, .key = key};
+    attention_tile t = {
+        .pitch = TN_ROUND_UP(a->d, LANES), .position = (int64_t)a->first + query, .queries = queries, .key = key};
     t.active = (int)TN_MAX(key - t.position, (int64_t)0);
     t.keys = visible_keys(&t, queries - 1);
     return t;
@@ -60,9 +61,16 @@ static void turn_rows(tn_real *dst, const tn_real *src, int64_t stride, int keys
 /* out[query][key] = left[query] . right[key] for the active queries; `right` turned */
 static void dot_tile(const attention_tile *t, int d, const tn_real *left, const tn_real *right, tn_real *out) {
     memset(out, 0, sizeof(tn_real) * (size_t)(t->queries * TN_KEY_TILE));
-    product_add(&(product){.rows = t->queries - t->active, .cols = TN_ROUND_UP(t->keys, LANES), .inner = d,
-                           .a = left + t->active * t->pitch, .a_row = t->pitch, .a_step = 1, .b = right, .b_row = TN_KEY_TILE,
-                           .c = out + t->active * TN_KEY_TILE, .c_row = TN_KEY_TILE});
+    product_add(&(product){.rows = t->queries - t->active,
+                           .cols = TN_ROUND_UP(t->keys, LANES),
+                           .inner = d,
+                           .a = left + t->active * t->pitch,
+                           .a_row = t->pitch,
+                           .a_step = 1,
+                           .b = right,
+                           .b_row = TN_KEY_TILE,
+                           .c = out + t->active * TN_KEY_TILE,
+                           .c_row = TN_KEY_TILE});
 }
 
 /* What one query has summed so far, for a new maximum: everything shrinks by exp(old - new). */
@@ -95,14 +103,22 @@ static void weigh_values(const attention_tile *t, const tn_real *p, const tn_rea
     const int whole = (int)TN_MIN(first_whole, (int64_t)t->queries);
     for (int row = t->active, rows; row < t->queries; row += rows) {
         rows = row < whole ? 1 : t->queries - whole;
-        product_add(&(product){.rows = rows, .cols = t->pitch, .inner = visible_keys(t, row), .a = p + row * TN_KEY_TILE,
-                               .a_row = TN_KEY_TILE, .a_step = 1, .b = v, .b_row = v_stride, .c = o + row * t->pitch,
+        product_add(&(product){.rows = rows,
+                               .cols = t->pitch,
+                               .inner = visible_keys(t, row),
+                               .a = p + row * TN_KEY_TILE,
+                               .a_row = TN_KEY_TILE,
+                               .a_step = 1,
+                               .b = v,
+                               .b_row = v_stride,
+                               .c = o + row * t->pitch,
                                .c_row = t->pitch});
     }
 }
 
 /* Rows of a key tile as product_add wants them: in place when d is whole lanes, else a padded copy in `scratch`. */
-static const tn_real *padded_rows(const attention_tile *t, const tn_real *rows, int64_t *stride, int d, tn_real *scratch) {
+static const tn_real *padded_rows(const attention_tile *t, const tn_real *rows, int64_t *stride, int d,
+                                  tn_real *scratch) {
     if (d == t->pitch) return rows;
     copy_rows(scratch, t->pitch, rows, *stride, t->keys, d, 1);
     *stride = t->pitch;
@@ -160,9 +176,16 @@ static void soften_back_row(tn_real *p, tn_real *ds, int visible, tn_real lse, t
 
 /* grad[key] += sum over queries of weights[query][key] rows[query], rows and grad padded */
 static void add_key_gradient(const attention_tile *t, const tn_real *weights, const tn_real *rows, tn_real *grad) {
-    product_add(&(product){.rows = t->keys, .cols = t->pitch, .inner = t->queries - t->active,
-                           .a = weights + t->active * TN_KEY_TILE, .a_row = 1, .a_step = TN_KEY_TILE,
-                           .b = rows + t->active * t->pitch, .b_row = t->pitch, .c = grad, .c_row = t->pitch});
+    product_add(&(product){.rows = t->keys,
+                           .cols = t->pitch,
+                           .inner = t->queries - t->active,
+                           .a = weights + t->active * TN_KEY_TILE,
+                           .a_row = 1,
+                           .a_step = TN_KEY_TILE,
+                           .b = rows + t->active * t->pitch,
+                           .b_row = t->pitch,
+                           .c = grad,
+                           .c_row = t->pitch});
 }
 
 static void back_tile(const tn_attention_back *b, const attention_tile *t, int query, attention_back_scratch *s) {
@@ -175,7 +198,8 @@ static void back_tile(const tn_attention_back *b, const attention_tile *t, int q
     dot_tile(t, a->d, s->q, s->k_turned, s->p);
     dot_tile(t, a->d, s->d_o, s->v_turned, s->ds);
     for (int i = t->active; i < t->queries; i++)
-        soften_back_row(s->p + i * TN_KEY_TILE, s->ds + i * TN_KEY_TILE, visible_keys(t, i), a->lse[query + i], s->pull[i]);
+        soften_back_row(s->p + i * TN_KEY_TILE, s->ds + i * TN_KEY_TILE, visible_keys(t, i), a->lse[query + i],
+                        s->pull[i]);
     weigh_values(t, s->ds, k, k_stride, s->dq);
     copy_rows(s->dk, t->pitch, b->dk + at, stride, t->keys, a->d, 1);
     copy_rows(s->dv, t->pitch, b->dv + at, stride, t->keys, a->d, 1);

@@ -41,23 +41,21 @@ typedef struct product {
 #define ROW_LOAD(r, WIDTH)  VRS_##WIDTH(ACC_LOAD, r)
 #define ROW_STORE(r, WIDTH) VRS_##WIDTH(ACC_STORE, r)
 #define ROW_PIN(r, WIDTH)   VRS_##WIDTH(ACC_PIN, r)
-#define ROW_STEP(r, WIDTH)               \
-    const vr a##r = vr_set(a[r * p->a_row]); \
+#define ROW_STEP(r, WIDTH)                                                                                             \
+    const vr a##r = vr_set(a[r * p->a_row]);                                                                           \
     VRS_##WIDTH(ACC_STEP, r)
 
-#define DEFINE_TILE(ROWS, WIDTH)                                                                                   \
-    static void tile_##ROWS##x##WIDTH(const product *p, const tn_real *a, const tn_real *b, tn_real *restrict c) { \
-        int left = p->inner;                                                                                       \
-        if (left <= 0) return;                                                                                     \
-        ROWS_##ROWS(ROW_LOAD, WIDTH)                                                                               \
-        do {                                                                                                       \
-            VRS_##WIDTH(B_LOAD, 0)                                                                                 \
-            ROWS_##ROWS(ROW_STEP, WIDTH)                                                                           \
-            ROWS_##ROWS(ROW_PIN, WIDTH)                                                                            \
-            a += p->a_step;                                                                                        \
-            b += p->b_row;                                                                                         \
-        } while (--left > 0);                                                                                      \
-        ROWS_##ROWS(ROW_STORE, WIDTH)                                                                              \
+#define DEFINE_TILE(ROWS, WIDTH)                                                                                       \
+    static void tile_##ROWS##x##WIDTH(const product *p, const tn_real *a, const tn_real *b, tn_real *restrict c) {     \
+        int left = p->inner;                                                                                           \
+        if (left <= 0) return;                                                                                         \
+        ROWS_##ROWS(ROW_LOAD, WIDTH) do {                                                                              \
+            VRS_##WIDTH(B_LOAD, 0) ROWS_##ROWS(ROW_STEP, WIDTH) ROWS_##ROWS(ROW_PIN, WIDTH) a += p->a_step;            \
+            b += p->b_row;                                                                                             \
+        }                                                                                                              \
+        while (--left > 0)                                                                                             \
+            ;                                                                                                          \
+        ROWS_##ROWS(ROW_STORE, WIDTH)                                                                                  \
     }
 
 typedef void tile_fn(const product *p, const tn_real *a, const tn_real *b, tn_real *restrict c);
@@ -96,8 +94,17 @@ static void product_add(const product *p) {
     }
 }
 
-static void real_panel(int rows, int k, const tn_real *x, int64_t x_stride, const tn_real *panel, tn_real *y, int64_t y_stride) {
-    const product p = {.rows = rows, .cols = TILE_VRS * LANES, .inner = k, .a = x, .a_row = x_stride, .a_step = 1,
-                       .b = panel, .b_row = TILE_VRS * LANES, .c = y, .c_row = y_stride};
+static void real_panel(int rows, int k, const tn_real *x, int64_t x_stride, const tn_real *panel, tn_real *y,
+                       int64_t y_stride) {
+    const product p = {.rows = rows,
+                       .cols = TILE_VRS * LANES,
+                       .inner = k,
+                       .a = x,
+                       .a_row = x_stride,
+                       .a_step = 1,
+                       .b = panel,
+                       .b_row = TILE_VRS * LANES,
+                       .c = y,
+                       .c_row = y_stride};
     wide_tiles[rows](&p, x, panel, y);
 }

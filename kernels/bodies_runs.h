@@ -4,37 +4,37 @@
 #include "kernels/steps.h"
 
 /* ---- element by element ---- */
-#define LOAD(p) vr_load_n((p) + i, (int)left)
+#define LOAD(p)         vr_load_n((p) + i, (int)left)
 #define STORE(p, value) vr_store_n((p) + i, (int)left, (value))
 
 static void add(int64_t n, const tn_real *a, const tn_real *b, tn_real *y) {
-    FOR_RUNS(i, left, n) STORE(y, vr_add(LOAD(a), LOAD(b)));
+    FOR_RUNS (i, left, n) STORE(y, vr_add(LOAD(a), LOAD(b)));
 }
 static void accumulate(int64_t n, const tn_real *b, tn_real *y) {
-    FOR_RUNS(i, left, n) STORE(y, vr_add(LOAD(y), LOAD(b)));
+    FOR_RUNS (i, left, n) STORE(y, vr_add(LOAD(y), LOAD(b)));
 }
 static void mul(int64_t n, const tn_real *a, const tn_real *b, tn_real *y) {
-    FOR_RUNS(i, left, n) STORE(y, vr_mul(LOAD(a), LOAD(b)));
+    FOR_RUNS (i, left, n) STORE(y, vr_mul(LOAD(a), LOAD(b)));
 }
 static void mul_accumulate(int64_t n, const tn_real *a, const tn_real *b, tn_real *y) {
-    FOR_RUNS(i, left, n) STORE(y, vr_add(LOAD(y), vr_mul(LOAD(a), LOAD(b))));
+    FOR_RUNS (i, left, n) STORE(y, vr_add(LOAD(y), vr_mul(LOAD(a), LOAD(b))));
 }
 static void scale(int64_t n, tn_real s, const tn_real *x, tn_real *y) {
     const vr factor = vr_set(s);
-    FOR_RUNS(i, left, n) STORE(y, vr_mul(factor, LOAD(x)));
+    FOR_RUNS (i, left, n) STORE(y, vr_mul(factor, LOAD(x)));
 }
 static void axpy(int64_t n, tn_real s, const tn_real *x, tn_real *y) {
     const vr factor = vr_set(s);
-    FOR_RUNS(i, left, n) STORE(y, vr_add(LOAD(y), vr_mul(factor, LOAD(x))));
+    FOR_RUNS (i, left, n) STORE(y, vr_add(LOAD(y), vr_mul(factor, LOAD(x))));
 }
 
 /* ---- sums in double ---- */
-#define SUM_OF(expression)                                               \
-    vd total = {0};                                                      \
-    FOR_RUNS(run, left, n) {                                             \
-        const vd x16 = vd_load_n(x + run, (int)left);                    \
-        EACH_DOUBLE_PART(const vpd v = x16.p[i]; total.p[i] += (expression);) \
-    }                                                                    \
+#define SUM_OF(expression)                                                                                             \
+    vd total = {0};                                                                                                    \
+    FOR_RUNS (run, left, n) {                                                                                          \
+        const vd x16 = vd_load_n(x + run, (int)left);                                                                  \
+        EACH_DOUBLE_PART(const vpd v = x16.p[i]; total.p[i] += (expression));                                          \
+    }                                                                                                                  \
     return vd_sum(total)
 
 static double sum(int64_t n, const tn_real *x) { SUM_OF(v); }
@@ -43,14 +43,14 @@ static double sum_squares(int64_t n, const tn_real *x) { SUM_OF(v * v); }
 
 static tn_real dot(int64_t n, const tn_real *a, const tn_real *b) {
     vr total = vr_set(0);
-    FOR_RUNS(i, left, n) total = vr_add(total, vr_mul(LOAD(a), LOAD(b)));
+    FOR_RUNS (i, left, n) total = vr_add(total, vr_mul(LOAD(a), LOAD(b)));
     return vr_sum(total);
 }
 
 /* ---- quantisers ---- */
 static tn_real quantize_row(int k, const tn_real *x, int8_t *q) {
     vr max = vr_set(0), finite = vr_set(0); /* x * 0 is 0 unless x is NaN or infinite; the sum of such keeps the NaN */
-    FOR_RUNS(i, left, k) {
+    FOR_RUNS (i, left, k) {
         const vr v = LOAD(x);
         max = vr_max(max, vr_abs(v));
         finite = vr_add(finite, vr_mul(v, vr_set(0)));
@@ -61,24 +61,24 @@ static tn_real quantize_row(int k, const tn_real *x, int8_t *q) {
     }
     const tn_real s = (tn_real)127 / TN_MAX(vr_reduce_max(max), (tn_real)1e-5);
     const vr factor = vr_set(s); /* |x s| < 127.5, so that the clamp of the formula never acts */
-    FOR_RUNS(i, left, k) vr_to_int8_n(q + i, (int)left, vr_rint(vr_mul(LOAD(x), factor)));
+    FOR_RUNS (i, left, k) vr_to_int8_n(q + i, (int)left, vr_rint(vr_mul(LOAD(x), factor)));
     return s;
 }
 
 static void dequantize_row(int k, const int8_t *q, tn_real s, tn_real *y) {
     const vr divisor = vr_set(s);
-    FOR_RUNS(i, left, k) STORE(y, vr_div(vr_from_int8_n(q + i, (int)left), divisor));
+    FOR_RUNS (i, left, k) STORE(y, vr_div(vr_from_int8_n(q + i, (int)left), divisor));
 }
 
 static void rescale(int64_t n, const int32_t *acc, tn_real s, tn_real a, tn_real *y) {
     const vr divisor = vr_set(s), factor = vr_set(a);
-    FOR_RUNS(i, left, n) STORE(y, vr_mul(vr_div(vr_from_int32_n(acc + i, (int)left), divisor), factor));
+    FOR_RUNS (i, left, n) STORE(y, vr_mul(vr_div(vr_from_int32_n(acc + i, (int)left), divisor), factor));
 }
 
 /* Half to even sends both ties, 0.5 and -0.5, to 0. */
 static void ternarize(int64_t n, const tn_real *w, tn_real inverse, int8_t *states) {
     const vr factor = vr_set(inverse), one = vr_set(1), half = vr_set((tn_real)0.5), minus_half = vr_set((tn_real)-0.5);
-    FOR_RUNS(i, left, n) {
+    FOR_RUNS (i, left, n) {
         const vr x = vr_mul(LOAD(w), factor);
         vr_to_int8_n(states + i, (int)left, vr_sub(vr_if_less(half, x, one), vr_if_less(x, minus_half, one)));
     }
@@ -86,12 +86,12 @@ static void ternarize(int64_t n, const tn_real *w, tn_real inverse, int8_t *stat
 
 static void binarize(int64_t n, const tn_real *w, tn_real mean, int8_t *states) {
     const vr threshold = vr_set(mean), two = vr_set(2), one = vr_set(1);
-    FOR_RUNS(i, left, n) vr_to_int8_n(states + i, (int)left, vr_sub(vr_if_less(threshold, LOAD(w), two), one));
+    FOR_RUNS (i, left, n) vr_to_int8_n(states + i, (int)left, vr_sub(vr_if_less(threshold, LOAD(w), two), one));
 }
 
 static void expand_states(int64_t n, const int8_t *states, tn_real s, tn_real *y) {
     const vr factor = vr_set(s);
-    FOR_RUNS(i, left, n) STORE(y, vr_mul(factor, vr_from_int8_n(states + i, (int)left)));
+    FOR_RUNS (i, left, n) STORE(y, vr_mul(factor, vr_from_int8_n(states + i, (int)left)));
 }
 
 /* ---- activations ---- */
@@ -101,47 +101,48 @@ VR_INLINE vr sigmoid(vr u) { return vr_div(vr_set(1), vr_add(vr_set(1), vr_exp(v
 VR_INLINE vr silu_slope(vr u, vr s) { return vr_add(s, vr_mul(vr_mul(u, s), vr_sub(vr_set(1), s))); }
 
 static void relu2(int64_t n, const tn_real *u, tn_real *y) {
-    FOR_RUNS(i, left, n) {
+    FOR_RUNS (i, left, n) {
         const vr r = relu(LOAD(u));
         STORE(y, vr_mul(r, r));
     }
 }
 static void relu2_du(int64_t n, const tn_real *u, const tn_real *dy, tn_real *du) {
-    FOR_RUNS(i, left, n) STORE(du, vr_add(LOAD(du), vr_mul(vr_mul(vr_set(2), relu(LOAD(u))), LOAD(dy))));
+    FOR_RUNS (i, left, n) STORE(du, vr_add(LOAD(du), vr_mul(vr_mul(vr_set(2), relu(LOAD(u))), LOAD(dy))));
 }
 static void silu(int64_t n, const tn_real *u, tn_real *y) {
-    FOR_RUNS(i, left, n) {
+    FOR_RUNS (i, left, n) {
         const vr x = LOAD(u);
         STORE(y, vr_mul(x, sigmoid(x)));
     }
 }
 static void silu_du(int64_t n, const tn_real *u, const tn_real *dy, tn_real *du) {
-    FOR_RUNS(i, left, n) {
+    FOR_RUNS (i, left, n) {
         const vr x = LOAD(u);
         STORE(du, vr_add(LOAD(du), vr_mul(LOAD(dy), silu_slope(x, sigmoid(x)))));
     }
 }
 static void relu2_gate(int64_t n, const tn_real *u, const tn_real *v, tn_real *h) {
-    FOR_RUNS(i, left, n) {
+    FOR_RUNS (i, left, n) {
         const vr r = relu(LOAD(u));
         STORE(h, vr_mul(vr_mul(r, r), LOAD(v)));
     }
 }
-static void relu2_gate_back(int64_t n, const tn_real *u, const tn_real *v, const tn_real *dh, tn_real *du, tn_real *dv) {
-    FOR_RUNS(i, left, n) {
+static void relu2_gate_back(int64_t n, const tn_real *u, const tn_real *v, const tn_real *dh, tn_real *du,
+                            tn_real *dv) {
+    FOR_RUNS (i, left, n) {
         const vr r = relu(LOAD(u)), d = LOAD(dh);
         STORE(du, vr_add(LOAD(du), vr_mul(vr_mul(vr_mul(vr_set(2), r), LOAD(v)), d)));
         STORE(dv, vr_add(LOAD(dv), vr_mul(vr_mul(r, r), d)));
     }
 }
 static void silu_gate(int64_t n, const tn_real *u, const tn_real *v, tn_real *h) {
-    FOR_RUNS(i, left, n) {
+    FOR_RUNS (i, left, n) {
         const vr x = LOAD(u);
         STORE(h, vr_mul(vr_mul(x, sigmoid(x)), LOAD(v)));
     }
 }
 static void silu_gate_back(int64_t n, const tn_real *u, const tn_real *v, const tn_real *dh, tn_real *du, tn_real *dv) {
-    FOR_RUNS(i, left, n) {
+    FOR_RUNS (i, left, n) {
         const vr x = LOAD(u), s = sigmoid(x), d = LOAD(dh);
         STORE(du, vr_add(LOAD(du), vr_mul(vr_mul(silu_slope(x, s), LOAD(v)), d)));
         STORE(dv, vr_add(LOAD(dv), vr_mul(vr_mul(x, s), d)));
@@ -151,19 +152,19 @@ static void silu_gate_back(int64_t n, const tn_real *u, const tn_real *v, const 
 /* ---- softmax pieces ---- */
 static tn_real row_max(int64_t n, const tn_real *x) {
     vr max = vr_set(-(tn_real)INFINITY);
-    FOR_RUNS(i, left, n) max = vr_max(max, vr_load_fill(x + i, (int)left, -(tn_real)INFINITY));
+    FOR_RUNS (i, left, n) max = vr_max(max, vr_load_fill(x + i, (int)left, -(tn_real)INFINITY));
     return vr_reduce_max(max);
 }
 static tn_real exp_sum(int64_t n, const tn_real *x, tn_real max) {
     const vr top = vr_set(max);
     vr total = vr_set(0);
-    FOR_RUNS(i, left, n)
-    total = vr_add(total, vr_exp(vr_sub(vr_load_fill(x + i, (int)left, -(tn_real)INFINITY), top)));
+    FOR_RUNS (i, left, n)
+        total = vr_add(total, vr_exp(vr_sub(vr_load_fill(x + i, (int)left, -(tn_real)INFINITY), top)));
     return vr_sum(total);
 }
 static void exp_scaled(int64_t n, const tn_real *x, tn_real lse, tn_real w, tn_real *y) {
     const vr shift = vr_set(lse), factor = vr_set(w);
-    FOR_RUNS(i, left, n) STORE(y, vr_mul(factor, vr_exp(vr_sub(LOAD(x), shift))));
+    FOR_RUNS (i, left, n) STORE(y, vr_mul(factor, vr_exp(vr_sub(LOAD(x), shift))));
 }
 
 /* ---- optimizer steps ---- */
@@ -175,7 +176,7 @@ VR_INLINE vr blend(tn_real beta, vr old, vr new) {
 static void adamw_step(int64_t n, const tn_adamw *o, const tn_real *g, tn_real *w, tn_real *m, tn_real *v) {
     const vr clip = vr_set(o->grad_scale), lr = vr_set(o->lr), decay = vr_set(o->decay), epsilon = vr_set(o->epsilon);
     const vr c1 = vr_set(o->correction1), c2 = vr_set(o->correction2);
-    FOR_RUNS(i, left, n) {
+    FOR_RUNS (i, left, n) {
         const vr grad = vr_mul(clip, LOAD(g)), weight = LOAD(w);
         const vr first = blend(o->beta1, LOAD(m), grad), second = blend(o->beta2, LOAD(v), vr_mul(grad, grad));
         const vr step = vr_div(vr_div(first, c1), vr_add(vr_sqrt(vr_div(second, c2)), epsilon));
@@ -186,8 +187,9 @@ static void adamw_step(int64_t n, const tn_adamw *o, const tn_real *g, tn_real *
 }
 
 static void lion_step(int64_t n, const tn_lion *o, const tn_real *g, tn_real *w, tn_real *m) {
-    const vr clip = vr_set(o->grad_scale), lr = vr_set(o->lr), decay = vr_set(o->decay), zero = vr_set(0), one = vr_set(1);
-    FOR_RUNS(i, left, n) {
+    const vr clip = vr_set(o->grad_scale), lr = vr_set(o->lr), decay = vr_set(o->decay), zero = vr_set(0),
+             one = vr_set(1);
+    FOR_RUNS (i, left, n) {
         const vr grad = vr_mul(clip, LOAD(g)), momentum = LOAD(m), weight = LOAD(w);
         const vr u = blend(o->beta1, momentum, grad);
         const vr sign = vr_sub(vr_if_less(zero, u, one), vr_if_less(u, zero, one));
@@ -198,7 +200,7 @@ static void lion_step(int64_t n, const tn_lion *o, const tn_real *g, tn_real *w,
 
 static void sgd_step(int64_t n, const tn_sgd *o, const tn_real *g, tn_real *w, tn_real *m) {
     const vr clip = vr_set(o->grad_scale), lr = vr_set(o->lr), decay = vr_set(o->decay), keep = vr_set(o->momentum);
-    FOR_RUNS(i, left, n) {
+    FOR_RUNS (i, left, n) {
         const vr weight = LOAD(w), grad = vr_add(vr_mul(clip, LOAD(g)), vr_mul(decay, weight));
         const vr momentum = vr_add(vr_mul(keep, LOAD(m)), grad);
         STORE(m, momentum);

@@ -4,7 +4,8 @@
  * The including file gives TERNARY_WIDTH, TERNARY_ROWS, sum_codes() and the ternary_tiles. */
 
 /* acc[rows][TERNARY_WIDTH] += q[rows, 16 groups] x (panel + 1) */
-typedef void ternary_tile_fn(int groups, const int8_t *q, int64_t q_stride, const uint32_t *panel, int32_t *restrict acc);
+typedef void ternary_tile_fn(int groups, const int8_t *q, int64_t q_stride, const uint32_t *panel,
+                             int32_t *restrict acc);
 
 /* Four codes of k, to meet four states. */
 VR_INLINE int32_t load_codes(const int8_t *q) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The forward products: packing, tiles, threads. One task is a panel of weights against a block of rows, so that the
- * panel stays in cache while rows stream past it. Layout of ternary panels: kernels_priv.h; of real panels: [k][width]. */
+ * panel stays in cache while rows stream past it. Layout of ternary panels: kernels_priv.h; of real panels: [k][width].
+ */
 #include "kernels/gemm.h"
 #include "kernels/kernels_priv.h"
 #include "core/par.h"
@@ -8,8 +9,8 @@
 #include <string.h>
 
 enum {
-    K_MAX = 132104,    /* 127 k <= 2^24 */
-    ROW_BLOCK = 96,    /* rows of a task: a multiple of every tile's rows */
+    K_MAX = 132104,     /* 127 k <= 2^24 */
+    ROW_BLOCK = 96,     /* rows of a task: a multiple of every tile's rows */
     TASK_WORK = 1 << 20 /* multiply-adds below which a thread of its own does not pay */
 };
 
@@ -138,7 +139,8 @@ static void multiply_ternary(ternary_job *t) {
     tn_par_for(row_blocks_of(t->n) * panels_of(t->m, width), grain_of(work), ternary_tasks, t);
 }
 
-void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a, tn_real *y) {
+void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a,
+                     tn_real *y) {
     multiply_ternary(&(ternary_job){.n = n, .m = m, .k = k, .q = q, .s = s, .packed = packed, .a = a, .y = y});
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * gemm.h - the products: packing, tiling and threads around the micro-kernels, and OpenBLAS on tiles cut here.
  * Shapes: X [n,k] activations (a row is a token), W [m,k] weights (a row is an output), Y [n,m]. Row-major throughout.
- * Forward products are our own because a row must give the same bits alone and in any batch, which BLAS does not promise;
- * backward products go to OpenBLAS with one thread on tiles of constant size, so the thread count changes nothing. */
+ * Forward products are our own because a row must give the same bits alone and in any batch, which BLAS does not
+ * promise; backward products go to OpenBLAS with one thread on tiles of constant size, so the thread count changes
+ * nothing. */
 #ifndef TN_KERNELS_GEMM_H
 #define TN_KERNELS_GEMM_H
 #include "core/compiler.h"
@@ -13,16 +14,18 @@ void tn_pack_ternary(int m, int k, const int8_t *states, void *packed);
 size_t tn_pack_real_bytes(int m, int k);
 void tn_pack_real(int m, int k, const tn_real *w, void *packed);
 
-/* Y = (acc / s_i) * a, acc = q T^t exact in int32 (k <= 132104 keeps it exact in f32 too): the one order of operations in trainer and
- * runtime (training.md 1.1). q [n,k], s [n]. */
+/* Y = (acc / s_i) * a, acc = q T^t exact in int32 (k <= 132104 keeps it exact in f32 too): the one order of operations
+ * in trainer and runtime (training.md 1.1). q [n,k], s [n]. */
 void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a, tn_real *y);
 /* The bare integers, acc [n,m]: what every instruction set must agree on. */
 void tn_gemm_ternary_codes(int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc);
 /* Y = X W^t; each output one chain over ascending k. */
 void tn_gemm_real(int n, int m, int k, const tn_real *x, const void *packed, tn_real *y);
-/* Outputs [first, first+count) only, into y [n, count] with rows y_stride apart. Same bits as in the whole product. Serial: meant to be called
- * inside a tn_par_for body (the fused head and loss). `first` must be a multiple of tn_k->real_panel_width. */
-void tn_gemm_real_part(int n, int m, int k, const tn_real *x, const void *packed, int first, int count, tn_real *y, int64_t y_stride);
+/* Outputs [first, first+count) only, into y [n, count] with rows y_stride apart. Same bits as in the whole product.
+ * Serial: meant to be called inside a tn_par_for body (the fused head and loss). `first` must be a multiple of
+ * tn_k->real_panel_width. */
+void tn_gemm_real_part(int n, int m, int k, const tn_real *x, const void *packed, int first, int count, tn_real *y,
+                       int64_t y_stride);
 
 /* ---- backward and optimizer products (OpenBLAS on constant tiles, in parallel): C = alpha op(A) op(B) + beta C ----
  * op(A) [m,k], op(B) [k,n], C [m,n]; lda, ldb, ldc are row strides of the stored matrices. */

@@ -29,44 +29,39 @@ enum { GROUPS_PER_SUM = 16 };
 #define T_ZERO(r, j) __m256i sum##r##j = _mm256_setzero_si256();
 #define T_STEP(r, j) sum##r##j = _mm256_add_epi16(sum##r##j, _mm256_maddubs_epi16(w##j, codes));
 #define T_PIN(r, j)  __asm__("" : "+x"(sum##r##j)); /* or gcc adds the parts of a group up first, and spills */
-#define T_WIDEN(r, j)                                                                                              \
-    {                                                                                                              \
-        __m256i *to = (__m256i *)(acc + r * TERNARY_WIDTH + j * 8);                                                \
-        _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), _mm256_madd_epi16(sum##r##j, ones)));     \
+#define T_WIDEN(r, j)                                                                                                  \
+    {                                                                                                                  \
+        __m256i *to = (__m256i *)(acc + r * TERNARY_WIDTH + j * 8);                                                    \
+        _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), _mm256_madd_epi16(sum##r##j, ones)));         \
     }
 #define T_ROW_ZERO(r, WIDTH)  T_ZERO(r, 0) T_ZERO(r, 1)
 #define T_ROW_PIN(r, WIDTH)   T_PIN(r, 0) T_PIN(r, 1)
 #define T_ROW_WIDEN(r, WIDTH) T_WIDEN(r, 0) T_WIDEN(r, 1)
-#define T_ROW_STEP(r, part)                                                                \
-    {                                                                                      \
-        const __m256i codes = _mm256_set1_epi32(load_codes(q + r * q_stride + 4 * (part))); \
-        T_STEP(r, 0) T_STEP(r, 1)                                                          \
+#define T_ROW_STEP(r, part)                                                                                            \
+    {                                                                                                                  \
+        const __m256i codes = _mm256_set1_epi32(load_codes(q + r * q_stride + 4 * (part)));                            \
+        T_STEP(r, 0) T_STEP(r, 1)                                                                                      \
     }
-#define T_STATES(j, part)                                                                                          \
-    const __m256i w##j =                                                                                           \
+#define T_STATES(j, part)                                                                                              \
+    const __m256i w##j =                                                                                               \
         _mm256_and_si256(_mm256_srli_epi32(_mm256_loadu_si256((const __m256i *)(panel + j * 8)), 2 * (part)), mask);
-#define T_PART(ROWS, part)                  \
-    {                                       \
-        T_STATES(0, part) T_STATES(1, part) \
-        ROWS_##ROWS(T_ROW_STEP, part)       \
-        ROWS_##ROWS(T_ROW_PIN, 2)           \
-    }
-#define DEFINE_TERNARY_TILE(ROWS)                                                                                 \
-    static void ternary_tile_##ROWS(int groups, const int8_t *q, int64_t q_stride, const uint32_t *panel,         \
-                                    int32_t *restrict acc) {                                                      \
-        const __m256i mask = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);                                    \
-        for (int left = groups; left > 0; left -= GROUPS_PER_SUM) {                                               \
-            ROWS_##ROWS(T_ROW_ZERO, 2)                                                                            \
-            for (int g = TN_MIN(left, (int)GROUPS_PER_SUM); g > 0; g--) {                                         \
-                T_PART(ROWS, 0)                                                                                   \
-                T_PART(ROWS, 1)                                                                                   \
-                T_PART(ROWS, 2)                                                                                   \
-                T_PART(ROWS, 3)                                                                                   \
-                q += TN_TERNARY_GROUP;                                                                            \
-                panel += TERNARY_WIDTH;                                                                           \
-            }                                                                                                     \
-            ROWS_##ROWS(T_ROW_WIDEN, 2)                                                                           \
-        }                                                                                                         \
+#define T_PART(ROWS, part)                                                                                             \
+    { T_STATES(0, part) T_STATES(1, part) ROWS_##ROWS(T_ROW_STEP, part) ROWS_##ROWS(T_ROW_PIN, 2) }
+#define DEFINE_TERNARY_TILE(ROWS)                                                                                      \
+    static void ternary_tile_##ROWS(int groups, const int8_t *q, int64_t q_stride, const uint32_t *panel,              \
+                                    int32_t *restrict acc) {                                                           \
+        const __m256i mask = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);                                         \
+        for (int left = groups; left > 0; left -= GROUPS_PER_SUM) {                                                    \
+            ROWS_##ROWS(T_ROW_ZERO, 2) for (int g = TN_MIN(left, (int)GROUPS_PER_SUM); g > 0; g--) {                   \
+                T_PART(ROWS, 0)                                                                                        \
+                T_PART(ROWS, 1)                                                                                        \
+                T_PART(ROWS, 2)                                                                                        \
+                T_PART(ROWS, 3)                                                                                        \
+                q += TN_TERNARY_GROUP;                                                                                 \
+                panel += TERNARY_WIDTH;                                                                                \
+            }                                                                                                          \
+            ROWS_##ROWS(T_ROW_WIDEN, 2)                                                                                \
+        }                                                                                                              \
     }
 
 DEFINE_TERNARY_TILE(1)

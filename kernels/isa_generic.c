@@ -13,7 +13,8 @@ static void unpack_group(const uint32_t *group, int16_t states[TN_TERNARY_GROUP]
 }
 
 /* |sum over a group| <= 16 x 128, so 16 bits hold it. */
-static void add_group(const int8_t *q, int count, int16_t states[TN_TERNARY_GROUP][TERNARY_WIDTH], int32_t *restrict acc) {
+static void add_group(const int8_t *q, int count, int16_t states[TN_TERNARY_GROUP][TERNARY_WIDTH],
+                      int32_t *restrict acc) {
     int16_t sums[TERNARY_WIDTH] = {0};
     for (int t = 0; t < count; t++)
         for (int j = 0; j < TERNARY_WIDTH; j++) sums[j] = (int16_t)(sums[j] + q[t] * states[t][j]);

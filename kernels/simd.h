@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * simd.h - the vocabulary that kernel bodies are written in: 16 lanes of tn_real on every machine.
- * Private to isa_*.c. One instruction set maps a `vr` to one zmm, two ymm or four xmm registers, but lanes are always 16 and
- * nothing is contracted, so a body gives the same bits wherever it is compiled. The one exception is vr_mul_add, fused
- * where the hardware can: it is for products (panels, attention), which promise equality per instruction set only.
- * A tail shorter than 16 lanes goes through the same arithmetic, filled up with a neutral value. */
+ * Private to isa_*.c. One instruction set maps a `vr` to one zmm, two ymm or four xmm registers, but lanes are always
+ * 16 and nothing is contracted, so a body gives the same bits wherever it is compiled. The one exception is vr_mul_add,
+ * fused where the hardware can: it is for products (panels, attention), which promise equality per instruction set
+ * only. A tail shorter than 16 lanes goes through the same arithmetic, filled up with a neutral value. */
 #ifndef TN_KERNELS_SIMD_H
 #define TN_KERNELS_SIMD_H
 #include "core/compiler.h"
@@ -30,14 +30,12 @@ enum { LANES = 16 };
 
 #ifdef TN_F64
 typedef int64_t lane_int;
-#define REAL_MAX DBL_MAX
-#define real_exp exp
-#define real_log log
+#define real_exp  exp
+#define real_log  log
 #define real_sqrt sqrt
 #else
 typedef int32_t lane_int;
-#define REAL_MAX FLT_MAX
-#define real_log logf
+#define real_log  logf
 #define real_sqrt sqrtf
 #endif
 
@@ -46,7 +44,8 @@ enum { PART_LANES = VP_BYTES / sizeof(tn_real), PARTS = LANES / PART_LANES, HALF
 typedef tn_real vp __attribute__((vector_size(VP_BYTES)));
 typedef lane_int vpi __attribute__((vector_size(VP_BYTES)));
 typedef double vpd __attribute__((vector_size(VP_BYTES)));
-typedef tn_real vp_half __attribute__((vector_size(HALF_LANES * sizeof(tn_real)))); /* as many reals as a vpd has doubles */
+/* As many reals as a vpd has doubles. */
+typedef tn_real vp_half __attribute__((vector_size(HALF_LANES * sizeof(tn_real))));
 typedef int8_t vp_int8 __attribute__((vector_size(PART_LANES)));
 typedef int32_t vp_int32 __attribute__((vector_size(PART_LANES * 4)));
 
@@ -58,15 +57,15 @@ typedef struct vd { /* 16 doubles */
 } vd;
 
 /* The statement once per part, with `i` a constant, so that the compiler keeps parts in registers. */
-#define PART_I(number, ...)   \
-    {                         \
-        enum { i = (number) }; \
-        __VA_ARGS__           \
+#define PART_I(number, ...)                                                                                            \
+    {                                                                                                                  \
+        enum { i = (number) };                                                                                         \
+        __VA_ARGS__;                                                                                                   \
     }
 #define PARTS_1(...) PART_I(0, __VA_ARGS__)
 #define PARTS_2(...) PARTS_1(__VA_ARGS__) PART_I(1, __VA_ARGS__)
 #define PARTS_4(...) PARTS_2(__VA_ARGS__) PART_I(2, __VA_ARGS__) PART_I(3, __VA_ARGS__)
-#define PARTS_8(...) \
+#define PARTS_8(...)                                                                                                   \
     PARTS_4(__VA_ARGS__) PART_I(4, __VA_ARGS__) PART_I(5, __VA_ARGS__) PART_I(6, __VA_ARGS__) PART_I(7, __VA_ARGS__)
 #if VP_BYTES == 64
 #define EACH_PART(...)        PARTS_1(__VA_ARGS__)
@@ -140,8 +139,8 @@ VR_INLINE vp vp_exp(vp x) {
 VR_INLINE float real_exp(float x) { return vp_exp(vp_set(x))[0]; }
 #endif
 
-/* dst[j][i] = src[i][j] for a square of PART_LANES, rows `src_row` and `dst_row` apart. Interleaving the upper with the lower
- * half of the rows log2(PART_LANES) times is the turn. */
+/* dst[j][i] = src[i][j] for a square of PART_LANES, rows `src_row` and `dst_row` apart. Interleaving the upper with the
+ * lower half of the rows log2(PART_LANES) times is the turn. */
 VR_INLINE void vp_turn(tn_real *dst, int64_t dst_row, const tn_real *src, int64_t src_row) {
     vpi low, high; /* lanes a0 b0 a1 b1 ... of a pair, from the first and from the second half */
     for (int i = 0; i < PART_LANES; i++) {
@@ -161,15 +160,17 @@ VR_INLINE void vp_turn(tn_real *dst, int64_t dst_row, const tn_real *src, int64_
 }
 
 /* ---- 16 lanes ---- */
-#define VR_UNARY(name, expression) \
-    VR_INLINE vr name(vr x) {      \
-        vr y;                      \
-        EACH_PART(y.p[i] = (expression);) return y; \
+#define VR_UNARY(name, expression)                                                                                     \
+    VR_INLINE vr name(vr x) {                                                                                          \
+        vr y;                                                                                                          \
+        EACH_PART(y.p[i] = (expression));                                                                              \
+        return y;                                                                                                      \
     }
-#define VR_BINARY(name, expression) \
-    VR_INLINE vr name(vr a, vr b) { \
-        vr y;                       \
-        EACH_PART(y.p[i] = (expression);) return y; \
+#define VR_BINARY(name, expression)                                                                                    \
+    VR_INLINE vr name(vr a, vr b) {                                                                                    \
+        vr y;                                                                                                          \
+        EACH_PART(y.p[i] = (expression));                                                                              \
+        return y;                                                                                                      \
     }
 VR_UNARY(vr_abs, vp_abs(x.p[i]))
 VR_UNARY(vr_rint, vp_rint(x.p[i]))
@@ -183,29 +184,27 @@ VR_BINARY(vr_max, vp_max(a.p[i], b.p[i]))
 
 VR_INLINE vr vr_set(tn_real x) {
     vr y;
-    EACH_PART(y.p[i] = vp_set(x);)
+    EACH_PART(y.p[i] = vp_set(x));
     return y;
 }
 /* a b + c, fused where the hardware can. */
 VR_INLINE vr vr_mul_add(vr a, vr b, vr c) {
     vr y;
-    EACH_PART(y.p[i] = vp_mul_add(a.p[i], b.p[i], c.p[i]);)
+    EACH_PART(y.p[i] = vp_mul_add(a.p[i], b.p[i], c.p[i]));
     return y;
 }
 /* a < b ? then : 0, lane by lane. */
 VR_INLINE vr vr_if_less(vr a, vr b, vr then) {
     vr y;
-    EACH_PART(y.p[i] = (vp)((vpi)(a.p[i] < b.p[i]) & (vpi)then.p[i]);)
+    EACH_PART(y.p[i] = (vp)((vpi)(a.p[i] < b.p[i]) & (vpi)then.p[i]));
     return y;
 }
 VR_INLINE vr vr_load(const tn_real *p) {
     vr y;
-    EACH_PART(memcpy(&y.p[i], p + i * PART_LANES, sizeof(vp));)
+    EACH_PART(memcpy(&y.p[i], p + i * PART_LANES, sizeof(vp)));
     return y;
 }
-VR_INLINE void vr_store(tn_real *p, vr x) {
-    EACH_PART(memcpy(p + i * PART_LANES, &x.p[i], sizeof(vp));)
-}
+VR_INLINE void vr_store(tn_real *p, vr x) { EACH_PART(memcpy(p + i * PART_LANES, &x.p[i], sizeof(vp))); }
 /* The first n lanes, 1..16; the others get `fill`. */
 VR_INLINE vr vr_load_fill(const tn_real *p, int n, tn_real fill) {
     if (TN_LIKELY(n == LANES)) return vr_load(p);
@@ -230,10 +229,11 @@ VR_INLINE tn_real vr_sum(vr x) { /* lanes in order */
     for (int i = 0; i < LANES; i++) sum += lanes[i];
     return sum;
 }
-/* By halves: a maximum has the same value in any order, and adding 0 settles the sign of a zero. Drops a NaN or keeps it. */
+/* By halves: a maximum has the same value in any order, and adding 0 settles the sign of a zero. Drops a NaN or keeps
+ * it. */
 VR_INLINE tn_real vr_reduce_max(vr x) {
     vp max = x.p[0];
-    EACH_PART(max = vp_max(max, x.p[i]);)
+    EACH_PART(max = vp_max(max, x.p[i]));
     for (int step = PART_LANES / 2; step > 0; step /= 2) {
         vpi turned;
         for (int i = 0; i < PART_LANES; i++) turned[i] = (i + step) % PART_LANES;
@@ -245,19 +245,19 @@ VR_INLINE tn_real vr_reduce_max(vr x) {
 /* ---- integers of other widths ---- */
 VR_INLINE vr vr_from_int32(const int32_t *p) {
     vr y;
-    EACH_PART(vp_int32 v; memcpy(&v, p + i * PART_LANES, sizeof v); y.p[i] = __builtin_convertvector(v, vp);)
+    EACH_PART(vp_int32 v; memcpy(&v, p + i * PART_LANES, sizeof v); y.p[i] = __builtin_convertvector(v, vp));
     return y;
 }
 VR_INLINE vr vr_from_int8(const int8_t *p) {
     vr y;
     EACH_PART(vp_int8 v; memcpy(&v, p + i * PART_LANES, sizeof v);
-              y.p[i] = __builtin_convertvector(__builtin_convertvector(v, vp_int32), vp);)
+              y.p[i] = __builtin_convertvector(__builtin_convertvector(v, vp_int32), vp));
     return y;
 }
 /* Lanes hold integers -128..127. */
 VR_INLINE void vr_to_int8(int8_t *p, vr x) {
     EACH_PART(vp_int8 v = __builtin_convertvector(__builtin_convertvector(x.p[i], vpi), vp_int8);
-              memcpy(p + i * PART_LANES, &v, sizeof v);)
+              memcpy(p + i * PART_LANES, &v, sizeof v));
 }
 VR_INLINE vr vr_from_int8_n(const int8_t *p, int n) {
     if (TN_LIKELY(n == LANES)) return vr_from_int8(p);
@@ -284,7 +284,7 @@ VR_INLINE void vr_to_int8_n(int8_t *p, int n, vr x) {
 /* ---- 16 doubles, for long sums ---- */
 VR_INLINE vd vd_load(const tn_real *p) {
     vd y;
-    EACH_DOUBLE_PART(vp_half v; memcpy(&v, p + i * HALF_LANES, sizeof v); y.p[i] = __builtin_convertvector(v, vpd);)
+    EACH_DOUBLE_PART(vp_half v; memcpy(&v, p + i * HALF_LANES, sizeof v); y.p[i] = __builtin_convertvector(v, vpd));
     return y;
 }
 VR_INLINE vd vd_load_n(const tn_real *p, int n) {
@@ -295,13 +295,12 @@ VR_INLINE vd vd_load_n(const tn_real *p, int n) {
 }
 VR_INLINE double vd_sum(vd x) {
     double lanes[LANES], sum = 0;
-    EACH_DOUBLE_PART(memcpy(lanes + i * HALF_LANES, &x.p[i], sizeof(vpd));)
+    EACH_DOUBLE_PART(memcpy(lanes + i * HALF_LANES, &x.p[i], sizeof(vpd)));
     for (int i = 0; i < LANES; i++) sum += lanes[i];
     return sum;
 }
 
 /* Over n elements in runs of 16: `i` is the first element of the run, `left` how many it has. */
-#define FOR_RUNS(i, left, n) \
-    for (int64_t i = 0, left; i < (n) && (left = TN_MIN((n) - i, (int64_t)LANES), 1); i += LANES)
+#define FOR_RUNS(i, left, n) for (int64_t i = 0, left; i < (n) && (left = TN_MIN((n)-i, (int64_t)LANES), 1); i += LANES)
 
 #endif

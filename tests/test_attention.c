@@ -45,9 +45,18 @@ static void fill_head(head *h) {
 
 /* Queries first .. first + n - 1 of the head. */
 static tn_attention_rows rows_of(head *h, int first, int n, int d) {
-    return (tn_attention_rows){.n_queries = n, .first = first, .d = d, .scale = (tn_real)(1 / sqrt(d)), .q = h->q + first * PITCH,
-                               .q_stride = PITCH, .k = h->k, .v = h->v, .kv_stride = PITCH, .o = h->o + first * PITCH,
-                               .o_stride = PITCH, .lse = h->lse + first};
+    return (tn_attention_rows){.n_queries = n,
+                               .first = first,
+                               .d = d,
+                               .scale = (tn_real)(1 / sqrt(d)),
+                               .q = h->q + first * PITCH,
+                               .q_stride = PITCH,
+                               .k = h->k,
+                               .v = h->v,
+                               .kv_stride = PITCH,
+                               .o = h->o + first * PITCH,
+                               .o_stride = PITCH,
+                               .lse = h->lse + first};
 }
 
 static void attend(head *h, int first, int n, int d) {
@@ -92,7 +101,8 @@ static void attention__forward_is_the_softmax_average(void **state) {
                 naive_output(&one, d, query, o);
                 assert_true(fabs((double)one.lse[query] - naive_lse(&one, d, query)) < tolerance);
                 for (int i = 0; i < PITCH; i++)
-                    assert_true(fabs((double)one.o[query * PITCH + i] - (i < d ? o[i] : 0)) < (i < d ? tolerance : 1e-300));
+                    assert_true(fabs((double)one.o[query * PITCH + i] - (i < d ? o[i] : 0)) <
+                                (i < d ? tolerance : 1e-300));
             }
         }
     }
@@ -174,7 +184,8 @@ static void attention__reads_no_key_past_the_last_query(void **state) {
 
 /* ---- backward ---- */
 static void backward(head *h, head *grad, int t, int d) {
-    const tn_attention_back b = {.forward = rows_of(h, 0, t, d), .d_o = d_o, .dq = grad->q, .dk = grad->k, .dv = grad->v};
+    const tn_attention_back b = {
+        .forward = rows_of(h, 0, t, d), .d_o = d_o, .dq = grad->q, .dk = grad->k, .dv = grad->v};
     tn_k->attention_rows_back(&b);
 }
 
@@ -197,7 +208,8 @@ static double slope_along(const head *direction, const head *grad, int t, int d)
     double sum = 0;
     for (int row = 0; row < t; row++)
         for (int i = row * PITCH; i < row * PITCH + d; i++)
-            sum += (double)(grad->q[i] * direction->q[i]) + (double)(grad->k[i] * direction->k[i]) + (double)(grad->v[i] * direction->v[i]);
+            sum += (double)(grad->q[i] * direction->q[i]) + (double)(grad->k[i] * direction->k[i]) +
+                   (double)(grad->v[i] * direction->v[i]);
     return sum;
 }
 

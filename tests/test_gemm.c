@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Products: exact where they are integers, and the same bits for a row alone, in a batch, and on any number of threads. */
+ * Products: exact where they are integers, and the same bits for a row alone, in a batch, and on any number of threads.
+ */
 #include "core/arena.h"
 #include "core/par.h"
 #include "core/rng.h"
@@ -79,8 +80,9 @@ typedef struct shape {
     int n, m, k;
 } shape;
 
-static const shape shapes[] = {{1, 1, 1},    {1, 5, 3},     {2, 16, 16},   {3, 17, 15},   {4, 63, 31},    {5, 64, 64},
-                               {6, 65, 33},  {7, 130, 100}, {13, 129, 77}, {97, 66, 257}, {200, 70, 300}, {1, 300, 1025}};
+static const shape shapes[] = {{1, 1, 1},     {1, 5, 3},     {2, 16, 16},    {3, 17, 15},
+                               {4, 63, 31},   {5, 64, 64},   {6, 65, 33},    {7, 130, 100},
+                               {13, 129, 77}, {97, 66, 257}, {200, 70, 300}, {1, 300, 1025}};
 
 /* ---- ternary ---- */
 static void check_integers(int n, int m, int k, const int8_t *q, const int8_t *states) {
@@ -100,7 +102,8 @@ static void gemm__ternary_sums_are_exact_integers(void **state) {
         if (!use_isa(isas[isa])) continue;
         for (size_t i = 0; i < TN_COUNT(shapes); i++) {
             const shape s = shapes[i];
-            check_integers(s.n, s.m, s.k, take_codes((size_t)(s.n * s.k), -128, 256, 1), take_codes((size_t)(s.m * s.k), -1, 3, 2));
+            check_integers(s.n, s.m, s.k, take_codes((size_t)(s.n * s.k), -128, 256, 1),
+                           take_codes((size_t)(s.m * s.k), -1, 3, 2));
         }
     }
 }
@@ -146,7 +149,8 @@ static void gemm__float_product_of_codes_equals_the_integers(void **state) {
         if (!use_isa(isas[isa])) continue;
         for (size_t i = 0; i < TN_COUNT(shapes); i++) {
             const int n = shapes[i].n, m = shapes[i].m, k = shapes[i].k;
-            const int8_t *q = take_codes((size_t)(n * k), -127, 255, 3), *states = take_codes((size_t)(m * k), -1, 3, 4);
+            const int8_t *q = take_codes((size_t)(n * k), -127, 255, 3),
+                         *states = take_codes((size_t)(m * k), -1, 3, 4);
             int32_t *acc = take((size_t)(n * m), sizeof *acc);
             tn_real *y = take((size_t)(n * m), sizeof *y);
             tn_gemm_ternary_codes(n, m, k, q, pack_ternary(m, k, states), acc);
@@ -167,7 +171,8 @@ static void check_against_double(shape s, const tn_real *x, const tn_real *w, co
                 size += fabs(term);
             }
             const double unit = sizeof(tn_real) == 4 ? 0x1p-24 : 0x1p-53; /* k roundings of at most half a unit each */
-            if (!(fabs((double)y[i * s.m + j] - sum) <= 2 * s.k * unit * size)) fail_msg("[%d,%d,%d] at %d,%d", s.n, s.m, s.k, i, j);
+            if (!(fabs((double)y[i * s.m + j] - sum) <= 2 * s.k * unit * size))
+                fail_msg("[%d,%d,%d] at %d,%d", s.n, s.m, s.k, i, j);
         }
 }
 
@@ -250,7 +255,8 @@ static void gemm__threads_change_no_bit(void **state) {
     for (size_t isa = 0; isa < TN_COUNT(isas); isa++) {
         if (!use_isa(isas[isa])) continue;
         const int8_t *q = take_codes(ROWS * TERMS, -127, 255, 3), *states = take_codes(OUTPUTS * TERMS, -1, 3, 4);
-        const tn_real *x = take_normal(ROWS * TERMS, 9), *w = take_normal(OUTPUTS * TERMS, 11), *s = take_normal(ROWS, 10);
+        const tn_real *x = take_normal(ROWS * TERMS, 9), *w = take_normal(OUTPUTS * TERMS, 11),
+                      *s = take_normal(ROWS, 10);
         const size_t count = ROWS * OUTPUTS;
         tn_real *first = take(2 * count, sizeof *first), *now = take(2 * count, sizeof *now);
         for (int threads = 1; threads <= 3; threads++) {
@@ -304,21 +310,25 @@ typedef struct product_case {
 } product_case;
 
 static const product_case products[] = {
-    {TN_AS_IS, TN_AS_IS, 1, 1, 1, 0, 1, 0},         {TN_AS_IS, TN_TRANSPOSED, 70, 33, 129, 5, 1, 0},
+    {TN_AS_IS, TN_AS_IS, 1, 1, 1, 0, 1, 0},           {TN_AS_IS, TN_TRANSPOSED, 70, 33, 129, 5, 1, 0},
     {TN_TRANSPOSED, TN_AS_IS, 300, 130, 65, 3, 2, 1}, {TN_TRANSPOSED, TN_TRANSPOSED, 65, 257, 40, 1, -1, .5},
-    {TN_AS_IS, TN_AS_IS, 600, 520, 30, 0, .5, 1},   {TN_TRANSPOSED, TN_AS_IS, 64, 64, 700, 0, 1, 1},
+    {TN_AS_IS, TN_AS_IS, 600, 520, 30, 0, .5, 1},     {TN_TRANSPOSED, TN_AS_IS, 64, 64, 700, 0, 1, 1},
 };
 
 static void run_product(const product_case *p, const tn_real *a, const tn_real *b, tn_real *c) {
-    const int lda = (p->op_a == TN_AS_IS ? p->k : p->m) + p->spare, ldb = (p->op_b == TN_AS_IS ? p->n : p->k) + p->spare;
-    tn_product(p->op_a, p->op_b, p->m, p->n, p->k, (tn_real)p->alpha, a, lda, b, ldb, (tn_real)p->beta, c, p->n + p->spare);
+    const int lda = (p->op_a == TN_AS_IS ? p->k : p->m) + p->spare,
+              ldb = (p->op_b == TN_AS_IS ? p->n : p->k) + p->spare;
+    tn_product(p->op_a, p->op_b, p->m, p->n, p->k, (tn_real)p->alpha, a, lda, b, ldb, (tn_real)p->beta, c,
+               p->n + p->spare);
 }
 
 static double product_at(const product_case *p, const tn_real *a, const tn_real *b, int i, int j) {
-    const int lda = (p->op_a == TN_AS_IS ? p->k : p->m) + p->spare, ldb = (p->op_b == TN_AS_IS ? p->n : p->k) + p->spare;
+    const int lda = (p->op_a == TN_AS_IS ? p->k : p->m) + p->spare,
+              ldb = (p->op_b == TN_AS_IS ? p->n : p->k) + p->spare;
     double sum = 0;
     for (int t = 0; t < p->k; t++)
-        sum += (double)a[p->op_a == TN_AS_IS ? i * lda + t : t * lda + i] * (double)b[p->op_b == TN_AS_IS ? t * ldb + j : j * ldb + t];
+        sum += (double)a[p->op_a == TN_AS_IS ? i * lda + t : t * lda + i] *
+               (double)b[p->op_b == TN_AS_IS ? t * ldb + j : j * ldb + t];
     return sum;
 }
 
@@ -341,8 +351,10 @@ static void gemm__product_is_right_on_any_number_of_threads(void **state) {
         for (int r = 0; r < p->m; r++)
             for (int j = 0; j < ldc; j++) {
                 const double was = (double)old[r * ldc + j], at = (double)first[r * ldc + j];
-                if (j >= p->n) assert_true(at == was); /* between rows nothing is written */
-                else assert_true(fabs(at - (p->alpha * product_at(p, a, b, r, j) + p->beta * was)) < tolerance);
+                if (j >= p->n)
+                    assert_true(at == was); /* between rows nothing is written */
+                else
+                    assert_true(fabs(at - (p->alpha * product_at(p, a, b, r, j) + p->beta * was)) < tolerance);
             }
         tn_arena_reset(arena);
     }

@@ -44,7 +44,7 @@ static void fill_room(room *r, uint32_t seed) {
 }
 
 /* ---- one case a row: call it with n elements ---- */
-#define CASE(name, ...) \
+#define CASE(name, ...)                                                                                                \
     static void case_##name(const tn_kernels *k, int n, room *r) { __VA_ARGS__; }
 #define IN(i)  (r->in[i])
 #define OUT(i) (r->out[i])
@@ -80,12 +80,13 @@ CASE(rope_row_add, k->rope_row_add(n / 2 * 2, IN(0), IN(1), IN(2), n % 3 ? 1 : -
 CASE(row_max, r->result = (double)k->row_max(n, IN(0)))
 CASE(exp_sum, r->result = (double)k->exp_sum(n, IN(0), 80))
 CASE(exp_scaled, k->exp_scaled(n, IN(0), 2, (tn_real)0.5, OUT(0)))
-CASE(adamw_step,
-     const tn_adamw o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.95, (tn_real)1e-8, (tn_real)0.1, (tn_real)0.7, (tn_real)0.1, (tn_real)0.05};
+CASE(adamw_step, const tn_adamw o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.95, (tn_real)1e-8, (tn_real)0.1,
+                                     (tn_real)0.7, (tn_real)0.1, (tn_real)0.05};
      k->adamw_step(n, &o, IN(0), OUT(0), OUT(1), OUT(2)))
 CASE(lion_step, const tn_lion o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.99, (tn_real)0.1, (tn_real)0.7};
      k->lion_step(n, &o, IN(0), OUT(0), OUT(1)))
-CASE(sgd_step, const tn_sgd o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.1, (tn_real)0.7}; k->sgd_step(n, &o, IN(0), OUT(0), OUT(1)))
+CASE(sgd_step, const tn_sgd o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.1, (tn_real)0.7};
+     k->sgd_step(n, &o, IN(0), OUT(0), OUT(1)))
 
 /* These fuse where the hardware can; on small whole numbers (and weights of exactly 1) rounding never happens. */
 static void whole_numbers(int n, const room *r, tn_real *x) {
@@ -95,16 +96,36 @@ static void case_attention_rows(const tn_kernels *k, int n, room *r) {
     if (n == 0) return;
     whole_numbers(n, r, IN(1));
     memset(IN(0), 0, sizeof IN(0));
-    k->attention_rows(&(tn_attention_rows){.n_queries = n, .d = 1, .scale = 1, .q = IN(0), .q_stride = 1, .k = IN(0), .v = IN(1),
-                                           .kv_stride = 1, .o = OUT(0), .o_stride = 1, .lse = OUT(1)});
+    k->attention_rows(&(tn_attention_rows){.n_queries = n,
+                                           .d = 1,
+                                           .scale = 1,
+                                           .q = IN(0),
+                                           .q_stride = 1,
+                                           .k = IN(0),
+                                           .v = IN(1),
+                                           .kv_stride = 1,
+                                           .o = OUT(0),
+                                           .o_stride = 1,
+                                           .lse = OUT(1)});
 }
 static void case_attention_rows_back(const tn_kernels *k, int n, room *r) {
     if (n == 0) return;
     memset(IN(0), 0, sizeof IN(0));
-    for (int i = 0; i < n; i++) OUT(0)[i] = 0, OUT(1)[i] = (tn_real)i, OUT(2)[i] = 0, r->in[2][i] = 0, IN(3)[i] = (tn_real)(i % 5);
-    const tn_attention_rows forward = {.n_queries = n, .d = 1, .scale = 1, .q = IN(0), .q_stride = 1, .k = IN(0), .v = IN(0),
-                                       .kv_stride = 1, .o = IN(0), .o_stride = 1, .lse = IN(0)};
-    k->attention_rows_back(&(tn_attention_back){.forward = forward, .d_o = IN(3), .dq = OUT(0), .dk = OUT(2), .dv = OUT(1)});
+    for (int i = 0; i < n; i++)
+        OUT(0)[i] = 0, OUT(1)[i] = (tn_real)i, OUT(2)[i] = 0, r->in[2][i] = 0, IN(3)[i] = (tn_real)(i % 5);
+    const tn_attention_rows forward = {.n_queries = n,
+                                       .d = 1,
+                                       .scale = 1,
+                                       .q = IN(0),
+                                       .q_stride = 1,
+                                       .k = IN(0),
+                                       .v = IN(0),
+                                       .kv_stride = 1,
+                                       .o = IN(0),
+                                       .o_stride = 1,
+                                       .lse = IN(0)};
+    k->attention_rows_back(
+        &(tn_attention_back){.forward = forward, .d_o = IN(3), .dq = OUT(0), .dk = OUT(2), .dv = OUT(1)});
 }
 /* The panels through their drivers, which know the layout: n rows against 3 outputs of 7 terms. */
 static void case_ternary_panel(const tn_kernels *k, int n, room *r) {
@@ -145,7 +166,8 @@ static void check_guards(const char *name, int n, const room *r) {
     for (int i = n; i < MOST + GUARD; i++)
         for (int j = 0; j < 3; j++)
             if (r->out[j][i] != before.out[j][i]) fail_msg("%s wrote past its %d elements", name, n);
-    if (memcmp(r->codes + n, before.codes + n, (size_t)(MOST + GUARD - n)) || memcmp(r->states + n, before.states + n, (size_t)(MOST + GUARD - n)))
+    if (memcmp(r->codes + n, before.codes + n, (size_t)(MOST + GUARD - n)) ||
+        memcmp(r->states + n, before.states + n, (size_t)(MOST + GUARD - n)))
         fail_msg("%s wrote bytes past its %d elements", name, n);
 }
 
@@ -162,7 +184,8 @@ static void kernels__every_row_gives_the_portable_bits(void **state) {
                 assert_ok(tn_kernels_init(isas[isa]));
                 cases[c].call(tn_k, lengths[l], &got);
                 check_guards(cases[c].name, lengths[l], &got);
-                if (memcmp(&wanted, &got, sizeof got)) fail_msg("%s of %d elements: %s differs", cases[c].name, lengths[l], isas[isa]);
+                if (memcmp(&wanted, &got, sizeof got))
+                    fail_msg("%s of %d elements: %s differs", cases[c].name, lengths[l], isas[isa]);
             }
     }
 }
@@ -191,7 +214,9 @@ static void check_codes(const tn_real *x, int k, double s, const int8_t *codes) 
 
 static void kernels__quantizer_gives_the_reference_codes(void **state) {
     (void)state;
-    const tn_real rows[3][3] = {{1, (tn_real)-.6, (tn_real).7}, {(tn_real)-.9, (tn_real).4, (tn_real)-1.2}, {(tn_real).8, (tn_real)-.5, (tn_real).3}};
+    const tn_real rows[3][3] = {{1, (tn_real)-.6, (tn_real).7},
+                                {(tn_real)-.9, (tn_real).4, (tn_real)-1.2},
+                                {(tn_real).8, (tn_real)-.5, (tn_real).3}};
     const int8_t codes[3][3] = {{127, -76, 89}, {-95, 42, -127}, {127, -79, 48}};
     const double max[3] = {1, 1.2, .8};
     for (int i = 0; i < 3; i++) check_codes(rows[i], 3, 127 / max[i], codes[i]);
@@ -218,10 +243,12 @@ static void kernels__quantizer_passes_a_nan_on_as_its_scale(void **state) {
 static void kernels__states_are_rounded_half_to_even(void **state) {
     (void)state;
     int8_t states[9];
-    const tn_real ties[] = {(tn_real).5, (tn_real)1.5, (tn_real)-.5, (tn_real)-1.5, (tn_real).51, (tn_real)-.51, 1e30f, 0, (tn_real)NAN};
+    const tn_real ties[] = {(tn_real).5, (tn_real)1.5, (tn_real)-.5, (tn_real)-1.5, (tn_real).51, (tn_real)-.51, 1e30f,
+                            0,           (tn_real)NAN};
     tn_k->ternarize(9, ties, 1, states);
     assert_memory_equal(states, ((const int8_t[]){0, 1, 0, -1, 1, -1, 1, 0, 0}), 9);
-    const tn_real w[9] = {(tn_real).8, (tn_real)-.5, (tn_real)1.2, (tn_real)-1.5, (tn_real).4, (tn_real)-.9, (tn_real)1.3, (tn_real)-.7, (tn_real).2};
+    const tn_real w[9] = {(tn_real).8,  (tn_real)-.5, (tn_real)1.2, (tn_real)-1.5, (tn_real).4,
+                          (tn_real)-.9, (tn_real)1.3, (tn_real)-.7, (tn_real).2};
     const double mean = tn_k->sum_abs(9, w) / 9;
     assert_true(fabs(mean - .833333) < 1e-6);
     tn_k->ternarize(9, w, (tn_real)(1 / mean), states);
@@ -364,7 +391,8 @@ static void kernels__turning_there_and_back_is_the_identity(void **state) {
 static void kernels__optimizer_steps_follow_their_formulas(void **state) {
     (void)state;
     fill_inputs();
-    const tn_adamw o = {(tn_real).01, (tn_real).9, (tn_real).95, (tn_real)1e-8, (tn_real).1, (tn_real).5, (tn_real).1, (tn_real).05};
+    const tn_adamw o = {(tn_real).01, (tn_real).9, (tn_real).95, (tn_real)1e-8,
+                        (tn_real).1,  (tn_real).5, (tn_real).1,  (tn_real).05};
     const tn_lion l = {(tn_real).01, (tn_real).9, (tn_real).99, (tn_real).1, (tn_real).5};
     const tn_sgd s = {(tn_real).01, (tn_real).9, (tn_real).1, (tn_real).5};
     tn_real w[3][N], m[3][N], v[N];
