@@ -56,6 +56,8 @@ TESTS := $(TEST_SET:tests/%.c=$(OBJ)/tests/%)
 VERSION := $(shell cat VERSION 2>/dev/null)
 COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
+# Objects of tests are not intermediate files to throw away.
+.SECONDARY:
 .PHONY: all setup build-tests list-tests test test-all demo lint fmt clean help
 all: $(TERN)
 
