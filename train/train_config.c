@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+static const int64_t ENDLESS = 1000000000000; /* steps of a run that only the clock ends */
+
 static const tn_key keys[] = {
 #define KEY(type, field, initial, min, max, choices, help) \
     {#field, TN_KEY_##type, offsetof(tn_train_config, field), initial, min, max, choices, help},
@@ -38,7 +40,7 @@ static tn_status fill_batch(tn_course *out, const tn_train_config *c, int contex
 }
 
 static int64_t tighter(int64_t limit, double other) {
-    int64_t steps = (int64_t)ceil(fmin(fmax(other, 1), 9e15));
+    int64_t steps = (int64_t)ceil(fmin(fmax(other, 1), (double)ENDLESS));
     return limit ? TN_MIN(limit, steps) : steps;
 }
 
@@ -53,7 +55,8 @@ static tn_status fill_total(tn_course *out, const tn_train_config *c, int64_t wi
     if (c->schedule != TN_SCHEDULE_CONSTANT)
         return TN_FAIL(CONFIG, "a schedule counts steps, so besides train.max_time it needs train.max_steps, train.epochs "
                                "or train.max_tokens (or train.schedule constant)");
-    out->total = (int64_t)9e15;
+    out->total = ENDLESS;
+    out->endless = true;
     return TN_OK;
 }
 

@@ -21,6 +21,7 @@ typedef struct tn_course {
     int64_t rows_per_step;   /* windows */
     int64_t tokens_per_step;
     int64_t total;           /* steps, > 0 */
+    bool endless;            /* only train.max_time ends the run; `total` is then out of reach */
     double max_seconds;      /* 0 = no limit */
     tn_schedule schedule;
 } tn_course;

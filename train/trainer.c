@@ -5,11 +5,9 @@
 
 #include "core/clock.h"
 #include "core/log.h"
+#include "train/process.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 /* What one turn of the loop has found out. */
 typedef struct turn {
@@ -27,15 +25,6 @@ static double elapsed(const tn_trainer *t) { return t->state.elapsed + (tn_clock
 static bool out_of_time(const tn_trainer *t) { return t->course.max_seconds > 0 && elapsed(t) >= t->course.max_seconds; }
 
 static bool is_stopped(const tn_trainer *t) { return t->hooks.stop && *t->hooks.stop; }
-
-static int64_t resident_bytes(void) {
-    long long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (!file) return 0;
-    if (fscanf(file, "%*d %lld", &pages) != 1) pages = 0;
-    fclose(file);
-    return pages * sysconf(_SC_PAGESIZE);
-}
 
 /* ---- one step ---- */
 
@@ -113,7 +102,7 @@ static tn_metrics_row make_row(const tn_trainer *t, const turn *now) {
     row.epoch = (double)t->state.cursor / (double)tn_batches_per_epoch(&t->data.train);
     row.tokens = (double)t->state.tokens;
     row.skipped = (double)t->state.skipped;
-    row.rss_bytes = (double)resident_bytes();
+    row.rss_bytes = (double)tn_process_resident_bytes();
     row.time = tn_clock_unix();
     if (now->evaluates) {
         row.val_loss = t->evaluation.loss;
@@ -151,11 +140,11 @@ static double seconds_left(const tn_trainer *t) {
 
 static void report(const tn_trainer *t, const turn *now, bool row) {
     if (!t->hooks.progress) return;
-    tn_progress p = {.step = t->state.step, .total = t->course.total, .train_loss = now->step.loss,
+    tn_progress p = {.step = t->state.step, .total = t->course.endless ? 0 : t->course.total, .train_loss = now->step.loss,
                      .val_loss = t->evaluation.loss, .grad_norm = now->step.grad_norm,
                      .learning_rate = rates_of_last_step(t).factor * t->config->train.learning_rate,
                      .tokens_per_second = t->step_rate, .seconds_left = seconds_left(t), .skipped = t->state.skipped,
-                     .rss_bytes = resident_bytes(), .row = row};
+                     .rss_bytes = tn_process_resident_bytes(), .row = row};
     t->hooks.progress(t->hooks.context, &p);
 }
 
@@ -229,7 +218,7 @@ static tn_run_end end_of(const tn_trainer *t, const turn *now) {
 }
 
 static tn_status summarize(const tn_trainer *t, const turn *now, tn_run_summary *out) {
-    *out = (tn_run_summary){.end = end_of(t, now), .step = t->state.step, .total = t->course.total,
+    *out = (tn_run_summary){.end = end_of(t, now), .step = t->state.step, .total = t->course.endless ? 0 : t->course.total,
                             .tokens = t->state.tokens, .skipped = t->state.skipped, .train_loss = t->state.last_loss,
                             .val_loss = t->evaluation.loss, .val_bits_per_byte = t->evaluation.bits_per_byte,
                             .best_loss = t->state.best_loss, .best_step = t->state.best_step,

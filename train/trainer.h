@@ -16,7 +16,7 @@ typedef struct tn_trainer tn_trainer;
 
 /* Where the run stands after a step. NAN = not known yet. */
 typedef struct tn_progress {
-    int64_t step, total; /* total: INT64_MAX when only train.max_time ends the run */
+    int64_t step, total; /* total: 0 when only train.max_time ends the run */
     double train_loss, val_loss, learning_rate, grad_norm;
     double tokens_per_second; /* moving average */
     double seconds_left;

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ * cmd_eval.c - `tern eval`: how well a model predicts a text. */
+#include "cmd/options.h"
+#include "core/log.h"
+#include "infer/model_file.h"
+#include "train/evaluate.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <string.h>
+
+typedef struct settings {
+    const char *model;
+    const char *const *texts;
+    int n_texts, batch_size, context, threads;
+    bool json;
+} settings;
+
+/* One token store, or texts that the model's tokenizer encodes. */
+static tn_status open_texts(tn_store **out, const settings *s, const tn_loaded *loaded) {
+    tn_store_report report;
+    if (s->n_texts > 1 || !tn_store_is_store(s->texts[0]))
+        return tn_store_build_memory(out, s->texts, s->n_texts, loaded->tokenizer, &report);
+    TN_TRY(tn_store_open(out, s->texts[0]));
+    char stored[17], own[17];
+    tn_tokenizer_hash(tn_store_tokenizer(*out), stored);
+    tn_tokenizer_hash(loaded->tokenizer, own);
+    if (strcmp(stored, own) == 0) return TN_OK;
+    tn_store_free(*out);
+    *out = NULL;
+    return TN_FAIL(MISMATCH, "%s was made with another tokenizer (%s) than %s has (%s); evaluate on the text itself", s->texts[0],
+                   stored, loaded->path, own);
+}
+
+static tn_status evaluate(tn_evaluation *out, const settings *s, const tn_loaded *loaded, const tn_store *store) {
+    tn_batches batches;
+    int context = tn_model_get_config(loaded->model)->context;
+    int64_t tokens = tn_store_n_tokens(store);
+    if (s->context > context)
+        return TN_FAIL(RANGE, "--ctx-size %d is more than the %d tokens the model was trained for", s->context, context);
+    if (s->context) context = s->context;
+    if (tokens < 2) return TN_FAIL(EMPTY, "%s: one token cannot be evaluated; the first one is never predicted", tn_store_name(store));
+    if (tokens < context + 1) context = (int)tokens - 1;
+    TN_TRY(tn_batches_init(&batches, store, 0, tokens, context, 0, false));
+    tn_tape *tape = tn_tape_create();
+    if (!tape) return TN_E_NOMEM;
+    tn_status status = tn_evaluate(out, loaded->model, tape, &batches, loaded->tokenizer, s->batch_size, 0);
+    tn_tape_free(tape);
+    return status;
+}
+
+static tn_status print_result(const settings *s, const tn_evaluation *e) {
+    if (!isfinite(e->loss)) return TN_FAIL(NAN, "the loss is not a finite number");
+    if (!s->json)
+        return tn_cmd_print("loss %.6f  perplexity %.4f  bits per byte %.4f  tokens %lld\n", e->loss, e->perplexity,
+                            e->bits_per_byte, (long long)e->targets);
+    json_t *object = json_pack("{s:f, s:f, s:I}", "loss", e->loss, "perplexity", e->perplexity, "tokens", (json_int_t)e->targets);
+    if (isfinite(e->bits_per_byte)) json_object_set_new(object, "bits_per_byte", json_real(e->bits_per_byte));
+    return tn_cmd_print_json(object);
+}
+
+static tn_status run(const settings *s, tn_arena *arena) {
+    tn_loaded loaded;
+    tn_store *store = NULL;
+    tn_evaluation result;
+    TN_TRY(tn_cmd_start_compute(s->threads));
+    TN_TRY(tn_model_file_load(s->model, arena, TN_MODEL_RUN, &loaded));
+    tn_log(TN_LOG_INFO, "eval", "%s: %s", loaded.path, loaded.description);
+    tn_status status = open_texts(&store, s, &loaded);
+    if (!status) status = evaluate(&result, s, &loaded, store);
+    if (!status) status = print_result(s, &result);
+    tn_store_free(store);
+    tn_loaded_release(&loaded);
+    return status;
+}
+
+int tn_cmd_eval(int argc, char **argv) {
+    settings s = {.batch_size = 8};
+    const tn_option options[] = {
+        {"batch-size|b", 0, TN_OPT_INT, &s.batch_size, "N", "windows in one pass", 1, 65536, NULL},
+        {"ctx-size", 'c', TN_OPT_INT, &s.context, "N", "tokens in a window; 0 = the model's context", 0, 1 << 20, NULL},
+        TN_OPTION_THREADS(&s.threads),
+        TN_OPTION_JSON(&s.json),
+        TN_OPTIONS_END,
+    };
+    const tn_usage usage = {
+        .command = "eval",
+        .synopsis = "MODEL TEXT...",
+        .about = "Tell the loss, perplexity and bits per byte of a model (run folder, checkpoint or GGUF file) on texts,\n"
+                 "or on a token store. Every token but the first is predicted once.",
+        .options = options,
+        .min_arguments = 2,
+        .max_arguments = -1,
+    };
+    int status = tn_options_parse(&usage, &argc, argv);
+    if (status != TN_OPTIONS_GO) return status;
+    s.model = argv[1];
+    s.texts = (const char *const *)argv + 2;
+    s.n_texts = argc - 2;
+    tn_arena *arena = tn_arena_create("model");
+    tn_status done = arena ? run(&s, arena) : TN_E_NOMEM;
+    tn_arena_free(arena);
+    return done ? tn_cmd_fail(done) : TN_EXIT_DONE;
+}

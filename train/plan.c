@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/plan.h"
+
+#include "core/clock.h"
+#include "train/engine.h"
+#include "train/process.h"
+#include "train/train_data.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MEASURED_TOKENS = 1024 };
+static const double MEASURED_SECONDS = 0.5;
+static const int64_t MEASURED_PARAMETERS = 200000000; /* above, a step takes too long for a plan */
+
+/* ---- memory ---- */
+
+static void add_memory(tn_plan *plan, const char *name, int64_t bytes) {
+    plan->memory_total += bytes;
+    int i = 0;
+    while (i < plan->n_memory && strcmp(plan->memory[i].name, name) != 0) i++;
+    if (i == plan->n_memory) {
+        if (i == TN_PLAN_ROWS) return;
+        snprintf(plan->memory[plan->n_memory++].name, sizeof plan->memory->name, "%s", name);
+    }
+    plan->memory[i].bytes += bytes;
+}
+
+static void add_arena(tn_plan *plan, const tn_arena *arena) {
+    int count;
+    const tn_arena_tag *tags = tn_arena_tags(arena, &count);
+    for (int i = 0; i < count; i++) add_memory(plan, tags[i].name, (int64_t)tags[i].peak);
+}
+
+static void sort_memory(tn_plan *plan) {
+    for (int i = 1; i < plan->n_memory; i++)
+        for (int j = i; j > 0 && plan->memory[j].bytes > plan->memory[j - 1].bytes; j--) {
+            tn_plan_row swap = plan->memory[j];
+            plan->memory[j] = plan->memory[j - 1];
+            plan->memory[j - 1] = swap;
+        }
+}
+
+static tn_status count_memory(tn_plan *plan, const tn_run_config *config, const tn_course *course) {
+    tn_engine engine = {0};
+    double sum;
+    add_memory(plan, "program and data", tn_process_resident_bytes());
+    tn_status status = tn_engine_init(&engine, TN_ENGINE_DRY, config, course);
+    if (!status) status = tn_stepper_pass(&engine.stepper, 0, 0, 1, &sum);
+    if (!status) {
+        add_arena(plan, engine.arena);
+        add_arena(plan, tn_tape_step(engine.tape));
+        add_arena(plan, tn_tape_scratch(engine.tape));
+        sort_memory(plan);
+    }
+    tn_engine_release(&engine);
+    return status;
+}
+
+tn_status tn_plan_check_ram(const tn_plan *plan, int64_t max_ram) {
+    if (!max_ram || plan->memory_total <= max_ram) return TN_OK;
+    return TN_FAIL(RANGE, "the run takes %.1f MiB of memory, more than the %.1f MiB of --max-ram; a smaller train.batch_size "
+                          "(with train.grad_accumulation) or model.context takes less",
+                   (double)plan->memory_total / 0x1p20, (double)max_ram / 0x1p20);
+}
+
+/* ---- time ---- */
+
+typedef struct speed {
+    double pass;   /* seconds a token, forward and backward */
+    double update; /* seconds an optimizer step */
+} speed;
+
+static tn_status time_steps(tn_engine *e, const tn_course *course, const tn_batches *batches, speed *out) {
+    double sum, start, passes = 0, begin;
+    tn_batches_get(batches, 0, (int)course->rows_per_step, e->stepper.tokens, e->stepper.targets);
+    TN_TRY(tn_stepper_pass(&e->stepper, 0, 0, (double)course->tokens_per_step, &sum)); /* warms caches, takes memory */
+    start = tn_clock_seconds();
+    do {
+        TN_TRY(tn_stepper_pass(&e->stepper, 0, 0, (double)course->tokens_per_step, &sum));
+        passes++;
+    } while (tn_clock_seconds() - start < MEASURED_SECONDS);
+    out->pass = (tn_clock_seconds() - start) / passes / (double)course->tokens_per_step;
+    begin = tn_clock_seconds();
+    tn_stepper_update(&e->stepper, 0, tn_clip_norm(&e->stepper.clip));
+    tn_model_refresh(e->model, 1);
+    out->update = tn_clock_seconds() - begin;
+    return TN_OK;
+}
+
+/* A real engine with a small batch. */
+static tn_status measure(tn_plan *plan, const tn_run_config *config, const tn_batches *batches, speed *out) {
+    tn_run_config small = *config;
+    tn_course course;
+    int rows = (MEASURED_TOKENS + config->model.context - 1) / config->model.context;
+    small.train.batch_size = TN_MIN(config->train.batch_size, rows);
+    small.train.grad_accumulation = 1;
+    small.train.batch_tokens = 0;
+    TN_TRY(tn_train_course(&course, &small.train, small.model.context, tn_batches_per_epoch(batches)));
+    tn_engine engine = {0};
+    tn_status status = tn_engine_init(&engine, TN_ENGINE_REAL, &small, &course);
+    if (!status) {
+        tn_model_init(engine.model, (uint64_t)small.train.seed);
+        tn_model_refresh(engine.model, 1);
+        status = time_steps(&engine, &course, batches, out);
+    }
+    tn_engine_release(&engine);
+    if (!status)
+        snprintf(plan->how, sizeof plan->how, "measured on this machine with passes of %lld tokens",
+                 (long long)course.tokens_per_step);
+    return status;
+}
+
+static void expect_time(tn_plan *plan, const tn_run_config *config, const tn_course *course, const speed *measured) {
+    const tn_train_config *c = &config->train;
+    double step = measured->pass * (double)course->tokens_per_step + measured->update;
+    double evaluated = (double)plan->validation_tokens;
+    if (c->eval_batches) evaluated = fmin(evaluated, (double)c->eval_batches * c->batch_size * config->model.context);
+    double evaluations = (c->eval_steps ? floor((double)course->total / (double)c->eval_steps) : 0) + 1;
+    plan->tokens_per_second = (double)course->tokens_per_step / step;
+    plan->seconds = step * (double)course->total + evaluations * evaluated * measured->pass / 3; /* forward alone: a third */
+    if (course->max_seconds > 0) plan->seconds = fmin(plan->seconds, course->max_seconds);
+}
+
+static tn_status plan_time(tn_plan *plan, const tn_run_config *config, const tn_course *course, const tn_batches *batches,
+                           int64_t max_ram) {
+    int64_t room = tn_process_available_bytes();
+    speed measured;
+    if (max_ram) room = TN_MIN(room, max_ram);
+    if (plan->parameters.total > MEASURED_PARAMETERS) {
+        snprintf(plan->how, sizeof plan->how, "not measured: above %lld million parameters a step takes too long for a plan",
+                 (long long)(MEASURED_PARAMETERS / 1000000));
+        return TN_OK;
+    }
+    if (plan->memory_total > room) {
+        snprintf(plan->how, sizeof plan->how, "not measured: the run does not fit into the %.1f MiB at hand", (double)room / 0x1p20);
+        return TN_OK;
+    }
+    TN_TRY(measure(plan, config, batches, &measured));
+    expect_time(plan, config, course, &measured);
+    return TN_OK;
+}
+
+/* ---- all of it ---- */
+
+static tn_status plan_with_data(tn_plan *plan, tn_run_config *config, const tn_train_data *data, tn_plan_depth depth,
+                                int64_t max_ram) {
+    tn_course course;
+    TN_TRY(tn_run_config_complete(config, data->tokenizer));
+    TN_TRY(tn_train_course(&course, &config->train, config->model.context, tn_batches_per_epoch(&data->train)));
+    plan->parameters = tn_model_config_counts(&config->model);
+    plan->flops = tn_model_flops_per_token(&config->model, config->model.context);
+    plan->steps = course.endless ? 0 : course.total;
+    plan->tokens_per_step = course.tokens_per_step;
+    plan->tokens = course.endless ? 0 : course.total * course.tokens_per_step;
+    plan->train_tokens = data->train.count;
+    plan->validation_tokens = data->validates ? data->validation.count : 0;
+    TN_TRY(count_memory(plan, config, &course));
+    return depth == TN_PLAN_TIME ? plan_time(plan, config, &course, &data->train, max_ram) : TN_OK;
+}
+
+tn_status tn_plan_make(tn_plan *plan, tn_run_config *config, tn_plan_depth depth, int64_t max_ram) {
+    tn_train_data data;
+    *plan = (tn_plan){0};
+    TN_TRY(tn_train_data_open(&data, &config->data, NULL, config->model.context, (uint64_t)config->train.seed));
+    tn_status status = plan_with_data(plan, config, &data, depth, max_ram);
+    tn_train_data_release(&data);
+    return status;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ * plan.h - what a run will take, known before it starts: parameters, memory by purpose, arithmetic, time.
+ * Memory is counted by building the run's own engine (engine.h) on addresses that are never touched. Time is measured:
+ * a few optimizer steps of this model on this machine, on about a thousand tokens of the run's data. */
+#ifndef TN_TRAIN_PLAN_H
+#define TN_TRAIN_PLAN_H
+#include "layers/model.h"
+#include "train/run_config.h"
+
+enum { TN_PLAN_ROWS = 32 };
+
+typedef struct tn_plan_row {
+    char name[40]; /* "optimizer" */
+    int64_t bytes;
+} tn_plan_row;
+
+typedef struct tn_plan {
+    tn_model_counts parameters;
+    tn_plan_row memory[TN_PLAN_ROWS]; /* by purpose, largest first */
+    int n_memory;
+    int64_t memory_total;
+    tn_model_flops flops; /* of the forward pass, a token */
+    int64_t steps, tokens; /* of the run; 0 when only train.max_time ends it */
+    int64_t tokens_per_step, train_tokens, validation_tokens;
+    double tokens_per_second; /* while training; 0 = not measured */
+    double seconds;           /* of the whole run with its evaluations; 0 = not known */
+    char how[200];            /* a sentence: where the time comes from, or why there is none */
+} tn_plan;
+
+typedef enum tn_plan_depth { TN_PLAN_MEMORY, TN_PLAN_TIME } tn_plan_depth;
+
+/* `config` is completed. `max_ram` bytes (0 = no limit) also forbids a measurement that would not fit. Fails: what opening
+ * the data gives; TN_E_CONFIG. */
+tn_status tn_plan_make(tn_plan *plan, tn_run_config *config, tn_plan_depth depth, int64_t max_ram);
+/* Fails: TN_E_RANGE naming both figures when the plan takes more than `max_ram` bytes; 0 = no limit. */
+tn_status tn_plan_check_ram(const tn_plan *plan, int64_t max_ram);
+
+#endif

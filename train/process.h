@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: MIT
+ * process.h - what Linux says of memory; 0 where it says nothing. */
+#ifndef TN_TRAIN_PROCESS_H
+#define TN_TRAIN_PROCESS_H
+#include "core/compiler.h"
+
+int64_t tn_process_resident_bytes(void);  /* of this process, now */
+int64_t tn_process_available_bytes(void); /* that could still be taken without swapping */
+
+#endif
