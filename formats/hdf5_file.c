@@ -35,7 +35,7 @@ static tn_h5 *handle_create(const char *path) {
     tn_h5_silence();
     tn_h5 *file = tn_heap_zalloc(1, sizeof *file);
     if (!file) return NULL;
-    file->file = -1;
+    file->file = file->driver = -1;
     file->path = tn_heap_strdup(path);
     if (file->path) return file;
     tn_heap_free(file);
@@ -47,6 +47,7 @@ void tn_h5_close(tn_h5 *file) {
     tn_h5_silence();
     if (file->writing && !file->write_error) file->write_error = ECANCELED; /* thrown away: write nothing more */
     if (file->file >= 0) H5Fclose(file->file);
+    if (file->driver >= 0) H5FDunregister(file->driver);
     tn_atomic_abort(&file->atomic);
     tn_heap_free(file->path);
     tn_heap_free(file);
@@ -64,11 +65,11 @@ static bool set_write_properties(hid_t fapl, hid_t fcpl) {
 static tn_status create_temp(tn_h5 *file) {
     TN_TRY(tn_atomic_begin(&file->atomic, file->path));
     tn_status status = TN_OK;
-    hid_t driver = -1, fapl = H5Pcreate(H5P_FILE_ACCESS), fcpl = H5Pcreate(H5P_FILE_CREATE);
-    if (fapl >= 0 && fcpl >= 0 && set_write_properties(fapl, fcpl)) driver = tn_h5_disk_use(fapl, &file->write_error);
-    if (driver >= 0) file->file = H5Fcreate(file->atomic.temp, H5F_ACC_TRUNC, fcpl, fapl);
+    hid_t fapl = H5Pcreate(H5P_FILE_ACCESS), fcpl = H5Pcreate(H5P_FILE_CREATE);
+    if (fapl >= 0 && fcpl >= 0 && set_write_properties(fapl, fcpl))
+        file->driver = tn_h5_disk_use(fapl, &file->write_error);
+    if (file->driver >= 0) file->file = H5Fcreate(file->atomic.temp, H5F_ACC_TRUNC, fcpl, fapl);
     if (file->file < 0) status = tn_h5_fail(file, "create", "the file");
-    if (driver >= 0) H5FDunregister(driver);
     if (fcpl >= 0) H5Pclose(fcpl);
     if (fapl >= 0) H5Pclose(fapl);
     return status;

@@ -8,8 +8,9 @@
 #include <hdf5.h>
 
 struct tn_h5 {
-    hid_t file; /* negative when not open */
-    char *path; /* for messages, and where a written file will appear */
+    hid_t file;   /* negative when not open */
+    char *path;   /* for messages, and where a written file will appear */
+    hid_t driver; /* ours, when writing; negative when not registered */
     bool writing;
     int write_error;  /* errno of the first write that failed; from then on nothing is written */
     int64_t size;     /* of the file in bytes, when reading */
@@ -18,7 +19,8 @@ struct tn_h5 {
 
 /* Make `fapl` write through our own driver, which keeps the errno of the first failed write in `*error` and swallows
  * every later write. The library thus never meets a failed write: some of its versions cannot close a file after one.
- * The driver's id is returned, to be given to H5FDunregister; negative on failure. */
+ * The driver's id is returned, negative on failure. Give it to H5FDunregister, but only when the file is closed: the
+ * library looks the driver up once more while it closes. */
 hid_t tn_h5_disk_use(hid_t fapl, int *error);
 
 /* The library prints its error stack per thread unless told not to; every entry point says so. */
