@@ -12,6 +12,7 @@ static struct {
     bool help, verbose, disabled;
     const char *file;
     int level;
+    char ignored[256]; /* flags without effect, each after a space */
 } common = {.level = TN_LOG_INFO};
 
 const tn_option tn_options_common[] = {
@@ -132,6 +133,11 @@ static void switch_on(const tn_option *option, bool on) {
     if (option->type == TN_OPT_OFF) *(bool *)option->target = !on;
 }
 
+static void note_ignored(const char *what) {
+    size_t used = strlen(common.ignored);
+    snprintf(common.ignored + used, sizeof common.ignored - used, " %s", what);
+}
+
 /* argv[*at] is a flag; *at moves on when its value is the next word. TN_OPTIONS_GO, or the exit status. */
 static int read_flag(const tn_usage *usage, int argc, char **argv, int *at) {
     const char *token = argv[*at], *value;
@@ -149,7 +155,7 @@ static int read_flag(const tn_usage *usage, int argc, char **argv, int *at) {
         if (!value) value = argv[++*at];
         if (store(option, what, value)) return tn_cmd_usage_error("%s", tn_error_message());
     }
-    if (option->type == TN_OPT_IGNORED) tn_log(TN_LOG_DEBUG, "cmd", "%s: accepted, has no effect here", what);
+    if (option->type == TN_OPT_IGNORED) note_ignored(what);
     return TN_OPTIONS_GO;
 }
 
@@ -197,13 +203,20 @@ static int check_arguments(const tn_usage *usage, int n) {
     return TN_OPTIONS_GO;
 }
 
+static tn_status open_console(void) {
+    if (common.disabled) return TN_OK;
+    TN_TRY(tn_console_open(common.file, common.verbose ? TN_LOG_DEBUG : (tn_log_level)common.level));
+    if (common.ignored[0]) tn_log(TN_LOG_DEBUG, "cmd", "accepted, without effect here:%s", common.ignored);
+    return TN_OK;
+}
+
 int tn_options_parse(const tn_usage *usage, int *argc, char **argv) {
     tn_cmd_set_name(usage->command);
     if (read_environment(usage)) return tn_cmd_usage_error("%s", tn_error_message());
     int status = read_words(usage, argc, argv);
     if (status == TN_OPTIONS_GO && common.help) return tn_options_print_help(usage) ? TN_EXIT_FAILED : TN_EXIT_DONE;
     if (status == TN_OPTIONS_GO) status = check_arguments(usage, *argc - 1);
-    if (status != TN_OPTIONS_GO || common.disabled) return status;
-    tn_status opened = tn_console_open(common.file, common.verbose ? TN_LOG_DEBUG : (tn_log_level)common.level);
+    if (status != TN_OPTIONS_GO) return status;
+    tn_status opened = open_console();
     return opened ? tn_cmd_fail(opened) : TN_OPTIONS_GO;
 }
