@@ -154,7 +154,8 @@ void *tn_arena_array(tn_arena *arena, size_t count, size_t size, const char *tag
 
 void *tn_arena_zalloc(tn_arena *arena, size_t count, size_t size, const char *tag) {
     void *piece = tn_arena_array(arena, count, size, tag);
-    if (piece && !arena->is_virtual) memset(piece, 0, count * size); /* a virtual piece is zero and must stay untouched */
+    if (piece && !arena->is_virtual)
+        memset(piece, 0, count * size); /* a virtual piece is zero and must stay untouched */
     return piece;
 }
 

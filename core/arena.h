@@ -25,8 +25,8 @@ typedef struct tn_arena_mark {
 
 /* `name` is borrowed and must outlive the arena. NULL (and a TN_E_NOMEM message) when memory is out. */
 tn_arena *tn_arena_create(const char *name);
-/* An arena that only reserves address space: its pieces read as zeros and cost nothing until they are written. For plans, which ask
- * how much a run would take without taking it. */
+/* An arena that only reserves address space: its pieces read as zeros and cost nothing until they are written. For
+ * plans, which ask how much a run would take without taking it. */
 tn_arena *tn_arena_create_virtual(const char *name);
 void tn_arena_free(tn_arena *arena); /* NULL is fine */
 
@@ -50,15 +50,15 @@ const tn_arena_tag *tn_arena_tags(const tn_arena *arena, int *count);
 const char *tn_arena_name(const tn_arena *arena);
 
 /* Get a typed array or return TN_E_NOMEM from the calling function. TN_TAKE does not clear, TN_TAKE0 does. */
-#define TN_TAKE(ptr, arena, count, tag)                                                   \
-    do {                                                                                  \
-        (ptr) = tn_arena_array((arena), (size_t)(count), sizeof *(ptr), (tag));           \
-        if (TN_UNLIKELY(!(ptr))) return TN_E_NOMEM;                                       \
+#define TN_TAKE(ptr, arena, count, tag)                                                                                \
+    do {                                                                                                               \
+        (ptr) = tn_arena_array((arena), (size_t)(count), sizeof *(ptr), (tag));                                        \
+        if (TN_UNLIKELY(!(ptr))) return TN_E_NOMEM;                                                                    \
     } while (0)
-#define TN_TAKE0(ptr, arena, count, tag)                                                  \
-    do {                                                                                  \
-        (ptr) = tn_arena_zalloc((arena), (size_t)(count), sizeof *(ptr), (tag));          \
-        if (TN_UNLIKELY(!(ptr))) return TN_E_NOMEM;                                       \
+#define TN_TAKE0(ptr, arena, count, tag)                                                                               \
+    do {                                                                                                               \
+        (ptr) = tn_arena_zalloc((arena), (size_t)(count), sizeof *(ptr), (tag));                                       \
+        if (TN_UNLIKELY(!(ptr))) return TN_E_NOMEM;                                                                    \
     } while (0)
 
 /* Resize a heap piece (p may be NULL). NULL and a TN_E_NOMEM message when memory is out; `p` is then still valid. */

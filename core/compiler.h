@@ -7,16 +7,16 @@
 #include <stdint.h>
 
 #define TN_PRINTF(fmt_index, first_arg) __attribute__((format(printf, fmt_index, first_arg)))
-#define TN_NORETURN _Noreturn
-#define TN_UNUSED __attribute__((unused))
-#define TN_LIKELY(x) __builtin_expect(!!(x), 1)
-#define TN_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define TN_THREAD_LOCAL _Thread_local
-#define TN_ALIGN 64 /* bytes; every arena piece starts on this boundary (one cache line, one AVX-512 register) */
-#define TN_COUNT(array) (sizeof(array) / sizeof((array)[0]))
-#define TN_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define TN_MAX(a, b) ((a) > (b) ? (a) : (b))
-#define TN_ROUND_UP(n, to) (((n) + (to) - 1) / (to) * (to))
+#define TN_NORETURN                     _Noreturn
+#define TN_UNUSED                       __attribute__((unused))
+#define TN_LIKELY(x)                    __builtin_expect(!!(x), 1)
+#define TN_UNLIKELY(x)                  __builtin_expect(!!(x), 0)
+#define TN_THREAD_LOCAL                 _Thread_local
+#define TN_ALIGN                        64 /* bytes; every arena piece starts on this boundary (one cache line, one AVX-512 register) */
+#define TN_COUNT(array)                 (sizeof(array) / sizeof((array)[0]))
+#define TN_MIN(a, b)                    ((a) < (b) ? (a) : (b))
+#define TN_MAX(a, b)                    ((a) > (b) ? (a) : (b))
+#define TN_ROUND_UP(n, to)              (((n) + (to)-1) / (to) * (to))
 
 /* The number type of activations, latents and gradients. MODE=f64 compiles the same sources in double precision, so
  * that gradient checks can be held to 1e-7; every product that ships uses float. */

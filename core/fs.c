@@ -236,7 +236,8 @@ tn_status tn_lock_take(tn_lock *lock, const char *path) {
     if (fd < 0) return tn_fail_errno(path, "lock");
     if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         bool held = errno == EWOULDBLOCK;
-        tn_status status = held ? TN_FAIL(BUSY, "%s: another process holds this lock", path) : tn_fail_errno(path, "lock");
+        tn_status status =
+            held ? TN_FAIL(BUSY, "%s: another process holds this lock", path) : tn_fail_errno(path, "lock");
         close(fd);
         return status;
     }

@@ -5,7 +5,14 @@
 #define TN_CORE_LOG_H
 #include "core/compiler.h"
 
-typedef enum tn_log_level { TN_LOG_OUTPUT, TN_LOG_ERROR, TN_LOG_WARN, TN_LOG_INFO, TN_LOG_TRACE, TN_LOG_DEBUG } tn_log_level;
+typedef enum tn_log_level {
+    TN_LOG_OUTPUT,
+    TN_LOG_ERROR,
+    TN_LOG_WARN,
+    TN_LOG_INFO,
+    TN_LOG_TRACE,
+    TN_LOG_DEBUG
+} tn_log_level;
 
 /* `text` has no newline; borrowed for the call. */
 typedef void tn_log_sink(void *context, tn_log_level level, const char *room, const char *text);

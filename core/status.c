@@ -11,8 +11,9 @@ static TN_THREAD_LOCAL char place[128];
 const char *tn_status_name(tn_status status) {
     switch (status) {
     case TN_OK: return "TN_OK";
-#define STATUS(name, text) \
-    case TN_E_##name: return "TN_E_" #name;
+#define STATUS(name, text)                                                                                             \
+    case TN_E_##name:                                                                                                  \
+        return "TN_E_" #name;
 #include "core/status.def"
 #undef STATUS
     default: return "unknown status";
@@ -22,8 +23,9 @@ const char *tn_status_name(tn_status status) {
 const char *tn_status_text(tn_status status) {
     switch (status) {
     case TN_OK: return "done";
-#define STATUS(name, text) \
-    case TN_E_##name: return text;
+#define STATUS(name, text)                                                                                             \
+    case TN_E_##name:                                                                                                  \
+        return text;
 #include "core/status.def"
 #undef STATUS
     default: return "unknown status";

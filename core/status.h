@@ -30,12 +30,13 @@ void tn_error_clear(void);
  * found and what was expected; it starts lower-case after its subject and has no final full stop. */
 tn_status tn_fail_at(tn_status code, const char *file, int line, const char *fmt, ...) TN_PRINTF(4, 5);
 
-/* The code is named twice so that the compiler sees a failure that is not TN_OK, and no variable left unset after it. */
+/* The code is named twice so that the compiler sees a failure that is not TN_OK, and no variable left unset after it.
+ */
 #define TN_FAIL(code, ...) (tn_fail_at(TN_E_##code, __FILE__, __LINE__, __VA_ARGS__), TN_E_##code)
-#define TN_TRY(call)                            \
-    do {                                        \
-        tn_status tn_try_ = (call);             \
-        if (TN_UNLIKELY(tn_try_)) return tn_try_; \
+#define TN_TRY(call)                                                                                                   \
+    do {                                                                                                               \
+        tn_status tn_try_ = (call);                                                                                    \
+        if (TN_UNLIKELY(tn_try_)) return tn_try_;                                                                      \
     } while (0)
 
 #endif
