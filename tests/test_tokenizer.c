@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/arena.h"
 #include "core/rng.h"
-#include "data/split.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
 #include "tests/testing.h"
@@ -83,107 +82,6 @@ static void assert_hash_equal(const tn_tokenizer *a, const tn_tokenizer *b) {
 static const char story[] = "Once upon a time there was a fox. The fox saw a hen, and the hen saw the fox.\n\n"
                             "\"Run!\" said the hen. \"I've 12345 eggs; they're mine.\"\n"
                             "世界 says 世界, naïve café.";
-
-/* ---- UTF-8 ---- */
-
-static void utf8__valid_prefix_stops_at_the_first_bad_byte(void **state) {
-    (void)state;
-    static const struct {
-        const char *text;
-        size_t valid;
-        bool incomplete;
-    } cases[] = {
-        {"abc", 3, false},          {"", 0, false},
-        {"a\xC3\xA9", 3, false},    {"a\xC3", 1, true},
-        {"\xC0\x80", 0, false},     {"\xE0\x80\x80", 0, false},
-        {"\xED\xA0\x80", 0, false}, {"\xED\x9F\xBF", 3, false},
-        {"\xF4\x90\x80", 0, false}, {"\xF4\x8F\xBF\xBF", 4, false},
-        {"\xF0\x9F\x98", 0, true},  {"\xF0\x80", 0, false},
-        {"\xFF", 0, false},         {"\x80", 0, false},
-        {"12345678\x80", 8, false}, {"1234567\xC3\xA9", 9, false},
-        {"\xE4\xB8", 0, true},      {"\xE4\xB8z", 0, false},
-    };
-    for (size_t i = 0; i < TN_COUNT(cases); i++) {
-        bool incomplete;
-        assert_int_equal(tn_utf8_valid_prefix(cases[i].text, strlen(cases[i].text), &incomplete), cases[i].valid);
-        assert_int_equal(incomplete, cases[i].incomplete);
-    }
-}
-
-static void utf8__every_character_comes_back(void **state) {
-    (void)state;
-    for (uint32_t code = 0; code < 0x110000; code++) {
-        char text[4];
-        uint32_t back;
-        size_t n = tn_utf8_encode(code, text);
-        bool surrogate = code >= 0xD800 && code < 0xE000;
-        assert_int_equal(tn_utf8_valid_prefix(text, n, NULL), surrogate ? 0 : n);
-        assert_int_equal(tn_utf8_decode(text, &back), n);
-        assert_int_equal(back, code);
-    }
-}
-
-/* ---- splitting ---- */
-
-static tn_status join(void *context, const char *piece, size_t len) {
-    tn_buf *out = context;
-    TN_TRY(tn_buf_append(out, piece, len));
-    return tn_buf_putc(out, '|');
-}
-
-static void split__cuts_as_the_other_runtimes_do(void **state) {
-    (void)state;
-    static const struct {
-        tn_split split;
-        const char *text, *pieces;
-    } cases[] = {
-        {TN_SPLIT_GPT2, "I've  2024 eggs!\n\n ok", "I|'ve| | 2024| eggs|!|\n\n| ok|"},
-        {TN_SPLIT_GPT2, "WE'VE", "WE|'|VE|"},
-        {TN_SPLIT_LLAMA3, "WE'VE 12345(x)\r\n\n end", "WE|'VE| |123|45|(x|)\r\n\n| end|"},
-        {TN_SPLIT_QWEN2, "a 12345", "a| |1|2|3|4|5|"},
-        {TN_SPLIT_DEFAULT, "a 12345...b", "a| |123|45|...|b|"},
-        {TN_SPLIT_GPT2,
-         "a\xE1\xA0\x8E"
-         "b",
-         "a|\xE1\xA0\x8E|b|"},                            /* U+180E is not white space */
-        {TN_SPLIT_GPT2, "a\xC2\xA0 b", "a|\xC2\xA0| b|"}, /* U+00A0 is */
-    };
-    for (size_t i = 0; i < TN_COUNT(cases); i++) {
-        tn_splitter *splitter;
-        tn_buf out = {0};
-        assert_ok(tn_splitter_create(&splitter, cases[i].split));
-        assert_ok(tn_splitter_run(splitter, cases[i].text, strlen(cases[i].text), join, &out));
-        assert_string_equal(tn_buf_text(&out), cases[i].pieces);
-        tn_buf_release(&out);
-        tn_splitter_free(splitter);
-    }
-}
-
-static tn_status add_length(void *context, const char *piece, size_t len) {
-    (void)piece;
-    *(size_t *)context += len;
-    return TN_OK;
-}
-
-static void split__loses_nothing_of_long_runs(void **state) {
-    (void)state;
-    static const char runs[] = " a1!\n";
-    enum { LEN = 1 << 20 };
-    char *text = tn_heap_resize(NULL, LEN);
-    assert_non_null(text);
-    for (int split = TN_SPLIT_GPT2; split <= TN_SPLIT_DEFAULT; split++) {
-        tn_splitter *splitter;
-        assert_ok(tn_splitter_create(&splitter, (tn_split)split));
-        for (const char *c = runs; *c; c++) {
-            size_t total = 0;
-            memset(text, *c, LEN);
-            assert_ok(tn_splitter_run(splitter, text, LEN, add_length, &total));
-            assert_int_equal(total, LEN);
-        }
-        tn_splitter_free(splitter);
-    }
-    tn_heap_free(text);
-}
 
 /* ---- characters ---- */
 
@@ -525,10 +423,6 @@ static void memory__any_allocation_may_fail_and_nothing_leaks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(utf8__valid_prefix_stops_at_the_first_bad_byte),
-        cmocka_unit_test(utf8__every_character_comes_back),
-        cmocka_unit_test(split__cuts_as_the_other_runtimes_do),
-        cmocka_unit_test(split__loses_nothing_of_long_runs),
         cmocka_unit_test(char__ids_follow_code_points),
         cmocka_unit_test(char__unseen_character_is_named),
         cmocka_unit_test(train__tiny_text_gives_this_vocabulary),
