@@ -41,6 +41,7 @@ complain() {
 }
 
 for room in "${!may[@]}"; do
+    [ -d "$room" ] || continue
     while IFS=: read -r file line text; do
         spelled=$(sed -E 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*["<]([^">]+)[">].*/\1/' <<<"$text")
         target=${spelled%%/*}
