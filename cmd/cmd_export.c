@@ -36,13 +36,13 @@ static tn_status find_type(const char *name, int *out) {
     return tn_parse_choice("--type", strlen(name) < sizeof lower ? lower : name, type_choices + 1, out);
 }
 
-static tn_status print_report(const settings *s, const tn_export_report *r) {
+static tn_status print_report(const settings *s, const char *type, const tn_export_report *r) {
     if (s->json)
         return tn_cmd_print_json(json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:f}", "path", s->output, "source",
-                                           r->source, "type", s->type, "bytes", (json_int_t)r->bytes, "tensors",
+                                           r->source, "type", type, "bytes", (json_int_t)r->bytes, "tensors",
                                            r->tensors, "equal_logits", r->logits, "equal_texts", r->texts,
                                            "greatest_difference", r->difference));
-    TN_TRY(tn_cmd_print("%s: %s, %d tensors, %lld bytes\n", s->output, s->type, r->tensors, (long long)r->bytes));
+    TN_TRY(tn_cmd_print("%s: %s, %d tensors, %lld bytes\n", s->output, type, r->tensors, (long long)r->bytes));
     TN_TRY(tn_cmd_print("proven: loaded again, %d logits equal bit for bit, token ids of %d texts equal\n", r->logits,
                         r->texts));
     if (r->difference == 0) return TN_OK;
@@ -54,7 +54,7 @@ static tn_status run(const settings *s, const char *source, tn_export_type type)
     tn_export_report report;
     TN_TRY(tn_cmd_start_compute(s->threads));
     TN_TRY(tn_export(source, s->output, options, &report));
-    return print_report(s, &report);
+    return print_report(s, tn_export_type_name(type), &report);
 }
 
 int tn_cmd_export(int argc, char **argv) {

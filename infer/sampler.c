@@ -120,7 +120,7 @@ static void sift_down(tn_candidate *heap, int n, int at) {
 
 /* Sorts, too. A vocabulary is long and k is short: the first k make a heap, and each better one replaces its root. */
 static void apply_top_k(tn_sampler *s) {
-    int k = s->options.top_k;
+    int k = s->options.temperature == 0.0 ? 1 : s->options.top_k; /* no later step lifts the second above the first */
     if (k > 0 && k < s->n) {
         for (int i = k / 2; i-- > 0;) sift_down(s->list, k, i);
         for (int i = k; i < s->n; i++) {
