@@ -49,13 +49,15 @@ typedef struct product {
     static void tile_##ROWS##x##WIDTH(const product *p, const tn_real *a, const tn_real *b, tn_real *restrict c) {     \
         int left = p->inner;                                                                                           \
         if (left <= 0) return;                                                                                         \
-        ROWS_##ROWS(ROW_LOAD, WIDTH) do {                                                                              \
-            VRS_##WIDTH(B_LOAD, 0) ROWS_##ROWS(ROW_STEP, WIDTH) ROWS_##ROWS(ROW_PIN, WIDTH) a += p->a_step;            \
+        ROWS_##ROWS(ROW_LOAD, WIDTH);                                                                                  \
+        do {                                                                                                           \
+            VRS_##WIDTH(B_LOAD, 0);                                                                                    \
+            ROWS_##ROWS(ROW_STEP, WIDTH);                                                                              \
+            ROWS_##ROWS(ROW_PIN, WIDTH);                                                                               \
+            a += p->a_step;                                                                                            \
             b += p->b_row;                                                                                             \
-        }                                                                                                              \
-        while (--left > 0)                                                                                             \
-            ;                                                                                                          \
-        ROWS_##ROWS(ROW_STORE, WIDTH)                                                                                  \
+        } while (--left > 0);                                                                                          \
+        ROWS_##ROWS(ROW_STORE, WIDTH);                                                                                 \
     }
 
 typedef void tile_fn(const product *p, const tn_real *a, const tn_real *b, tn_real *restrict c);

@@ -46,21 +46,27 @@ enum { GROUPS_PER_SUM = 16 };
     const __m256i w##j =                                                                                               \
         _mm256_and_si256(_mm256_srli_epi32(_mm256_loadu_si256((const __m256i *)(panel + j * 8)), 2 * (part)), mask);
 #define T_PART(ROWS, part)                                                                                             \
-    { T_STATES(0, part) T_STATES(1, part) ROWS_##ROWS(T_ROW_STEP, part) ROWS_##ROWS(T_ROW_PIN, 2) }
+    {                                                                                                                  \
+        T_STATES(0, part);                                                                                             \
+        T_STATES(1, part);                                                                                             \
+        ROWS_##ROWS(T_ROW_STEP, part);                                                                                 \
+        ROWS_##ROWS(T_ROW_PIN, 2);                                                                                     \
+    }
 #define DEFINE_TERNARY_TILE(ROWS)                                                                                      \
     static void ternary_tile_##ROWS(int groups, const int8_t *q, int64_t q_stride, const uint32_t *panel,              \
                                     int32_t *restrict acc) {                                                           \
         const __m256i mask = _mm256_set1_epi8(3), ones = _mm256_set1_epi16(1);                                         \
         for (int left = groups; left > 0; left -= GROUPS_PER_SUM) {                                                    \
-            ROWS_##ROWS(T_ROW_ZERO, 2) for (int g = TN_MIN(left, (int)GROUPS_PER_SUM); g > 0; g--) {                   \
-                T_PART(ROWS, 0)                                                                                        \
-                T_PART(ROWS, 1)                                                                                        \
-                T_PART(ROWS, 2)                                                                                        \
-                T_PART(ROWS, 3)                                                                                        \
+            ROWS_##ROWS(T_ROW_ZERO, 2);                                                                                \
+            for (int g = TN_MIN(left, (int)GROUPS_PER_SUM); g > 0; g--) {                                              \
+                T_PART(ROWS, 0);                                                                                       \
+                T_PART(ROWS, 1);                                                                                       \
+                T_PART(ROWS, 2);                                                                                       \
+                T_PART(ROWS, 3);                                                                                       \
                 q += TN_TERNARY_GROUP;                                                                                 \
                 panel += TERNARY_WIDTH;                                                                                \
             }                                                                                                          \
-            ROWS_##ROWS(T_ROW_WIDEN, 2)                                                                                \
+            ROWS_##ROWS(T_ROW_WIDEN, 2);                                                                               \
         }                                                                                                              \
     }
 

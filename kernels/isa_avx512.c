@@ -37,16 +37,25 @@ static int32_t sum_codes(int k, const int8_t *q) {
     const __m512i w##j = _mm512_and_si512(_mm512_srli_epi32(_mm512_loadu_si512(panel + j * 16), 2 * (part)), mask);
 #define T_PART(ROWS, part)                                                                                             \
     {                                                                                                                  \
-        T_STATES(0, part)                                                                                              \
-        T_STATES(1, part) T_STATES(2, part) T_STATES(3, part) ROWS_##ROWS(T_ROW_STEP, part)                            \
-            ROWS_##ROWS(T_ROW_PIN, part)                                                                               \
+        T_STATES(0, part);                                                                                             \
+        T_STATES(1, part);                                                                                             \
+        T_STATES(2, part);                                                                                             \
+        T_STATES(3, part);                                                                                             \
+        ROWS_##ROWS(T_ROW_STEP, part);                                                                                 \
+        ROWS_##ROWS(T_ROW_PIN, 4);                                                                                     \
     }
 #define DEFINE_TERNARY_TILE(ROWS)                                                                                      \
     static void ternary_tile_##ROWS(int groups, const int8_t *q, int64_t q_stride, const uint32_t *panel,              \
                                     int32_t *restrict acc) {                                                           \
         const __m512i mask = _mm512_set1_epi8(3);                                                                      \
-        ROWS_##ROWS(T_ROW_LOAD, 4) for (int g = 0; g < groups; g++, q += TN_TERNARY_GROUP, panel += TERNARY_WIDTH){    \
-            T_PART(ROWS, 0) T_PART(ROWS, 1) T_PART(ROWS, 2) T_PART(ROWS, 3)} ROWS_##ROWS(T_ROW_STORE, 4)               \
+        ROWS_##ROWS(T_ROW_LOAD, 4);                                                                                    \
+        for (int g = 0; g < groups; g++, q += TN_TERNARY_GROUP, panel += TERNARY_WIDTH) {                              \
+            T_PART(ROWS, 0);                                                                                           \
+            T_PART(ROWS, 1);                                                                                           \
+            T_PART(ROWS, 2);                                                                                           \
+            T_PART(ROWS, 3);                                                                                           \
+        }                                                                                                              \
+        ROWS_##ROWS(T_ROW_STORE, 4);                                                                                   \
     }
 
 DEFINE_TERNARY_TILE(1)
