@@ -187,7 +187,7 @@ static tn_status next_match(const run *r, int level, const char *text, size_t le
 
 /* Cut text by expression `level`; what it does not match stays as pieces of its own. */
 static tn_status cut(const run *r, int level, const char *text, size_t len) {
-    if (level == r->splitter->n_codes) return r->visit(r->context, text, len);
+    if (level == MAX_EXPRESSIONS || level == r->splitter->n_codes) return r->visit(r->context, text, len);
     for (size_t at = 0; at < len;) {
         size_t begin, end;
         TN_TRY(next_match(r, level, text, len, at, &begin, &end));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * text_reader.h - documents from files: .txt (a file is one document), .jsonl (one document a line, key "text"), either
  * one gzipped (told by content, not by name), folders (all files in them, sorted, recursively), and lists of these.
- * .ndjson is .jsonl; any other name is one document. Folders: names that begin with a dot are left out. Rows without text
- * ("") are left out and counted in the log.
+ * .ndjson is .jsonl; any other name is one document. In folders, names that begin with a dot are left out. Rows whose
+ * text is "" are left out and counted in the log.
  * Policy: text must be valid UTF-8; anything else is refused with file and byte offset, never repaired in silence. A
  * UTF-8 byte-order mark at the start is dropped. A NUL byte means a binary file: refused. An empty file is refused. */
 #ifndef TN_DATA_TEXT_READER_H
