@@ -290,25 +290,21 @@ static void ops__running_out_of_memory_is_a_status(void **state) {
     each_case(true, check_memory);
 }
 
-/* What check reserved is enough: from the third pass on, when all arenas have their size, nothing is allocated. */
-static void check_steady(const tn_op *op, const tn_op_sample *sample) {
+/* What check reserved is enough, already in the first pass. */
+static void check_reserve(const tn_op *op, const tn_op_sample *sample) {
     tn_rig rig;
     tn_rig_init(&rig, op, sample);
-    for (int pass = 0; pass < 3; pass++) {
-        tn_rig_start(&rig, TN_RESIDUAL_OFF, 0, 0, ALL);
-        tn_rig_forward(&rig);
-        int64_t alive = tn_memory_alive();
-        tn_memory_fail_at(pass == 0 ? 0 : 1);
-        tn_rig_backward(&rig);
-        tn_memory_fail_at(0);
-        assert_int_equal(tn_memory_alive(), alive);
-    }
+    tn_rig_start(&rig, TN_RESIDUAL_OFF, 0, 0, ALL);
+    tn_rig_forward(&rig);
+    tn_memory_fail_at(1);
+    tn_rig_backward(&rig);
+    tn_memory_fail_at(0);
     tn_rig_release(&rig);
 }
 
 static void ops__backward_needs_no_new_memory(void **state) {
     (void)state;
-    each_case(true, check_steady);
+    each_case(true, check_reserve);
 }
 
 int main(void) {
