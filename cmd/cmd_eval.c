@@ -28,8 +28,8 @@ static tn_status open_texts(tn_store **out, const settings *s, const tn_loaded *
     if (strcmp(stored, own) == 0) return TN_OK;
     tn_store_free(*out);
     *out = NULL;
-    return TN_FAIL(MISMATCH, "%s was made with another tokenizer (%s) than %s has (%s); evaluate on the text itself", s->texts[0],
-                   stored, loaded->path, own);
+    return TN_FAIL(MISMATCH, "%s was made with another tokenizer (%s) than %s has (%s); evaluate on the text itself",
+                   s->texts[0], stored, loaded->path, own);
 }
 
 static tn_status evaluate(tn_evaluation *out, const settings *s, const tn_loaded *loaded, const tn_store *store) {
@@ -37,9 +37,12 @@ static tn_status evaluate(tn_evaluation *out, const settings *s, const tn_loaded
     int context = tn_model_get_config(loaded->model)->context;
     int64_t tokens = tn_store_n_tokens(store);
     if (s->context > context)
-        return TN_FAIL(RANGE, "--ctx-size %d is more than the %d tokens the model was trained for", s->context, context);
+        return TN_FAIL(RANGE, "--ctx-size %d is more than the %d tokens the model was trained for", s->context,
+                       context);
     if (s->context) context = s->context;
-    if (tokens < 2) return TN_FAIL(EMPTY, "%s: one token cannot be evaluated; the first one is never predicted", tn_store_name(store));
+    if (tokens < 2)
+        return TN_FAIL(EMPTY, "%s: one token cannot be evaluated; the first one is never predicted",
+                       tn_store_name(store));
     if (tokens < context + 1) context = (int)tokens - 1;
     TN_TRY(tn_batches_init(&batches, store, 0, tokens, context, 0, false));
     tn_tape *tape = tn_tape_create();
@@ -54,7 +57,8 @@ static tn_status print_result(const settings *s, const tn_evaluation *e) {
     if (!s->json)
         return tn_cmd_print("loss %.6f  perplexity %.4f  bits per byte %.4f  tokens %lld\n", e->loss, e->perplexity,
                             e->bits_per_byte, (long long)e->targets);
-    json_t *object = json_pack("{s:f, s:f, s:I}", "loss", e->loss, "perplexity", e->perplexity, "tokens", (json_int_t)e->targets);
+    json_t *object =
+        json_pack("{s:f, s:f, s:I}", "loss", e->loss, "perplexity", e->perplexity, "tokens", (json_int_t)e->targets);
     if (isfinite(e->bits_per_byte)) json_object_set_new(object, "bits_per_byte", json_real(e->bits_per_byte));
     return tn_cmd_print_json(object);
 }
@@ -86,8 +90,9 @@ int tn_cmd_eval(int argc, char **argv) {
     const tn_usage usage = {
         .command = "eval",
         .synopsis = "MODEL TEXT...",
-        .about = "Tell the loss, perplexity and bits per byte of a model (run folder, checkpoint or GGUF file) on texts,\n"
-                 "or on a token store. Every token but the first is predicted once.",
+        .about =
+            "Tell the loss, perplexity and bits per byte of a model (run folder, checkpoint or GGUF file) on texts,\n"
+            "or on a token store. Every token but the first is predicted once.",
         .options = options,
         .min_arguments = 2,
         .max_arguments = -1,

@@ -42,7 +42,9 @@ static tn_status load_config(tn_run_config *config, const settings *s, tn_arena 
     } else {
         TN_TRY(tn_path_join(stored, sizeof stored, s->resume, "config.yaml"));
         if (!tn_path_exists(stored))
-            return TN_FAIL(MISSING, "%s: there is no config.yaml, so no run to go on with; name its configuration file too", s->resume);
+            return TN_FAIL(MISSING,
+                           "%s: there is no config.yaml, so no run to go on with; name its configuration file too",
+                           s->resume);
         TN_TRY(tn_config_load_file(&config->config, stored));
     }
     for (int i = 0; i < s->sets.count; i++) TN_TRY(tn_config_set(&config->config, s->sets.items[i]));
@@ -62,8 +64,8 @@ static tn_status log_config(const tn_run_config *config) {
 
 static tn_status append_piece(void *context, const char *text, size_t len) { return tn_buf_append(context, text, len); }
 
-static tn_status write_sample(tn_session *session, tn_sampler *sampler, const tn_tokenizer *tokenizer, const char *prompt,
-                              int n_tokens, tn_buf *out) {
+static tn_status write_sample(tn_session *session, tn_sampler *sampler, const tn_tokenizer *tokenizer,
+                              const char *prompt, int n_tokens, tn_buf *out) {
     tn_ids ids = {0};
     tn_generated done;
     const tn_generate_options options = {.max_tokens = n_tokens, .piece = append_piece, .context = out};
@@ -115,7 +117,8 @@ static tn_status print_plan_table(const tn_plan *p) {
     double flops = p->flops.ternary + p->flops.attention + p->flops.head;
     char time[24];
     TN_TRY(tn_cmd_print("parameters        %12lld\n", (long long)p->parameters.total));
-    TN_TRY(tn_cmd_print("  in the blocks   %12lld   (ternary, or floats in a float twin)\n", (long long)p->parameters.ternary));
+    TN_TRY(tn_cmd_print("  in the blocks   %12lld   (ternary, or floats in a float twin)\n",
+                        (long long)p->parameters.ternary));
     TN_TRY(tn_cmd_print("  embedding, head %12lld\n", (long long)p->parameters.table));
     TN_TRY(tn_cmd_print("  gains           %12lld\n", (long long)p->parameters.gain));
     TN_TRY(tn_cmd_print("memory            %12.1f MiB\n", (double)p->memory_total / 0x1p20));
@@ -130,7 +133,8 @@ static tn_status print_plan_table(const tn_plan *p) {
         TN_TRY(tn_cmd_print("run               %12lld steps of %lld tokens, %lld tokens in all\n", (long long)p->steps,
                             (long long)p->tokens_per_step, (long long)p->tokens));
     if (p->tokens_per_second > 0) TN_TRY(tn_cmd_print("speed             %12.0f tokens/s\n", p->tokens_per_second));
-    return tn_cmd_print("time              %12s   (%s)\n", p->seconds > 0 ? tn_duration_text(p->seconds, time) : "?", p->how);
+    return tn_cmd_print("time              %12s   (%s)\n", p->seconds > 0 ? tn_duration_text(p->seconds, time) : "?",
+                        p->how);
 }
 
 static tn_status make_plan(const settings *s, tn_run_config *config) {
@@ -150,12 +154,13 @@ static const char *end_name(tn_run_end end) {
 }
 
 static tn_status print_summary_json(const tn_run_summary *r, const char *dir) {
-    json_t *object = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:s}", "run_dir", dir, "end", end_name(r->end), "step",
-                               (json_int_t)r->step, "total", (json_int_t)r->total, "tokens", (json_int_t)r->tokens, "skipped",
-                               (json_int_t)r->skipped, "train_loss", r->train_loss, "seconds", r->seconds, "checkpoint",
-                               r->checkpoint);
+    json_t *object = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:f, s:s}", "run_dir", dir, "end", end_name(r->end),
+                               "step", (json_int_t)r->step, "total", (json_int_t)r->total, "tokens",
+                               (json_int_t)r->tokens, "skipped", (json_int_t)r->skipped, "train_loss", r->train_loss,
+                               "seconds", r->seconds, "checkpoint", r->checkpoint);
     if (isfinite(r->val_loss)) json_object_set_new(object, "val_loss", json_real(r->val_loss));
-    if (isfinite(r->val_bits_per_byte)) json_object_set_new(object, "val_bits_per_byte", json_real(r->val_bits_per_byte));
+    if (isfinite(r->val_bits_per_byte))
+        json_object_set_new(object, "val_bits_per_byte", json_real(r->val_bits_per_byte));
     if (r->best_step >= 0) {
         json_object_set_new(object, "best_val_loss", json_real(r->best_loss));
         json_object_set_new(object, "best_step", json_integer((json_int_t)r->best_step));
@@ -165,17 +170,22 @@ static tn_status print_summary_json(const tn_run_summary *r, const char *dir) {
 
 static void say_summary(const tn_run_summary *r, const char *dir) {
     static const char *const ends[] = {"all steps are done", "train.max_time is over",
-                                       "the held-out loss has not improved for train.patience evaluations", "stopped by a signal"};
+                                       "the held-out loss has not improved for train.patience evaluations",
+                                       "stopped by a signal"};
     char time[24];
     fprintf(stderr, "%s: step %lld, %lld tokens in %s, training loss %.4f", ends[r->end], (long long)r->step,
             (long long)r->tokens, tn_duration_text(r->seconds, time), r->train_loss);
     if (r->skipped) fprintf(stderr, ", %lld steps skipped", (long long)r->skipped);
-    if (r->best_step >= 0) fprintf(stderr, "\nbest held-out loss %.4f at step %lld", r->best_loss, (long long)r->best_step);
-    fprintf(stderr, "\nwritten: %s/metrics.jsonl, %s/metrics.csv, %s\n", dir, dir, *r->checkpoint ? r->checkpoint : "no checkpoint");
+    if (r->best_step >= 0)
+        fprintf(stderr, "\nbest held-out loss %.4f at step %lld", r->best_loss, (long long)r->best_step);
+    fprintf(stderr, "\nwritten: %s/metrics.jsonl, %s/metrics.csv, %s\n", dir, dir,
+            *r->checkpoint ? r->checkpoint : "no checkpoint");
     if (r->end == TN_END_STOPPED || r->end == TN_END_TIME)
         fprintf(stderr, "go on: tern train --resume %s\n", dir);
     else
-        fprintf(stderr, "try it: tern run -m %s -p \"...\"\nmore steps: tern train --resume %s --set train.max_steps=N\n", dir, dir);
+        fprintf(stderr,
+                "try it: tern run -m %s -p \"...\"\nmore steps: tern train --resume %s --set train.max_steps=N\n", dir,
+                dir);
 }
 
 static tn_status train(const settings *s, tn_run_config *config, tn_run_summary *summary) {
@@ -223,7 +233,8 @@ static int run_command(const settings *s) {
 int tn_cmd_train(int argc, char **argv) {
     settings s = {0};
     const tn_option options[] = {
-        {"set", 0, TN_OPT_LIST, &s.sets, "KEY=VALUE", "change a setting, train.max_steps=100; may be repeated", 0, 0, NULL},
+        {"set", 0, TN_OPT_LIST, &s.sets, "KEY=VALUE", "change a setting, train.max_steps=100; may be repeated", 0, 0,
+         NULL},
         {"run-dir", 0, TN_OPT_TEXT, &s.run_dir, "DIR", "folder for the new run", 0, 0, NULL},
         {"resume", 0, TN_OPT_TEXT, &s.resume, "DIR", "go on with the run in DIR", 0, 0, NULL},
         {"plan", 0, TN_OPT_ON, &s.plan, NULL, "print memory, arithmetic and time; train nothing", 0, 0, NULL},
@@ -244,7 +255,8 @@ int tn_cmd_train(int argc, char **argv) {
     if (status != TN_OPTIONS_GO) return status;
     s.config = argc > 1 ? argv[1] : NULL;
     if (!s.config && !s.resume) return tn_cmd_usage_error("CONFIG is missing: a YAML file, see configs/");
-    if (s.run_dir && s.resume) return tn_cmd_usage_error("--run-dir begins a run and --resume goes on with one; give one of them");
+    if (s.run_dir && s.resume)
+        return tn_cmd_usage_error("--run-dir begins a run and --resume goes on with one; give one of them");
     if (!s.run_dir && !s.resume && !s.plan) return tn_cmd_usage_error("--run-dir is missing: the folder for the run");
     return run_command(&s);
 }

@@ -7,7 +7,6 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 static const double REDRAW_SECONDS = 0.1;
 
@@ -39,8 +38,8 @@ static const char *number(char out[24], const char *format, double value) {
 static void describe(const tn_progress *p, char out[256]) {
     char total[32] = "", loss[24], val[24], rate[24], norm[24], left[24];
     if (p->total) snprintf(total, sizeof total, "/%lld", (long long)p->total);
-    int n = snprintf(out, 256, "step %lld%s  loss %s  val %s  lr %s  norm %s  %.0f tok/s  left %s  %.0f MiB", (long long)p->step,
-                     total, number(loss, "%.4f", p->train_loss), number(val, "%.4f", p->val_loss),
+    int n = snprintf(out, 256, "step %lld%s  loss %s  val %s  lr %s  norm %s  %.0f tok/s  left %s  %.0f MiB",
+                     (long long)p->step, total, number(loss, "%.4f", p->train_loss), number(val, "%.4f", p->val_loss),
                      number(rate, "%.2e", p->learning_rate), number(norm, "%.3f", p->grad_norm), p->tokens_per_second,
                      p->total ? tn_duration_text(p->seconds_left, left) : "-", (double)p->rss_bytes / 0x1p20);
     if (p->skipped && n > 0 && n < 256) snprintf(out + n, 256 - (size_t)n, "  skipped %lld", (long long)p->skipped);
@@ -59,9 +58,8 @@ static void print_json(const tn_progress *p) {
     set_known(object, "grad_norm", p->grad_norm);
     set_known(object, "tokens_per_second", p->tokens_per_second);
     set_known(object, "seconds_left", p->total ? p->seconds_left : (double)NAN);
-    char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    fprintf(stderr, "%s\n", text ? text : "{}");
-    free(text);
+    (void)json_dumpf(object, stderr, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    fputc('\n', stderr);
     json_decref(object);
 }
 

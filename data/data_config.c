@@ -2,7 +2,7 @@
 #include "data/data_config.h"
 
 static const tn_key keys[] = {
-#define KEY(type, field, initial, min, max, choices, help) \
+#define KEY(type, field, initial, min, max, choices, help)                                                             \
     {#field, TN_KEY_##type, offsetof(tn_data_config, field), initial, min, max, choices, help},
 #include "data/data_keys.def"
 #undef KEY

@@ -90,7 +90,10 @@ static tn_real *orthogonalize(const tn_muon *muon, int m, int k) {
 
 void tn_muon_step(const tn_muon *muon, const tn_muon_rates *rates, tn_param *param, tn_real *b) {
     int m = param->rows, k = param->cols;
-    matrix_step s = {.muon = muon, .param = param, .b = b, .momentum = (tn_real)rates->momentum,
+    matrix_step s = {.muon = muon,
+                     .param = param,
+                     .b = b,
+                     .momentum = (tn_real)rates->momentum,
                      .grad_scale = (tn_real)rates->grad_scale};
     tn_par_for(m, ROWS_AT_ONCE, momentum_rows, &s);
 

@@ -95,24 +95,34 @@ static void adamw_block(const fused_step *s, const group *g, const tn_param_bloc
                         const tn_real *grad) {
     const tn_optimizer_settings *set = &s->optimizer->settings;
     double t = (double)s->optimizer->updates;
-    tn_adamw step = {.lr = (tn_real)rate_of(g, s->rates), .beta1 = (tn_real)set->beta1, .beta2 = (tn_real)set->beta2,
-                     .epsilon = (tn_real)set->epsilon, .decay = decay, .grad_scale = (tn_real)s->rates->grad_scale,
-                     .correction1 = (tn_real)(1 - pow(set->beta1, t)), .correction2 = (tn_real)(1 - pow(set->beta2, t))};
+    tn_adamw step = {.lr = (tn_real)rate_of(g, s->rates),
+                     .beta1 = (tn_real)set->beta1,
+                     .beta2 = (tn_real)set->beta2,
+                     .epsilon = (tn_real)set->epsilon,
+                     .decay = decay,
+                     .grad_scale = (tn_real)s->rates->grad_scale,
+                     .correction1 = (tn_real)(1 - pow(set->beta1, t)),
+                     .correction2 = (tn_real)(1 - pow(set->beta2, t))};
     tn_k->adamw_step(b->count, &step, grad, w, g->slots[0] + b->first, g->slots[1] + b->first);
 }
 
 static void lion_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
                        const tn_real *grad) {
     const tn_optimizer_settings *set = &s->optimizer->settings;
-    tn_lion step = {.lr = (tn_real)rate_of(g, s->rates), .beta1 = (tn_real)set->beta1, .beta2 = (tn_real)set->beta2,
-                    .decay = decay, .grad_scale = (tn_real)s->rates->grad_scale};
+    tn_lion step = {.lr = (tn_real)rate_of(g, s->rates),
+                    .beta1 = (tn_real)set->beta1,
+                    .beta2 = (tn_real)set->beta2,
+                    .decay = decay,
+                    .grad_scale = (tn_real)s->rates->grad_scale};
     tn_k->lion_step(b->count, &step, grad, w, g->slots[0] + b->first);
 }
 
 static void sgd_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
                       const tn_real *grad) {
-    tn_sgd step = {.lr = (tn_real)rate_of(g, s->rates), .momentum = (tn_real)s->optimizer->settings.momentum,
-                   .decay = decay, .grad_scale = (tn_real)s->rates->grad_scale};
+    tn_sgd step = {.lr = (tn_real)rate_of(g, s->rates),
+                   .momentum = (tn_real)s->optimizer->settings.momentum,
+                   .decay = decay,
+                   .grad_scale = (tn_real)s->rates->grad_scale};
     tn_k->sgd_step(b->count, &step, grad, w, g->slots[0] + b->first);
 }
 

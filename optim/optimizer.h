@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * optimizer.h - moves parameters along their gradients: one fused pass over all of them, in blocks of constant size, so that
- * the number of threads changes no bit. The rules are rows of optims.def; their formulas stand in kernels/steps.h and,
- * for muon, in optim/muon.h.
- * Groups: weight decay reaches parameters with `decays` (the matrices inside the blocks). Tables - matrices without decay:
- * the embedding and an untied head - may have a learning rate of their own. Under muon the matrices with decay follow
- * muon, everything else follows adamw at the tables' rate.
- * Owns: the slots, in the arena given to create. */
+ * optimizer.h - moves parameters along their gradients: one fused pass over all of them, in blocks of constant size, so
+ * that the number of threads changes no bit. The rules are rows of optims.def; their formulas stand in kernels/steps.h
+ * and, for muon, in optim/muon.h. Groups: weight decay reaches parameters with `decays` (the matrices inside the
+ * blocks). Tables - matrices without decay: the embedding and an untied head - may have a learning rate of their own.
+ * Under muon the matrices with decay follow muon, everything else follows adamw at the tables' rate. Owns: the slots,
+ * in the arena given to create. */
 #ifndef TN_OPTIM_OPTIMIZER_H
 #define TN_OPTIM_OPTIMIZER_H
 #include "optim/param_blocks.h"

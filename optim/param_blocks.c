@@ -13,7 +13,8 @@ tn_status tn_param_blocks_init(tn_param_blocks *blocks, tn_arena *arena, tn_para
     for (int i = 0; i < n_params; i++) {
         int64_t size = tn_param_count(params[i]);
         for (int64_t first = 0; first < size; first += TN_BLOCK_ELEMENTS)
-            blocks->list[blocks->count++] = (tn_param_block){i, first, TN_MIN(size - first, (int64_t)TN_BLOCK_ELEMENTS)};
+            blocks->list[blocks->count++] =
+                (tn_param_block){i, first, TN_MIN(size - first, (int64_t)TN_BLOCK_ELEMENTS)};
     }
     return TN_OK;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * param_blocks.h - all elements of a list of parameters, cut into blocks of constant size: what one tn_par_for item of an
- * optimizer step or of a norm handles. The cut depends on shapes only, so the number of threads changes no sum. */
+ * param_blocks.h - all elements of a list of parameters, cut into blocks of constant size: what one tn_par_for item of
+ * an optimizer step or of a norm handles. The cut depends on shapes only, so the number of threads changes no sum. */
 #ifndef TN_OPTIM_PARAM_BLOCKS_H
 #define TN_OPTIM_PARAM_BLOCKS_H
 #include "autograd/param.h"

@@ -4,9 +4,9 @@
  *   constant   1                        linear     r + (1 - r)(1 - x)
  *   cosine     r + (1 - r)(1 + cos pi x) / 2
  *   wsd        1, then over the last fifth of S in a line to r            (training.md 3.2, warm-down)
- *   two_stage  1 - t/S before stage2_start S, from there stage2_ratio (1 - t/S), never below r; the weight decay changes at
- *              the same step                                              (training.md 3.2, the Tern form)
- * In the first W steps all are multiplied by (t + 1) / W. */
+ *   two_stage  1 - t/S before stage2_start S, from there stage2_ratio (1 - t/S), never below r; the weight decay
+ * changes at the same step                                              (training.md 3.2, the Tern form) In the first W
+ * steps all are multiplied by (t + 1) / W. */
 #ifndef TN_OPTIM_SCHEDULE_H
 #define TN_OPTIM_SCHEDULE_H
 #include "core/status.h"

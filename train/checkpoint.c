@@ -8,7 +8,7 @@
 /* ---- the state: a table like a configuration section, written as JSON, read as the YAML that JSON also is ---- */
 
 static const tn_key state_keys[] = {
-#define STATE(type, name, initial, help) \
+#define STATE(type, name, initial, help)                                                                               \
     {#name, TN_KEY_##type, offsetof(tn_train_state, name), initial, -0x1p63, 0x1p63, NULL, help},
 #include "train/state.def"
 #undef STATE
@@ -31,11 +31,11 @@ static tn_status put_text(tn_buf *out, const char *value) { return tn_buf_printf
 static tn_status write_state(const tn_train_state *state, tn_buf *out) {
     const char *between = "{";
 #define put_COUNT put_count
-#define put_REAL put_real
-#define put_TEXT put_text
-#define STATE(type, name, initial, help)                              \
-    TN_TRY(tn_buf_printf(out, "%s\"%s\": ", between, #name));         \
-    TN_TRY(put_##type(out, state->name));                             \
+#define put_REAL  put_real
+#define put_TEXT  put_text
+#define STATE(type, name, initial, help)                                                                               \
+    TN_TRY(tn_buf_printf(out, "%s\"%s\": ", between, #name));                                                          \
+    TN_TRY(put_##type(out, state->name));                                                                              \
     between = ", ";
 #include "train/state.def"
 #undef STATE
@@ -130,7 +130,8 @@ static tn_status write_parts(tn_ckpt *file, const tn_checkpoint *c, tn_arena *ar
 }
 
 tn_status tn_checkpoint_save(const tn_checkpoint *c, const char *path) {
-    if (!tn_optimizer_params_finite(c->optimizer)) return TN_FAIL(NAN, "%s: not written, because a weight is not a finite number", path);
+    if (!tn_optimizer_params_finite(c->optimizer))
+        return TN_FAIL(NAN, "%s: not written, because a weight is not a finite number", path);
     c->state->updates = tn_optimizer_updates(c->optimizer);
     tn_arena *arena = tn_arena_create("checkpoint");
     if (!arena) return TN_E_NOMEM;

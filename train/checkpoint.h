@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * checkpoint.h - a training run as one file: weights, optimizer slots, state.def, configuration, tokenizer. A run that is
- * restored from it goes on with the same bits as one that was never stopped. The layout is formats/checkpoint_file.h's. */
+ * checkpoint.h - a training run as one file: weights, optimizer slots, state.def, configuration, tokenizer. A run that
+ * is restored from it goes on with the same bits as one that was never stopped. The layout is
+ * formats/checkpoint_file.h's. */
 #ifndef TN_TRAIN_CHECKPOINT_H
 #define TN_TRAIN_CHECKPOINT_H
 #include "data/tokenizer.h"
@@ -28,9 +29,9 @@ typedef struct tn_checkpoint {
 tn_status tn_train_state_init(tn_train_state *state, tn_arena *arena);
 /* Fails: TN_E_NAN when a weight is not finite (nothing is written), TN_E_IO. The file is complete or absent. */
 tn_status tn_checkpoint_save(const tn_checkpoint *checkpoint, const char *path);
-/* Fails: TN_E_CORRUPT, TN_E_FORMAT for a file that is not whole; TN_E_MISMATCH naming what differs - model, optimizer, seed
- * (tn_run_config_compare) or data (train_id, validation_id of `state` are what this run reads). After a failure the model
- * may hold a part of the file. The model is not refreshed. */
+/* Fails: TN_E_CORRUPT, TN_E_FORMAT for a file that is not whole; TN_E_MISMATCH naming what differs - model, optimizer,
+ * seed (tn_run_config_compare) or data (train_id, validation_id of `state` are what this run reads). After a failure
+ * the model may hold a part of the file. The model is not refreshed. */
 tn_status tn_checkpoint_load(const tn_checkpoint *checkpoint, const char *path);
 
 #endif

@@ -107,7 +107,8 @@ void tn_diagnostics_observe(tn_diagnostics *d) {
 
 void tn_diagnostics_stop(tn_diagnostics *d) { tn_model_observe(d->model, NULL, NULL); }
 
-/* The site whose name is the longest beginning of the parameter's: "ffn_down" before "ffn" for blk.0.ffn_down.weight. */
+/* The site whose name is the longest beginning of the parameter's: "ffn_down" before "ffn" for blk.0.ffn_down.weight.
+ */
 static double saturation_of(const tn_diagnostics *d, const tn_param *param) {
     size_t longest = 0;
     double share = (double)NAN;
@@ -125,8 +126,8 @@ tn_status tn_diagnostics_json(const tn_diagnostics *d, tn_buf *out) {
     for (int i = 0; i < d->n_matrices; i++) {
         const matrix *m = &d->matrices[i];
         double saturation = saturation_of(d, m->param);
-        TN_TRY(tn_buf_printf(out, "%s\"%s\": {\"zero_share\": %.9g, \"flip_share\": %.9g, \"scale\": %.9g", i ? ", " : "{",
-                             m->param->name, m->zero_share, m->flip_share, (double)m->param->scale));
+        TN_TRY(tn_buf_printf(out, "%s\"%s\": {\"zero_share\": %.9g, \"flip_share\": %.9g, \"scale\": %.9g",
+                             i ? ", " : "{", m->param->name, m->zero_share, m->flip_share, (double)m->param->scale));
         if (isfinite(saturation)) TN_TRY(tn_buf_printf(out, ", \"saturation\": %.9g", saturation));
         TN_TRY(tn_buf_putc(out, '}'));
     }

@@ -66,7 +66,7 @@ tn_status tn_evaluate(tn_evaluation *out, tn_model *model, tn_tape *tape, const 
 
     double loss = e.sum / (double)e.n_targets;
     double bits = e.bytes ? e.sum / log(2) / (double)e.bytes : (double)NAN;
-    *out = (tn_evaluation){.loss = loss, .perplexity = exp(loss), .bits_per_byte = bits, .targets = e.n_targets,
-                           .bytes = e.bytes};
+    *out = (tn_evaluation){
+        .loss = loss, .perplexity = exp(loss), .bits_per_byte = bits, .targets = e.n_targets, .bytes = e.bytes};
     return TN_OK;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * evaluate.h - the loss of a model on held-out tokens; the one evaluation of the trainer, of `tern eval` and of tests. */
+ * evaluate.h - the loss of a model on held-out tokens; the one evaluation of the trainer, of `tern eval` and of tests.
+ */
 #ifndef TN_TRAIN_EVALUATE_H
 #define TN_TRAIN_EVALUATE_H
 #include "data/batches.h"

@@ -60,8 +60,9 @@ static tn_status count_memory(tn_plan *plan, const tn_run_config *config, const 
 
 tn_status tn_plan_check_ram(const tn_plan *plan, int64_t max_ram) {
     if (!max_ram || plan->memory_total <= max_ram) return TN_OK;
-    return TN_FAIL(RANGE, "the run takes %.1f MiB of memory, more than the %.1f MiB of --max-ram; a smaller train.batch_size "
-                          "(with train.grad_accumulation) or model.context takes less",
+    return TN_FAIL(RANGE,
+                   "the run takes %.1f MiB of memory, more than the %.1f MiB of --max-ram; a smaller train.batch_size "
+                   "(with train.grad_accumulation) or model.context takes less",
                    (double)plan->memory_total / 0x1p20, (double)max_ram / 0x1p20);
 }
 
@@ -119,22 +120,25 @@ static void expect_time(tn_plan *plan, const tn_run_config *config, const tn_cou
     if (c->eval_batches) evaluated = fmin(evaluated, (double)c->eval_batches * c->batch_size * config->model.context);
     double evaluations = (c->eval_steps ? floor((double)course->total / (double)c->eval_steps) : 0) + 1;
     plan->tokens_per_second = (double)course->tokens_per_step / step;
-    plan->seconds = step * (double)course->total + evaluations * evaluated * measured->pass / 3; /* forward alone: a third */
+    plan->seconds =
+        step * (double)course->total + evaluations * evaluated * measured->pass / 3; /* forward alone: a third */
     if (course->max_seconds > 0) plan->seconds = fmin(plan->seconds, course->max_seconds);
 }
 
-static tn_status plan_time(tn_plan *plan, const tn_run_config *config, const tn_course *course, const tn_batches *batches,
-                           int64_t max_ram) {
+static tn_status plan_time(tn_plan *plan, const tn_run_config *config, const tn_course *course,
+                           const tn_batches *batches, int64_t max_ram) {
     int64_t room = tn_process_available_bytes();
     speed measured;
     if (max_ram) room = TN_MIN(room, max_ram);
     if (plan->parameters.total > MEASURED_PARAMETERS) {
-        snprintf(plan->how, sizeof plan->how, "not measured: above %lld million parameters a step takes too long for a plan",
+        snprintf(plan->how, sizeof plan->how,
+                 "not measured: above %lld million parameters a step takes too long for a plan",
                  (long long)(MEASURED_PARAMETERS / 1000000));
         return TN_OK;
     }
     if (plan->memory_total > room) {
-        snprintf(plan->how, sizeof plan->how, "not measured: the run does not fit into the %.1f MiB at hand", (double)room / 0x1p20);
+        snprintf(plan->how, sizeof plan->how, "not measured: the run does not fit into the %.1f MiB at hand",
+                 (double)room / 0x1p20);
         return TN_OK;
     }
     TN_TRY(measure(plan, config, batches, &measured));

@@ -19,7 +19,7 @@ typedef struct tn_plan {
     tn_plan_row memory[TN_PLAN_ROWS]; /* by purpose, largest first */
     int n_memory;
     int64_t memory_total;
-    tn_model_flops flops; /* of the forward pass, a token */
+    tn_model_flops flops;  /* of the forward pass, a token */
     int64_t steps, tokens; /* of the run; 0 when only train.max_time ends it */
     int64_t tokens_per_step, train_tokens, validation_tokens;
     double tokens_per_second; /* while training; 0 = not measured */
@@ -29,8 +29,8 @@ typedef struct tn_plan {
 
 typedef enum tn_plan_depth { TN_PLAN_MEMORY, TN_PLAN_TIME } tn_plan_depth;
 
-/* `config` is completed. `max_ram` bytes (0 = no limit) also forbids a measurement that would not fit. Fails: what opening
- * the data gives; TN_E_CONFIG. */
+/* `config` is completed. `max_ram` bytes (0 = no limit) also forbids a measurement that would not fit. Fails: what
+ * opening the data gives; TN_E_CONFIG. */
 tn_status tn_plan_make(tn_plan *plan, tn_run_config *config, tn_plan_depth depth, int64_t max_ram);
 /* Fails: TN_E_RANGE naming both figures when the plan takes more than `max_ram` bytes; 0 = no limit. */
 tn_status tn_plan_check_ram(const tn_plan *plan, int64_t max_ram);

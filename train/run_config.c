@@ -33,7 +33,8 @@ static bool is_fixed(const char *section, const char *key) {
     if (strcmp(section, "model") == 0) return true;
     for (size_t i = 0; i < TN_COUNT(fixed_keys); i++) {
         size_t n = strlen(section);
-        if (strncmp(fixed_keys[i], section, n) == 0 && fixed_keys[i][n] == '.' && strcmp(fixed_keys[i] + n + 1, key) == 0)
+        if (strncmp(fixed_keys[i], section, n) == 0 && fixed_keys[i][n] == '.' &&
+            strcmp(fixed_keys[i] + n + 1, key) == 0)
             return true;
     }
     return false;
@@ -49,7 +50,8 @@ static tn_status value_text(const tn_section *section, const tn_key *key, tn_buf
     return TN_OK;
 }
 
-static tn_status compare_keys(const tn_section *mine, const tn_section *theirs, const char *name, tn_buf *a, tn_buf *b) {
+static tn_status compare_keys(const tn_section *mine, const tn_section *theirs, const char *name, tn_buf *a,
+                              tn_buf *b) {
     for (int k = 0; k < mine->n_keys; k++) {
         if (!is_fixed(mine->name, mine->keys[k].name)) continue;
         TN_TRY(value_text(mine, &mine->keys[k], a));
@@ -61,7 +63,8 @@ static tn_status compare_keys(const tn_section *mine, const tn_section *theirs, 
     return TN_OK;
 }
 
-static tn_status compare_with(const tn_run_config *run, tn_arena *arena, const char *name, const char *text, size_t len) {
+static tn_status compare_with(const tn_run_config *run, tn_arena *arena, const char *name, const char *text,
+                              size_t len) {
     tn_run_config other;
     TN_TRY(tn_run_config_init(&other, arena));
     other.config.ignore_other_sections = true;

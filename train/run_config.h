@@ -22,7 +22,8 @@ tn_status tn_run_config_init(tn_run_config *run, tn_arena *arena);
  * check by itself. Fails: TN_E_CONFIG naming the keys. */
 tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokenizer);
 /* What a resumed run may not change - the model, the optimizer and the seed - compared with the text of a checkpoint's
- * configuration. `name` stands for the checkpoint. Fails: TN_E_MISMATCH naming the first key that differs, and both values. */
+ * configuration. `name` stands for the checkpoint. Fails: TN_E_MISMATCH naming the first key that differs, and both
+ * values. */
 tn_status tn_run_config_compare(const tn_run_config *run, const char *name, const char *text, size_t len);
 
 #endif

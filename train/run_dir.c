@@ -127,11 +127,11 @@ tn_status tn_run_dir_steps(const tn_run_dir *dir, int64_t **steps, int *count) {
 }
 
 tn_status tn_run_dir_mark(const tn_run_dir *dir, const char *mark, int64_t step) {
-    char path[TN_RUN_PATH], text[48];
+    char path[TN_RUN_PATH], name[40], text[48];
     TN_TRY(tn_path_join(path, sizeof path, dir->checkpoints, mark));
     if (step < 0) return tn_file_remove(path);
-    checkpoint_name(step, text);
-    strcat(text, "\n");
+    checkpoint_name(step, name);
+    snprintf(text, sizeof text, "%s\n", name);
     return tn_file_write(path, text, strlen(text));
 }
 

@@ -35,8 +35,10 @@ void tn_stepper_update(tn_stepper *s, int64_t step, double norm) {
     const tn_train_config *c = s->config;
     tn_rates rates = tn_schedule_at(&s->course->schedule, step, s->course->total);
     double table = c->embedding_learning_rate > 0 ? c->embedding_learning_rate : c->learning_rate;
-    tn_optimizer_rates now = {.learning_rate = c->learning_rate * rates.factor, .table_learning_rate = table * rates.factor,
-                              .weight_decay = rates.weight_decay, .grad_scale = tn_clip_scale(norm, c->max_grad_norm)};
+    tn_optimizer_rates now = {.learning_rate = c->learning_rate * rates.factor,
+                              .table_learning_rate = table * rates.factor,
+                              .weight_decay = rates.weight_decay,
+                              .grad_scale = tn_clip_scale(norm, c->max_grad_norm)};
     tn_optimizer_step(s->optimizer, &now);
 }
 

@@ -30,8 +30,8 @@ typedef struct tn_step_result {
 /* Memory comes from `arena`. */
 tn_status tn_stepper_init(tn_stepper *stepper, tn_arena *arena, tn_model *model, tn_tape *tape,
                           const tn_train_config *config, const tn_course *course);
-/* Step number `step` on the windows from `cursor` on; afterwards the model is refreshed with `lambda`. A loss or gradient
- * that is not finite, or a batch without a target, leaves parameters and optimizer untouched: see `skipped`.
+/* Step number `step` on the windows from `cursor` on; afterwards the model is refreshed with `lambda`. A loss or
+ * gradient that is not finite, or a batch without a target, leaves parameters and optimizer untouched: see `skipped`.
  * Fails: what a pass gives. */
 tn_status tn_stepper_run(tn_stepper *stepper, const tn_batches *batches, int64_t cursor, int64_t step, tn_real lambda,
                          tn_step_result *result);

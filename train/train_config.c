@@ -7,7 +7,7 @@
 static const int64_t ENDLESS = 1000000000000; /* steps of a run that only the clock ends */
 
 static const tn_key keys[] = {
-#define KEY(type, field, initial, min, max, choices, help) \
+#define KEY(type, field, initial, min, max, choices, help)                                                             \
     {#field, TN_KEY_##type, offsetof(tn_train_config, field), initial, min, max, choices, help},
 #include "train/train_keys.def"
 #undef KEY
@@ -18,8 +18,11 @@ tn_section tn_train_section(tn_train_config *values) {
 }
 
 tn_optimizer_settings tn_train_optimizer(const tn_train_config *c) {
-    return (tn_optimizer_settings){.kind = (tn_optimizer_kind)c->optimizer, .beta1 = c->beta1, .beta2 = c->beta2,
-                                   .epsilon = c->epsilon, .momentum = c->momentum};
+    return (tn_optimizer_settings){.kind = (tn_optimizer_kind)c->optimizer,
+                                   .beta1 = c->beta1,
+                                   .beta2 = c->beta2,
+                                   .epsilon = c->epsilon,
+                                   .momentum = c->momentum};
 }
 
 static tn_status fill_batch(tn_course *out, const tn_train_config *c, int context) {
@@ -27,7 +30,8 @@ static tn_status fill_batch(tn_course *out, const tn_train_config *c, int contex
     out->accumulation = c->grad_accumulation;
     if (c->batch_tokens) {
         if (c->grad_accumulation > 1)
-            return TN_FAIL(CONFIG, "train.batch_tokens and train.grad_accumulation both set the size of a step; keep one");
+            return TN_FAIL(CONFIG,
+                           "train.batch_tokens and train.grad_accumulation both set the size of a step; keep one");
         int64_t passes = (c->batch_tokens + pass - 1) / pass;
         if (passes > 65536)
             return TN_FAIL(CONFIG, "train.batch_tokens %lld takes %lld passes of %lld tokens; raise train.batch_size",
@@ -51,10 +55,12 @@ static tn_status fill_total(tn_course *out, const tn_train_config *c, int64_t wi
     if (c->max_tokens) out->total = tighter(out->total, (double)c->max_tokens / (double)out->tokens_per_step);
     if (out->total) return TN_OK;
     if (!(out->max_seconds > 0))
-        return TN_FAIL(CONFIG, "the run has no end: set train.max_steps, train.epochs, train.max_tokens or train.max_time");
+        return TN_FAIL(CONFIG,
+                       "the run has no end: set train.max_steps, train.epochs, train.max_tokens or train.max_time");
     if (c->schedule != TN_SCHEDULE_CONSTANT)
-        return TN_FAIL(CONFIG, "a schedule counts steps, so besides train.max_time it needs train.max_steps, train.epochs "
-                               "or train.max_tokens (or train.schedule constant)");
+        return TN_FAIL(CONFIG,
+                       "a schedule counts steps, so besides train.max_time it needs train.max_steps, train.epochs "
+                       "or train.max_tokens (or train.schedule constant)");
     out->total = ENDLESS;
     out->endless = true;
     return TN_OK;
@@ -65,9 +71,12 @@ static tn_status fill_schedule(tn_course *out, const tn_train_config *c) {
         return TN_FAIL(CONFIG, "train.warmup_steps and train.warmup_ratio say the same; keep one");
     if (!(c->learning_rate > 0)) return TN_FAIL(CONFIG, "train.learning_rate must be above 0");
     double second = c->stage2_learning_rate > 0 ? c->stage2_learning_rate / c->learning_rate : 2.0 / 3;
-    out->schedule = (tn_schedule){.kind = (tn_schedule_kind)c->schedule, .min_ratio = c->min_lr_ratio,
-                                  .stage2_start = c->stage2_start, .stage2_ratio = second,
-                                  .weight_decay = c->weight_decay, .stage2_weight_decay = c->stage2_weight_decay};
+    out->schedule = (tn_schedule){.kind = (tn_schedule_kind)c->schedule,
+                                  .min_ratio = c->min_lr_ratio,
+                                  .stage2_start = c->stage2_start,
+                                  .stage2_ratio = second,
+                                  .weight_decay = c->weight_decay,
+                                  .stage2_weight_decay = c->stage2_weight_decay};
     int64_t warmup = tn_schedule_default_warmup(out->schedule.kind, out->total);
     if (c->warmup_steps >= 0) warmup = c->warmup_steps;
     if (c->warmup_ratio >= 0) warmup = (int64_t)(c->warmup_ratio * (double)out->total);

@@ -57,7 +57,8 @@ static bool any_store(const tn_text_list *paths) {
 /* One store, or texts tokenised with `tokenizer`. */
 static tn_status open_paths(tn_store **out, const char *key, const tn_text_list *paths, const tn_tokenizer *tokenizer) {
     if (any_store(paths)) {
-        if (paths->count > 1) return TN_FAIL(CONFIG, "%s: a token store stands alone in its list; join the texts into one store", key);
+        if (paths->count > 1)
+            return TN_FAIL(CONFIG, "%s: a token store stands alone in its list; join the texts into one store", key);
         return tn_store_open(out, paths->items[0]);
     }
     tn_store_report report;
@@ -71,7 +72,8 @@ static tn_status open_train(tn_train_data *data, const tn_data_config *c, const 
     if (!c->train.count) return TN_FAIL(CONFIG, "data.train names no file to learn from");
     bool store = any_store(&c->train);
     if (store && *c->tokenizer)
-        return TN_FAIL(CONFIG, "data.tokenizer is \"%.200s\", but a token store brings its own tokenizer; leave it out", c->tokenizer);
+        return TN_FAIL(CONFIG, "data.tokenizer is \"%.200s\", but a token store brings its own tokenizer; leave it out",
+                       c->tokenizer);
     if (!store) TN_TRY(make_tokenizer(&data->own, c, tokenizer_file));
     TN_TRY(open_paths(&data->store, "data.train", &c->train, data->own));
     data->tokenizer = data->own ? data->own : tn_store_tokenizer(data->store);
@@ -84,8 +86,8 @@ static tn_status open_held_out(tn_train_data *data, const tn_data_config *c) {
     tn_tokenizer_hash(data->tokenizer, mine);
     tn_tokenizer_hash(tn_store_tokenizer(data->held_out), theirs);
     if (strcmp(mine, theirs) != 0)
-        return TN_FAIL(MISMATCH, "%s was made with another tokenizer than %s (%s, not %s)", tn_store_name(data->held_out),
-                       tn_store_name(data->store), theirs, mine);
+        return TN_FAIL(MISMATCH, "%s was made with another tokenizer than %s (%s, not %s)",
+                       tn_store_name(data->held_out), tn_store_name(data->store), theirs, mine);
     return TN_OK;
 }
 
@@ -103,7 +105,8 @@ static tn_status split(tn_train_data *data, const tn_data_config *c, int context
     int64_t all = tn_store_n_tokens(data->store), train = all;
     data->validates = data->held_out || c->validation_fraction > 0;
     if (data->held_out)
-        TN_TRY(cover(&data->validation, "held-out", data->held_out, 0, tn_store_n_tokens(data->held_out), context, seed, false));
+        TN_TRY(cover(&data->validation, "held-out", data->held_out, 0, tn_store_n_tokens(data->held_out), context, seed,
+                     false));
     else if (data->validates) {
         train = (int64_t)((double)all * (1 - c->validation_fraction));
         TN_TRY(cover(&data->validation, "held-out", data->store, train, all - train, context, seed, false));
@@ -131,8 +134,9 @@ static void warn_unused(const tn_train_data *data, const int64_t *counts) {
         tn_buf_release(&name);
     }
     if (unused)
-        tn_log(TN_LOG_WARN, "train", "%d of %d token ids never occur in the training data, so the model cannot learn them: %s%s",
-               unused, size, tn_buf_text(&names), unused > 5 ? ", ..." : "");
+        tn_log(TN_LOG_WARN, "train",
+               "%d of %d token ids never occur in the training data, so the model cannot learn them: %s%s", unused,
+               size, tn_buf_text(&names), unused > 5 ? ", ..." : "");
     tn_buf_release(&names);
 }
 

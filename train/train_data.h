@@ -12,7 +12,7 @@ typedef struct tn_train_data {
     tn_tokenizer *own;
     const tn_tokenizer *tokenizer;
     tn_batches train, validation;
-    bool validates; /* there is held-out data */
+    bool validates;                       /* there is held-out data */
     char train_id[17], validation_id[17]; /* fingerprints as 16 hex digits; validation_id "" when nothing is held out */
 } tn_train_data;
 

@@ -22,7 +22,9 @@ static bool every(int64_t step, int64_t period) { return period && step % period
 
 static double elapsed(const tn_trainer *t) { return t->state.elapsed + (tn_clock_seconds() - t->started); }
 
-static bool out_of_time(const tn_trainer *t) { return t->course.max_seconds > 0 && elapsed(t) >= t->course.max_seconds; }
+static bool out_of_time(const tn_trainer *t) {
+    return t->course.max_seconds > 0 && elapsed(t) >= t->course.max_seconds;
+}
 
 static bool is_stopped(const tn_trainer *t) { return t->hooks.stop && *t->hooks.stop; }
 
@@ -39,8 +41,10 @@ static tn_status guard(tn_trainer *t, const tn_step_result *result) {
     tn_log(TN_LOG_WARN, "train", "step %lld skipped: %s (%lld in a row)", (long long)t->state.step, result->skipped,
            (long long)t->failures);
     if (t->failures < t->config->train.guard_patience) return TN_OK;
-    return TN_FAIL(NAN, "stopped at step %lld after %lld steps without an update: %s; the last good checkpoint of %s is of step %lld",
-                   (long long)t->state.step, (long long)t->failures, result->skipped, t->dir.path, (long long)t->saved_step);
+    return TN_FAIL(
+        NAN,
+        "stopped at step %lld after %lld steps without an update: %s; the last good checkpoint of %s is of step %lld",
+        (long long)t->state.step, (long long)t->failures, result->skipped, t->dir.path, (long long)t->saved_step);
 }
 
 static tn_status take_step(tn_trainer *t, turn *now) {
@@ -48,7 +52,8 @@ static tn_status take_step(tn_trainer *t, turn *now) {
     int64_t tokens = t->state.tokens + t->course.tokens_per_step;
     bool measures = every(t->state.step + 1, t->config->train.eval_steps);
     if (measures) tn_diagnostics_before(t->engine.diagnostics);
-    TN_TRY(tn_stepper_run(&t->engine.stepper, &t->data.train, t->state.cursor, t->state.step, tn_trainer_lambda(t, tokens), &now->step));
+    TN_TRY(tn_stepper_run(&t->engine.stepper, &t->data.train, t->state.cursor, t->state.step,
+                          tn_trainer_lambda(t, tokens), &now->step));
     if (measures) now->shares = tn_diagnostics_after(t->engine.diagnostics);
     now->measured = measures;
     t->state.step++;
@@ -65,8 +70,8 @@ static tn_status take_step(tn_trainer *t, turn *now) {
 static tn_status evaluate(tn_trainer *t, turn *now) {
     const tn_train_config *c = &t->config->train;
     tn_diagnostics_observe(t->engine.diagnostics);
-    tn_status status = tn_evaluate(&t->evaluation, t->engine.model, t->engine.tape, &t->data.validation, t->data.tokenizer, c->batch_size,
-                                   c->eval_batches);
+    tn_status status = tn_evaluate(&t->evaluation, t->engine.model, t->engine.tape, &t->data.validation,
+                                   t->data.tokenizer, c->batch_size, c->eval_batches);
     tn_diagnostics_stop(t->engine.diagnostics);
     if (status && status != TN_E_NAN) return status;
     if (status) t->evaluation.loss = t->evaluation.bits_per_byte = (double)NAN;
@@ -140,11 +145,17 @@ static double seconds_left(const tn_trainer *t) {
 
 static void report(const tn_trainer *t, const turn *now, bool row) {
     if (!t->hooks.progress) return;
-    tn_progress p = {.step = t->state.step, .total = t->course.endless ? 0 : t->course.total, .train_loss = now->step.loss,
-                     .val_loss = t->evaluation.loss, .grad_norm = now->step.grad_norm,
+    tn_progress p = {.step = t->state.step,
+                     .total = t->course.endless ? 0 : t->course.total,
+                     .train_loss = now->step.loss,
+                     .val_loss = t->evaluation.loss,
+                     .grad_norm = now->step.grad_norm,
                      .learning_rate = rates_of_last_step(t).factor * t->config->train.learning_rate,
-                     .tokens_per_second = t->step_rate, .seconds_left = seconds_left(t), .skipped = t->state.skipped,
-                     .rss_bytes = tn_process_resident_bytes(), .row = row};
+                     .tokens_per_second = t->step_rate,
+                     .seconds_left = seconds_left(t),
+                     .skipped = t->state.skipped,
+                     .rss_bytes = tn_process_resident_bytes(),
+                     .row = row};
     t->hooks.progress(t->hooks.context, &p);
 }
 
@@ -175,8 +186,8 @@ static tn_status sample(tn_trainer *t) {
     const tn_train_config *c = &t->config->train;
     if (!t->hooks.sample || !every(t->state.step, c->sample_steps)) return TN_OK;
     tn_buf text = {0};
-    tn_status status = t->hooks.sample(t->hooks.context, t->engine.model, t->data.tokenizer, c->sample_prompt, c->sample_tokens,
-                                       (uint64_t)(c->seed + t->state.step), &text);
+    tn_status status = t->hooks.sample(t->hooks.context, t->engine.model, t->data.tokenizer, c->sample_prompt,
+                                       c->sample_tokens, (uint64_t)(c->seed + t->state.step), &text);
     if (!status) tn_log(TN_LOG_INFO, "train", "sample at step %lld: %s", (long long)t->state.step, tn_buf_text(&text));
     tn_buf_release(&text);
     return status;
@@ -218,10 +229,16 @@ static tn_run_end end_of(const tn_trainer *t, const turn *now) {
 }
 
 static tn_status summarize(const tn_trainer *t, const turn *now, tn_run_summary *out) {
-    *out = (tn_run_summary){.end = end_of(t, now), .step = t->state.step, .total = t->course.endless ? 0 : t->course.total,
-                            .tokens = t->state.tokens, .skipped = t->state.skipped, .train_loss = t->state.last_loss,
-                            .val_loss = t->evaluation.loss, .val_bits_per_byte = t->evaluation.bits_per_byte,
-                            .best_loss = t->state.best_loss, .best_step = t->state.best_step,
+    *out = (tn_run_summary){.end = end_of(t, now),
+                            .step = t->state.step,
+                            .total = t->course.endless ? 0 : t->course.total,
+                            .tokens = t->state.tokens,
+                            .skipped = t->state.skipped,
+                            .train_loss = t->state.last_loss,
+                            .val_loss = t->evaluation.loss,
+                            .val_bits_per_byte = t->evaluation.bits_per_byte,
+                            .best_loss = t->state.best_loss,
+                            .best_step = t->state.best_step,
                             .seconds = tn_clock_seconds() - t->started};
     return t->saved_step < 0 ? TN_OK : tn_run_dir_checkpoint(&t->dir, t->saved_step, out->checkpoint);
 }

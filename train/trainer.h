@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * trainer.h - the loop: steps, evaluations, rows of metrics, checkpoints, samples, until a limit, a signal or a guard ends
- * it. One number, the step, decides what happens when, so a run that is killed at any instant and resumed ends with the
- * bits of one that was left alone (weights, slots and all that metrics.def does not call time).
- * Never prints: progress goes to a callback, warnings and samples to the log.
- * Life: create, run, (run again does nothing more,) free. */
+ * trainer.h - the loop: steps, evaluations, rows of metrics, checkpoints, samples, until a limit, a signal or a guard
+ * ends it. One number, the step, decides what happens when, so a run that is killed at any instant and resumed ends
+ * with the bits of one that was left alone (weights, slots and all that metrics.def does not call time). Never prints:
+ * progress goes to a callback, warnings and samples to the log. Life: create, run, (run again does nothing more,) free.
+ */
 #ifndef TN_TRAIN_TRAINER_H
 #define TN_TRAIN_TRAINER_H
 #include "layers/model.h"
@@ -52,8 +52,8 @@ typedef struct tn_run_summary {
     int64_t step, total, tokens, skipped;
     double train_loss, val_loss, val_bits_per_byte; /* the last ones; NAN = none */
     double best_loss;
-    int64_t best_step; /* -1 = none */
-    double seconds;    /* of this part of the run */
+    int64_t best_step;     /* -1 = none */
+    double seconds;        /* of this part of the run */
     char checkpoint[4096]; /* the newest one, "" when there is none */
 } tn_run_summary;
 

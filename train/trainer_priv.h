@@ -20,8 +20,8 @@ struct tn_trainer {
     tn_train_state state;
     bool resumed; /* from a checkpoint */
     /* of this process, not part of the run's state */
-    int64_t failures;   /* skipped steps in a row */
-    int64_t saved_step; /* of the newest checkpoint, -1 = none */
+    int64_t failures;          /* skipped steps in a row */
+    int64_t saved_step;        /* of the newest checkpoint, -1 = none */
     double started, step_rate; /* clock at the start; tokens a second, moving average */
     int64_t first_step;
     tn_evaluation evaluation; /* the last one; loss NAN = none */

@@ -13,8 +13,12 @@ tn_real tn_trainer_lambda(const tn_trainer *trainer, int64_t tokens) {
 }
 
 tn_checkpoint tn_trainer_checkpoint(tn_trainer *t) {
-    return (tn_checkpoint){.model = t->engine.model, .optimizer = t->engine.stepper.optimizer, .state = &t->state, .config = t->config,
-                           .tokenizer = t->data.tokenizer, .arena = t->engine.arena};
+    return (tn_checkpoint){.model = t->engine.model,
+                           .optimizer = t->engine.stepper.optimizer,
+                           .state = &t->state,
+                           .config = t->config,
+                           .tokenizer = t->data.tokenizer,
+                           .arena = t->engine.arena};
 }
 
 /* ---- folder and data ---- */

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/par.h"
+#include "core/rng.h"
+#include "kernels/kernels.h"
+#include "optim/clip.h"
+#include "optim/optimizer.h"
+#include "optim/schedule.h"
+#include "tests/testing.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One of each group: a gain, a table, hidden matrices that are tall, wide, and larger than one block. */
+enum { N_PARAMS = 5, STEPS = 6 };
+static const struct {
+    const char *name;
+    int rows, cols;
+    bool decays;
+} shapes[N_PARAMS] = {{"gain", 1, 37, false},
+                      {"table", 50, 16, false},
+                      {"tall", 40, 24, true},
+                      {"wide", 24, 40, true},
+                      {"large", 150, 130, true}};
+
+typedef struct bench {
+    tn_arena *arena;
+    tn_param params[N_PARAMS];
+    tn_param *list[N_PARAMS];
+    tn_param_blocks blocks;
+    tn_optimizer *optimizer;
+} bench;
+
+/* In float, the tolerance of six steps relative to the largest weight; measured at most 7e-7, and 1e-6 for
+ * muon, whose matrix products add their roundings. */
+static double tolerance(tn_optimizer_kind kind) {
+    if (sizeof(tn_real) == sizeof(double)) return 1e-12;
+    return kind == TN_OPTIMIZER_muon ? 5e-6 : 2e-6;
+}
+
+static double random_value(uint32_t stream, int64_t i) {
+    tn_rng rng = tn_rng_make(7, TN_PURPOSE_TEST, stream);
+    return (double)(float)tn_rng_normal(&rng, (uint64_t)i);
+}
+
+static const tn_optimizer_settings settings = {.beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8, .momentum = 0.95};
+static const tn_optimizer_rates rates = {
+    .learning_rate = 0.02, .table_learning_rate = 0.005, .weight_decay = 0.1, .grad_scale = 0.5};
+
+static void bench_init(bench *b, tn_optimizer_kind kind) {
+    *b = (bench){.arena = tn_arena_create("test")};
+    for (int p = 0; p < N_PARAMS; p++) {
+        tn_param *param = b->list[p] = &b->params[p];
+        *param = (tn_param){.rows = shapes[p].rows, .cols = shapes[p].cols, .decays = shapes[p].decays};
+        snprintf(param->name, sizeof param->name, "%s", shapes[p].name);
+        assert_ok(tn_param_init(param, b->arena, true, false));
+        for (int64_t i = 0; i < tn_param_count(param); i++)
+            param->tensor.real[i] = (tn_real)random_value((uint32_t)p, i);
+    }
+    tn_optimizer_settings s = settings;
+    s.kind = kind;
+    assert_ok(tn_param_blocks_init(&b->blocks, b->arena, b->list, N_PARAMS));
+    assert_ok(tn_optimizer_create(&b->optimizer, b->arena, &b->blocks, &s));
+}
+
+static void bench_release(bench *b) { tn_arena_free(b->arena); }
+
+static double gradient(int p, int step, int64_t i) { return random_value((uint32_t)(100 + 10 * p + step), i); }
+
+static void fill_gradients(bench *b, int step) {
+    for (int p = 0; p < N_PARAMS; p++)
+        for (int64_t i = 0; i < tn_param_count(b->list[p]); i++)
+            b->params[p].tensor.grad[i] = (tn_real)gradient(p, step, i);
+}
+
+static void bench_run(bench *b) {
+    for (int step = 0; step < STEPS; step++) {
+        fill_gradients(b, step);
+        tn_optimizer_step(b->optimizer, &rates);
+    }
+}
+
+/* ---- the same rules, straight from their formulas, in double ---- */
+
+enum { LARGEST = 150 * 130 };
+typedef struct reference {
+    double w[LARGEST], m[LARGEST], v[LARGEST];
+} reference;
+
+static void adamw_reference(reference *r, int64_t i, double g, double lr, double decay, int t) {
+    r->m[i] = 0.9 * r->m[i] + 0.1 * g;
+    r->v[i] = 0.95 * r->v[i] + 0.05 * g * g;
+    double m = r->m[i] / (1 - pow(0.9, t)), v = r->v[i] / (1 - pow(0.95, t));
+    r->w[i] -= lr * (m / (sqrt(v) + 1e-8) + decay * r->w[i]);
+}
+
+static void sgd_reference(reference *r, int64_t i, double g, double lr, double decay, int t) {
+    (void)t;
+    r->m[i] = 0.95 * r->m[i] + g + decay * r->w[i];
+    r->w[i] -= lr * r->m[i];
+}
+
+static void lion_reference(reference *r, int64_t i, double g, double lr, double decay, int t) {
+    (void)t;
+    double u = 0.9 * r->m[i] + 0.1 * g;
+    r->w[i] -= lr * ((u > 0) - (u < 0) + decay * r->w[i]);
+    r->m[i] = 0.95 * r->m[i] + 0.05 * g;
+}
+
+/* C [m,n] = A [m,k] B [k,n] */
+static void multiply(double *c, const double *a, const double *b, int m, int k, int n) {
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++) {
+            double sum = 0;
+            for (int l = 0; l < k; l++) sum += a[i * k + l] * b[l * n + j];
+            c[i * n + j] = sum;
+        }
+}
+
+/* X = 3.4445 X + (-4.775 A + 2.0315 A A) X, A = X X'; X [m,k], m <= k */
+static void newton_schulz(double *x, int m, int k) {
+    static double xt[LARGEST], a[LARGEST], aa[LARGEST], bx[LARGEST];
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < k; j++) xt[j * m + i] = x[i * k + j];
+    multiply(a, x, xt, m, k, m);
+    multiply(aa, a, a, m, m, m);
+    for (int i = 0; i < m * m; i++) aa[i] = -4.775 * a[i] + 2.0315 * aa[i];
+    multiply(bx, aa, x, m, m, k);
+    for (int i = 0; i < m * k; i++) x[i] = 3.4445 * x[i] + bx[i];
+}
+
+static void transpose(double *out, const double *in, int m, int k) {
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < k; j++) out[j * m + i] = in[i * k + j];
+}
+
+static void muon_reference(reference *r, int m, int k, const double *g, double lr, double decay) {
+    static double u[LARGEST], t[LARGEST];
+    double norm = 0;
+    for (int i = 0; i < m; i++) {
+        double squares = 0;
+        for (int j = i * k; j < (i + 1) * k; j++) {
+            r->m[j] = 0.95 * r->m[j] + g[j];
+            u[j] = g[j] + 0.95 * r->m[j];
+            squares += u[j] * u[j];
+        }
+        for (int j = i * k; j < (i + 1) * k; j++) u[j] /= sqrt(squares / k);
+    }
+    for (int j = 0; j < m * k; j++) norm += u[j] * u[j];
+    for (int j = 0; j < m * k; j++) u[j] /= sqrt(norm);
+    if (m > k) transpose(t, u, m, k);
+    double *x = m > k ? t : u;
+    for (int i = 0; i < 3; i++) newton_schulz(x, TN_MIN(m, k), TN_MAX(m, k));
+    if (m > k) transpose(u, t, k, m);
+    double step = lr * sqrt(TN_MAX(1.0, (double)m / k));
+    for (int j = 0; j < m * k; j++) r->w[j] -= step * u[j] + lr * decay * r->w[j];
+}
+
+static bool is_hidden(int p) { return shapes[p].decays; }
+static bool is_table(int p) { return shapes[p].rows > 1 && !shapes[p].decays; }
+
+static void reference_step(reference *r, tn_optimizer_kind kind, int p, int step) {
+    static double g[LARGEST];
+    int64_t count = (int64_t)shapes[p].rows * shapes[p].cols;
+    bool rest_of_muon = kind == TN_OPTIMIZER_muon && !is_hidden(p);
+    double lr = is_table(p) || rest_of_muon ? rates.table_learning_rate : rates.learning_rate;
+    double decay = is_hidden(p) ? rates.weight_decay : 0;
+    for (int64_t i = 0; i < count; i++) g[i] = rates.grad_scale * gradient(p, step, i);
+    if (kind == TN_OPTIMIZER_muon && is_hidden(p)) {
+        muon_reference(r, shapes[p].rows, shapes[p].cols, g, lr, decay);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        if (kind == TN_OPTIMIZER_sgd)
+            sgd_reference(r, i, g[i], lr, decay, step + 1);
+        else if (kind == TN_OPTIMIZER_lion)
+            lion_reference(r, i, g[i], lr, decay, step + 1);
+        else
+            adamw_reference(r, i, g[i], lr, decay, step + 1);
+    }
+}
+
+static double largest_difference(const bench *b, tn_optimizer_kind kind, int p) {
+    static reference r;
+    double worst = 0;
+    int64_t count = tn_param_count(&b->params[p]);
+    memset(&r, 0, sizeof r);
+    for (int64_t i = 0; i < count; i++) r.w[i] = random_value((uint32_t)p, i);
+    for (int step = 0; step < STEPS; step++) reference_step(&r, kind, p, step);
+    for (int64_t i = 0; i < count; i++) worst = fmax(worst, fabs((double)b->params[p].tensor.real[i] - r.w[i]));
+    return worst;
+}
+
+static void every_rule__follows_its_formula(void **state) {
+    (void)state;
+    for (int kind = 0; kind < TN_OPTIMIZER_COUNT; kind++) {
+        bench b;
+        bench_init(&b, (tn_optimizer_kind)kind);
+        bench_run(&b);
+        for (int p = 0; p < N_PARAMS; p++) {
+            double worst = largest_difference(&b, (tn_optimizer_kind)kind, p),
+                   limit = tolerance((tn_optimizer_kind)kind);
+            print_message("%-6s %-6s [%d,%d] off by %.1e of %.0e\n", tn_optimizer_name((tn_optimizer_kind)kind),
+                          shapes[p].name, shapes[p].rows, shapes[p].cols, worst, limit);
+            assert_true(worst <= limit);
+        }
+        bench_release(&b);
+    }
+}
+
+static void every_rule__gives_the_same_bits_for_any_threads(void **state) {
+    (void)state;
+    for (int kind = 0; kind < TN_OPTIMIZER_COUNT; kind++) {
+        bench one, four;
+        assert_ok(tn_par_set_threads(1));
+        bench_init(&one, (tn_optimizer_kind)kind);
+        bench_run(&one);
+        assert_ok(tn_par_set_threads(4));
+        bench_init(&four, (tn_optimizer_kind)kind);
+        bench_run(&four);
+        for (int p = 0; p < N_PARAMS; p++)
+            assert_memory_equal(one.params[p].tensor.real, four.params[p].tensor.real,
+                                (size_t)tn_param_count(one.list[p]) * sizeof(tn_real));
+        for (int i = 0; i < tn_optimizer_slot_count(one.optimizer); i++) {
+            tn_slot a = tn_optimizer_slot(one.optimizer, i), c = tn_optimizer_slot(four.optimizer, i);
+            assert_memory_equal(a.values, c.values, (size_t)a.count * sizeof(tn_real));
+        }
+        bench_release(&one);
+        bench_release(&four);
+    }
+}
+
+static void every_rule__keeps_the_slots_of_its_row(void **state) {
+    (void)state;
+    static const char *const names[TN_OPTIMIZER_COUNT][TN_OPTIMIZER_SLOTS] = {
+#define OPTIM(name, slot0, slot1) {slot0, slot1},
+#include "optim/optims.def"
+#undef OPTIM
+    };
+    for (int kind = 0; kind < TN_OPTIMIZER_COUNT; kind++) {
+        bench b;
+        bench_init(&b, (tn_optimizer_kind)kind);
+        int slot = 0;
+        for (int p = 0; p < N_PARAMS; p++) {
+            int rule = kind == TN_OPTIMIZER_muon && !is_hidden(p) ? TN_OPTIMIZER_adamw : kind;
+            for (int i = 0; i < TN_OPTIMIZER_SLOTS && names[rule][i]; i++) {
+                tn_slot s = tn_optimizer_slot(b.optimizer, slot++);
+                assert_string_equal(s.name, names[rule][i]);
+                assert_ptr_equal(s.param, b.list[p]);
+                assert_int_equal(s.count, tn_param_count(b.list[p]));
+            }
+        }
+        assert_int_equal(tn_optimizer_slot_count(b.optimizer), slot);
+        bench_release(&b);
+    }
+}
+
+static void every_rule__goes_on_from_copied_slots(void **state) {
+    (void)state;
+    for (int kind = 0; kind < TN_OPTIMIZER_COUNT; kind++) {
+        bench straight, copied;
+        bench_init(&straight, (tn_optimizer_kind)kind);
+        bench_run(&straight);
+        bench_init(&copied, (tn_optimizer_kind)kind);
+        for (int p = 0; p < N_PARAMS; p++)
+            memcpy(copied.params[p].tensor.real, straight.params[p].tensor.real,
+                   (size_t)tn_param_count(copied.list[p]) * sizeof(tn_real));
+        for (int i = 0; i < tn_optimizer_slot_count(copied.optimizer); i++) {
+            tn_slot to = tn_optimizer_slot(copied.optimizer, i), from = tn_optimizer_slot(straight.optimizer, i);
+            memcpy(to.values, from.values, (size_t)to.count * sizeof(tn_real));
+        }
+        tn_optimizer_set_updates(copied.optimizer, tn_optimizer_updates(straight.optimizer));
+        bench_run(&straight);
+        bench_run(&copied);
+        for (int p = 0; p < N_PARAMS; p++)
+            assert_memory_equal(straight.params[p].tensor.real, copied.params[p].tensor.real,
+                                (size_t)tn_param_count(copied.list[p]) * sizeof(tn_real));
+        bench_release(&straight);
+        bench_release(&copied);
+    }
+}
+
+static void step__leaves_zero_gradients(void **state) {
+    (void)state;
+    for (int kind = 0; kind < TN_OPTIMIZER_COUNT; kind++) {
+        bench b;
+        bench_init(&b, (tn_optimizer_kind)kind);
+        bench_run(&b);
+        for (int p = 0; p < N_PARAMS; p++)
+            for (int64_t i = 0; i < tn_param_count(b.list[p]); i++) assert_true(b.params[p].tensor.grad[i] == 0);
+        bench_release(&b);
+    }
+}
+
+static void decay__reaches_only_parameters_that_decay(void **state) {
+    (void)state;
+    bench b;
+    bench_init(&b, TN_OPTIMIZER_adamw);
+    tn_optimizer_step(b.optimizer, &rates); /* no gradient: what moves is decay */
+    for (int p = 0; p < N_PARAMS; p++) {
+        double before = random_value((uint32_t)p, 3), after = (double)b.params[p].tensor.real[3];
+        if (shapes[p].decays)
+            assert_true(fabs(after - before * (1 - 0.02 * 0.1)) < 1e-6);
+        else
+            assert_true(after == before);
+    }
+    bench_release(&b);
+}
+
+static void parameter_without_gradient__is_refused(void **state) {
+    (void)state;
+    bench b;
+    bench_init(&b, TN_OPTIMIZER_sgd);
+    tn_optimizer *other;
+    b.params[2].tensor.grad = NULL;
+    assert_int_equal(tn_optimizer_create(&other, b.arena, &b.blocks, &settings), TN_E_NOGRAD);
+    bench_release(&b);
+}
+
+static void zero_gradient__does_not_divide_by_zero(void **state) {
+    (void)state;
+    bench b;
+    bench_init(&b, TN_OPTIMIZER_muon);
+    tn_optimizer_step(b.optimizer, &rates);
+    assert_true(tn_optimizer_params_finite(b.optimizer));
+    b.params[4].tensor.real[LARGEST - 1] = (tn_real)NAN;
+    assert_false(tn_optimizer_params_finite(b.optimizer));
+    bench_release(&b);
+}
+
+/* ---- clipping ---- */
+
+static void norm__is_that_of_all_gradients_together(void **state) {
+    (void)state;
+    bench b;
+    tn_clip clip;
+    bench_init(&b, TN_OPTIMIZER_sgd);
+    assert_ok(tn_clip_init(&clip, b.arena, &b.blocks));
+    fill_gradients(&b, 0);
+    double squares = 0;
+    for (int p = 0; p < N_PARAMS; p++)
+        for (int64_t i = 0; i < tn_param_count(b.list[p]); i++) squares += pow((double)b.params[p].tensor.grad[i], 2);
+    assert_ok(tn_par_set_threads(1));
+    double one = tn_clip_norm(&clip);
+    assert_ok(tn_par_set_threads(4));
+    assert_true(tn_clip_norm(&clip) == one);
+    assert_true(fabs(one - sqrt(squares)) < 1e-9 * one); /* sums in double; only their order differs */
+    b.params[1].tensor.grad[5] = (tn_real)INFINITY;
+    assert_false(isfinite(tn_clip_norm(&clip)));
+    b.params[1].tensor.grad[5] = (tn_real)NAN;
+    assert_false(isfinite(tn_clip_norm(&clip)));
+    bench_release(&b);
+}
+
+static void scale__brings_the_norm_to_its_limit(void **state) {
+    (void)state;
+    assert_true(tn_clip_scale(4, 1) == 0.25);
+    assert_true(tn_clip_scale(0.5, 1) == 1);
+    assert_true(tn_clip_scale(1, 1) == 1);
+    assert_true(tn_clip_scale(1e9, 0) == 1); /* 0 = no limit */
+}
+
+/* ---- schedules ---- */
+
+static double factor(tn_schedule_kind kind, double min_ratio, int64_t warmup, int64_t step) {
+    tn_schedule s = {.kind = kind,
+                     .min_ratio = min_ratio,
+                     .warmup = warmup,
+                     .stage2_start = 0.5,
+                     .stage2_ratio = 0.6,
+                     .weight_decay = 0.1};
+    return tn_schedule_at(&s, step, 1000).factor;
+}
+
+static void assert_near(double a, double b) { assert_true(fabs(a - b) < 1e-12); }
+
+static void schedule__passes_its_marked_points(void **state) {
+    (void)state;
+    assert_near(factor(TN_SCHEDULE_CONSTANT, 0, 0, 0), 1);
+    assert_near(factor(TN_SCHEDULE_CONSTANT, 0, 0, 999), 1);
+    assert_near(factor(TN_SCHEDULE_LINEAR, 0, 0, 0), 1);
+    assert_near(factor(TN_SCHEDULE_LINEAR, 0, 0, 500), 0.5);
+    assert_near(factor(TN_SCHEDULE_LINEAR, 0.1, 0, 500), 0.55);
+    assert_near(factor(TN_SCHEDULE_LINEAR, 0, 200, 600), 0.5); /* halfway between warm-up and end */
+    assert_near(factor(TN_SCHEDULE_COSINE, 0, 0, 500), 0.5);
+    assert_near(factor(TN_SCHEDULE_COSINE, 0.1, 0, 250), 0.1 + 0.9 * 0.5 * (1 + sqrt(0.5)));
+    assert_near(factor(TN_SCHEDULE_WSD, 0, 0, 799), 1);
+    assert_near(factor(TN_SCHEDULE_WSD, 0, 0, 900), 0.5);
+    assert_near(factor(TN_SCHEDULE_WSD, 0.2, 0, 900), 0.6);
+    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0, 0, 0), 1);
+    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0, 0, 499), 1 - 0.499);
+    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0, 0, 500), 0.6 * 0.5);
+    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0, 0, 999), 0.6 * 0.001);
+    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0.1, 0, 999), 0.1);
+}
+
+static void warmup__rises_in_a_line_and_never_starts_at_zero(void **state) {
+    (void)state;
+    assert_near(factor(TN_SCHEDULE_CONSTANT, 0, 100, 0), 0.01);
+    assert_near(factor(TN_SCHEDULE_CONSTANT, 0, 100, 49), 0.5);
+    assert_near(factor(TN_SCHEDULE_CONSTANT, 0, 100, 99), 1);
+    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0, 100, 49), 0.5 * (1 - 0.049));
+    assert_int_equal(tn_schedule_default_warmup(TN_SCHEDULE_TWO_STAGE, 100000), 1000); /* 1 % */
+    assert_int_equal(tn_schedule_default_warmup(TN_SCHEDULE_TWO_STAGE, 10000), 375);
+    assert_int_equal(tn_schedule_default_warmup(TN_SCHEDULE_TWO_STAGE, 1000), 100); /* 10 % */
+    assert_int_equal(tn_schedule_default_warmup(TN_SCHEDULE_COSINE, 1000), 0);
+}
+
+static void second_stage__ends_weight_decay(void **state) {
+    (void)state;
+    tn_schedule s = {.kind = TN_SCHEDULE_TWO_STAGE, .stage2_start = 0.5, .stage2_ratio = 0.6, .weight_decay = 0.1};
+    assert_true(tn_schedule_at(&s, 499, 1000).weight_decay == 0.1);
+    assert_true(tn_schedule_at(&s, 500, 1000).weight_decay == 0);
+    s.kind = TN_SCHEDULE_LINEAR;
+    assert_true(tn_schedule_at(&s, 999, 1000).weight_decay == 0.1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_rule__follows_its_formula),
+        cmocka_unit_test(every_rule__gives_the_same_bits_for_any_threads),
+        cmocka_unit_test(every_rule__keeps_the_slots_of_its_row),
+        cmocka_unit_test(every_rule__goes_on_from_copied_slots),
+        cmocka_unit_test(step__leaves_zero_gradients),
+        cmocka_unit_test(decay__reaches_only_parameters_that_decay),
+        cmocka_unit_test(parameter_without_gradient__is_refused),
+        cmocka_unit_test(zero_gradient__does_not_divide_by_zero),
+        cmocka_unit_test(norm__is_that_of_all_gradients_together),
+        cmocka_unit_test(scale__brings_the_norm_to_its_limit),
+        cmocka_unit_test(schedule__passes_its_marked_points),
+        cmocka_unit_test(warmup__rises_in_a_line_and_never_starts_at_zero),
+        cmocka_unit_test(second_stage__ends_weight_decay),
+    };
+    if (tn_kernels_init(NULL)) return 1;
+    return cmocka_run_group_tests_name("optim", tests, NULL, NULL);
+}
