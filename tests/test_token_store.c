@@ -227,6 +227,31 @@ static void build__leaves_nothing_but_the_store(void **state) {
     tn_tokenizer_free(t);
 }
 
+static tn_status build_and_open(const fixture *f, const tn_tokenizer *t) {
+    const char *path = f->rows;
+    tn_store *store;
+    TN_TRY(tn_store_build_memory(&store, &path, 1, t, &(tn_store_report){0}));
+    tn_store_free(store);
+    TN_TRY(tn_store_build(f->store, &path, 1, t, &(tn_store_report){0}));
+    TN_TRY(tn_store_open(&store, f->store));
+    tn_store_free(store);
+    return TN_OK;
+}
+
+static void store__any_allocation_may_fail_and_nothing_leaks(void **state) {
+    fixture *f = *state;
+    tn_tokenizer *t = train(TN_TOKENIZER_CHAR);
+    int64_t alive = tn_memory_alive();
+    tn_status status = TN_E_NOMEM;
+    for (uint64_t n = 1; status; n++) {
+        tn_memory_fail_at(n);
+        status = build_and_open(f, t);
+        tn_memory_fail_at(0);
+        assert_int_equal(tn_memory_alive(), alive);
+    }
+    tn_tokenizer_free(t);
+}
+
 /* ---- stores that lie ---- */
 
 enum { N = 4 };
@@ -355,6 +380,7 @@ int main(void) {
         TEST(store__fingerprint_follows_tokens_and_tokenizer),
         TEST(build__failure_leaves_no_file),
         TEST(build__leaves_nothing_but_the_store),
+        TEST(store__any_allocation_may_fail_and_nothing_leaks),
         TEST(open__lies_are_found_out),
         TEST(open__damaged_tokens_are_never_handed_out),
     };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/arena.h"
+#include "core/par.h"
 #include "core/rng.h"
 #include "data/tokenizer.h"
 #include "data/utf8.h"
@@ -386,6 +387,40 @@ static void vocabulary__contradictions_are_refused(void **state) {
     }
 }
 
+/* ---- threads ---- */
+
+enum { N_TASKS = 32 };
+
+typedef struct tasks {
+    const tn_tokenizer *tokenizer;
+    tn_status status[N_TASKS];
+    tn_ids ids[N_TASKS];
+} tasks;
+
+static void encode_tasks(void *context, int64_t begin, int64_t end) {
+    tasks *x = context;
+    for (int64_t i = begin; i < end; i++)
+        x->status[i] = tn_tokenizer_encode(x->tokenizer, story, strlen(story), true, &x->ids[i]);
+}
+
+static void encode__threads_share_a_tokenizer(void **state) {
+    (void)state;
+    tn_tokenizer *t = train_bpe(story, TN_SPLIT_LLAMA3, 300);
+    tn_ids alone = encode(t, story, true);
+    tasks x = {.tokenizer = t};
+    assert_ok(tn_par_set_threads(4));
+    tn_par_for(N_TASKS, 1, encode_tasks, &x);
+    assert_ok(tn_par_set_threads(0));
+    for (int i = 0; i < N_TASKS; i++) {
+        assert_int_equal(x.status[i], TN_OK);
+        assert_int_equal(x.ids[i].count, alone.count);
+        assert_memory_equal(x.ids[i].list, alone.list, alone.count * sizeof *alone.list);
+        tn_ids_release(&x.ids[i]);
+    }
+    tn_ids_release(&alone);
+    tn_tokenizer_free(t);
+}
+
 /* ---- memory ---- */
 
 static tn_status train_and_encode(const char *text, tn_tokenizer_kind kind) {
@@ -441,6 +476,7 @@ int main(void) {
         cmocka_unit_test(encode__ignore_merges_takes_whole_pieces),
         cmocka_unit_test(encode__unknown_bytes_become_the_unknown_token),
         cmocka_unit_test(vocabulary__contradictions_are_refused),
+        cmocka_unit_test(encode__threads_share_a_tokenizer),
         cmocka_unit_test(memory__any_allocation_may_fail_and_nothing_leaks),
     };
     return cmocka_run_group_tests_name("tokenizer", tests, NULL, NULL);

@@ -332,8 +332,8 @@ static void gguf__damage_is_survived(void **state) {
     tn_test_flip_each(f->path, 1, load_damaged, &loaded);
     assert_true(loaded > 0); /* a letter of a token may change unseen */
     loaded = 0;
-    tn_test_cut_each(f->path, 3, load_damaged, &loaded);
-    assert_true(loaded < 32 / 3 + 1); /* without the padding at the end nothing is missing */
+    tn_test_cut_each(f->path, 29, load_damaged, &loaded);
+    assert_true(loaded <= 2); /* without the padding at the end nothing is missing */
     assert_int_equal(tn_memory_alive(), alive);
     tn_tokenizer_free(t);
 }

@@ -213,6 +213,29 @@ static void json__damage_is_survived(void **state) {
     tn_tokenizer_free(t);
 }
 
+static void json__any_allocation_may_fail_and_nothing_leaks(void **state) {
+    (void)state;
+    tn_tokenizer *t = train(TN_TOKENIZER_BPE, TN_SPLIT_DEFAULT), *back;
+    tn_buf text = {0}, again = {0};
+    assert_ok(tn_tokenizer_to_json(t, &text));
+    int64_t alive = tn_memory_alive();
+    tn_status status = TN_E_NOMEM;
+    for (uint64_t n = 1; status; n++) {
+        tn_memory_fail_at(n);
+        status = tn_tokenizer_from_json(&back, "t.json", text.data, text.len);
+        if (!status) {
+            status = tn_tokenizer_to_json(back, &again);
+            tn_tokenizer_free(back);
+        }
+        tn_memory_fail_at(0);
+        tn_buf_release(&again);
+        assert_true(status == TN_OK || status == TN_E_NOMEM);
+        assert_int_equal(tn_memory_alive(), alive);
+    }
+    tn_buf_release(&text);
+    tn_tokenizer_free(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json__trained_tokenizers_come_back),
@@ -221,6 +244,7 @@ int main(void) {
         cmocka_unit_test(json__foreign_roles_are_found),
         cmocka_unit_test(json__what_is_not_understood_is_refused),
         cmocka_unit_test(json__damage_is_survived),
+        cmocka_unit_test(json__any_allocation_may_fail_and_nothing_leaks),
     };
     return cmocka_run_group_tests_name("tokenizer_json", tests, NULL, NULL);
 }
