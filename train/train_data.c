@@ -121,22 +121,22 @@ static void fill_ids(tn_train_data *data) {
         snprintf(data->validation_id, sizeof data->validation_id, "%016" PRIx64, tn_store_fingerprint(held_out));
 }
 
-/* ---- ids without examples ---- */
+/* ---- special tokens without examples ---- */
 
+/* Bytes that a text does not use are no loss; a special token that is never seen is one the model will be asked for. */
 static void warn_unused(const tn_train_data *data, const int64_t *counts) {
     int unused = 0, size = tn_tokenizer_size(data->tokenizer), vocab = tn_store_vocab_size(data->store);
     tn_buf names = {0};
     for (int32_t id = 0; id < TN_MIN(size, vocab); id++) {
-        if (counts[id]) continue;
+        if (counts[id] || !tn_tokenizer_is_special(data->tokenizer, id)) continue;
         tn_buf name = {0};
         if (++unused <= 5 && !tn_tokenizer_decode(data->tokenizer, id, true, &name))
-            (void)tn_buf_printf(&names, "%s%d \"%s\"", unused > 1 ? ", " : "", (int)id, tn_buf_text(&name));
+            (void)tn_buf_printf(&names, "%s%s", unused > 1 ? ", " : "", tn_buf_text(&name));
         tn_buf_release(&name);
     }
     if (unused)
-        tn_log(TN_LOG_WARN, "train",
-               "%d of %d token ids never occur in the training data, so the model cannot learn them: %s%s", unused,
-               size, tn_buf_text(&names), unused > 5 ? ", ..." : "");
+        tn_log(TN_LOG_WARN, "train", "the training data never shows %s%s, so the model cannot learn to use %s",
+               tn_buf_text(&names), unused > 5 ? ", ..." : "", unused > 1 ? "them" : "it");
     tn_buf_release(&names);
 }
 
