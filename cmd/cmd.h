@@ -50,6 +50,8 @@ tn_status tn_cmd_print_json(struct json_t *object);
 
 /* Make ready to compute: kernels for this CPU, `threads` workers (0 = all cores), a warning about a slow OpenBLAS. */
 tn_status tn_cmd_start_compute(int threads);
+/* One line when OpenBLAS is slower than this machine allows. For commands that train: forward passes use no BLAS. */
+void tn_cmd_warn_of_slow_blas(void);
 
 tn_status tn_cmd_print_version(void);
 

@@ -211,6 +211,7 @@ static tn_status run(const settings *s, tn_arena *arena, tn_run_summary *summary
     tn_run_config config;
     tn_plan plan;
     TN_TRY(tn_cmd_start_compute(s->threads));
+    tn_cmd_warn_of_slow_blas();
     TN_TRY(load_config(&config, s, arena));
     if (s->plan) return make_plan(s, &config);
     if (s->max_ram) {
