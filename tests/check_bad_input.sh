@@ -114,7 +114,7 @@ for file in "$work/good.h5" "$ckpt" "$work/good.gguf"; do
         use 'damaged|checksum|not a|corrupt|expected' "$work/flipped.$ext"
     done
 done
-sed 's/bitnet-b1.58/mamba-b1.58x/g; s/tern.checksum/tern.chacksum/' "$work/good.gguf" >"$work/other.gguf"
+sed 's/bitnet-b1.58/mambar-b1.58/g; s/tern\./nern./g' "$work/good.gguf" >"$work/other.gguf"
 refuse 1 'architecture' $tern run -m "$work/other.gguf" -p The -n 4
 cp "$work/text.txt" "$work/text.gguf"; refuse 1 'not a|GGUF|format' $tern run -m "$work/text.gguf" -p The -n 4
 
