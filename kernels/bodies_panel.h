@@ -35,12 +35,10 @@ typedef struct product {
 #define ACC_LOAD(r, j)  vr acc##r##j = vr_load(c + r * p->c_row + j * LANES);
 #define ACC_STORE(r, j) vr_store(c + r * p->c_row + j * LANES, acc##r##j);
 #define ACC_STEP(r, j)  acc##r##j = vr_mul_add(a##r, b##j, acc##r##j);
-#define ACC_PIN(r, j)   VR_PIN(acc##r##j);
 #define B_LOAD(r, j)    const vr b##j = vr_load(b + j * LANES);
 
 #define ROW_LOAD(r, WIDTH)  VRS_##WIDTH(ACC_LOAD, r)
 #define ROW_STORE(r, WIDTH) VRS_##WIDTH(ACC_STORE, r)
-#define ROW_PIN(r, WIDTH)   VRS_##WIDTH(ACC_PIN, r)
 #define ROW_STEP(r, WIDTH)                                                                                             \
     const vr a##r = vr_set(a[r * p->a_row]);                                                                           \
     VRS_##WIDTH(ACC_STEP, r)
@@ -53,7 +51,6 @@ typedef struct product {
         do {                                                                                                           \
             VRS_##WIDTH(B_LOAD, 0);                                                                                    \
             ROWS_##ROWS(ROW_STEP, WIDTH);                                                                              \
-            ROWS_##ROWS(ROW_PIN, WIDTH);                                                                               \
             a += p->a_step;                                                                                            \
             b += p->b_row;                                                                                             \
         } while (--left > 0);                                                                                          \

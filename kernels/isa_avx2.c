@@ -26,9 +26,11 @@ static int32_t sum_codes(int k, const int8_t *q) {
  * (positive), so 64 of them, four a group, still fit. */
 enum { GROUPS_PER_SUM = 16 };
 
+/* Names a register without touching it: else gcc adds the four parts of a group up first and spills all of them. */
+#define T_PIN(r, j) __asm__("" : "+x"(sum##r##j));
+
 #define T_ZERO(r, j) __m256i sum##r##j = _mm256_setzero_si256();
 #define T_STEP(r, j) sum##r##j = _mm256_add_epi16(sum##r##j, _mm256_maddubs_epi16(w##j, codes));
-#define T_PIN(r, j)  __asm__("" : "+x"(sum##r##j)); /* or gcc adds the parts of a group up first, and spills */
 #define T_WIDEN(r, j)                                                                                                  \
     {                                                                                                                  \
         __m256i *to = (__m256i *)(acc + r * TERNARY_WIDTH + j * 8);                                                    \

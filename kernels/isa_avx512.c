@@ -18,16 +18,13 @@ static int32_t sum_codes(int k, const int8_t *q) {
 }
 
 /* One step takes four codes of each row: 4 registers of states against TERNARY_ROWS broadcasts. 24 accumulators, 4
- * states, 1 broadcast and the mask fill 30 of 32 registers; the pins keep gcc 12 from spilling them (see
- * bodies_panel.h). */
+ * states, 1 broadcast and the mask fill 30 of 32 registers. */
 #define T_LOAD(r, j)  __m512i acc##r##j = _mm512_loadu_si512(acc + r * TERNARY_WIDTH + j * 16);
 #define T_STORE(r, j) _mm512_storeu_si512(acc + r * TERNARY_WIDTH + j * 16, acc##r##j);
 #define T_STEP(r, j)  acc##r##j = _mm512_dpbusd_epi32(acc##r##j, w##j, codes);
-#define T_PIN(r, j)   __asm__("" : "+v"(acc##r##j));
 
 #define T_ROW_LOAD(r, WIDTH)  VRS_4(T_LOAD, r)
 #define T_ROW_STORE(r, WIDTH) VRS_4(T_STORE, r)
-#define T_ROW_PIN(r, WIDTH)   VRS_4(T_PIN, r)
 #define T_ROW_STEP(r, part)                                                                                            \
     {                                                                                                                  \
         const __m512i codes = _mm512_set1_epi32(load_codes(q + r * q_stride + 4 * (part)));                            \
@@ -42,7 +39,6 @@ static int32_t sum_codes(int k, const int8_t *q) {
         T_STATES(2, part);                                                                                             \
         T_STATES(3, part);                                                                                             \
         ROWS_##ROWS(T_ROW_STEP, part);                                                                                 \
-        ROWS_##ROWS(T_ROW_PIN, 4);                                                                                     \
     }
 #define DEFINE_TERNARY_TILE(ROWS)                                                                                      \
     static void ternary_tile_##ROWS(int groups, const int8_t *q, int64_t q_stride, const uint32_t *panel,              \

@@ -94,13 +94,10 @@ VR_INLINE vp vp_abs(vp x) { return (vp)((vpi)x & ~(vpi)vp_set(-(tn_real)0)); }
 VR_INLINE vp vp_max(vp a, vp b) { return _mm512_max_ps(a, b); }
 VR_INLINE vp vp_sqrt(vp x) { return _mm512_sqrt_ps(x); }
 VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return _mm512_fmadd_ps(a, b, c); }
-/* Names a register without touching it: holds the value there, where gcc 12 would move it to the stack. */
-#define VR_PIN(x) __asm__("" : "+v"((x).p[0]))
 #elif defined(__AVX2__)
 VR_INLINE vp vp_max(vp a, vp b) { return _mm256_max_ps(a, b); }
 VR_INLINE vp vp_sqrt(vp x) { return _mm256_sqrt_ps(x); }
 VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return _mm256_fmadd_ps(a, b, c); }
-#define VR_PIN(x) __asm__("" : "+x"((x).p[0]), "+x"((x).p[1]))
 #else
 VR_INLINE vp vp_max(vp a, vp b) { return vp_select(a > b, a, b); } /* b when either is NaN, like the x86 instruction */
 VR_INLINE vp vp_sqrt(vp x) {
@@ -108,7 +105,6 @@ VR_INLINE vp vp_sqrt(vp x) {
     return x;
 }
 VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return a * b + c; }
-#define VR_PIN(x) ((void)(x))
 #endif
 
 /* Half to even, for |x| below 2^22 (f32) or 2^51 (f64): adding 1.5 x 2^23 leaves no room for a fraction. */
