@@ -150,6 +150,7 @@ static void attend_block(const tn_attention_rows *a, int query, int queries, att
 }
 
 static void attention_rows(const tn_attention_rows *a) {
+    TN_ASSERT(a->d >= 1 && a->d <= TN_HEAD_DIM_MAX);
     attention_scratch s;
     for (int query = 0; query < a->n_queries; query += QUERY_BLOCK)
         attend_block(a, query, TN_MIN(a->n_queries - query, (int)QUERY_BLOCK), &s);
@@ -226,6 +227,7 @@ static void back_block(const tn_attention_back *b, int query, int queries, atten
 }
 
 static void attention_rows_back(const tn_attention_back *b) {
+    TN_ASSERT(b->forward.d >= 1 && b->forward.d <= TN_HEAD_DIM_MAX);
     attention_back_scratch s;
     for (int query = 0; query < b->forward.n_queries; query += QUERY_BLOCK)
         back_block(b, query, TN_MIN(b->forward.n_queries - query, (int)QUERY_BLOCK), &s);
