@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * op.h - what an op page is made of. check does all that can fail (shapes, dtypes, memory) and sets out and aux; forward and backward
- * return nothing. backward ADDS into in[i]->grad for every input that needs one (check with tn_op_wants). */
+ * op.h - what an op page is made of. check does all that can fail (shapes, dtypes, memory) and sets out and aux;
+ * forward and backward return nothing. backward ADDS into in[i]->grad for every input that needs one (check with
+ * tn_op_wants). */
 #ifndef TN_AUTOGRAD_OP_H
 #define TN_AUTOGRAD_OP_H
 #include "autograd/ops.h"
@@ -29,7 +30,8 @@ typedef enum tn_domain {
     TN_DOMAIN_APART   /* normal, but no value within 0.1 of 0 (kinks) */
 } tn_domain;
 
-/* One case for the table-driven tests: shapes of the inputs (0-terminated; all 0 ends the list), where values come from, what to expect. */
+/* One case for the table-driven tests: shapes of the inputs (0-terminated; all 0 ends the list), where values come
+ * from, what to expect. */
 typedef struct tn_op_sample {
     int dims[TN_OP_INPUTS][4];
     tn_domain domain;
@@ -38,7 +40,8 @@ typedef struct tn_op_sample {
     size_t options_size;
     int ids_below; /* ids are drawn from 0..ids_below-1 */
 } tn_op_sample;
-#define TN_SAMPLES_END {.ids_below = -1}
+#define TN_SAMPLES_END                                                                                                 \
+    { .ids_below = -1 }
 
 typedef struct tn_op {
     const char *name, *inputs, *formula;
@@ -50,10 +53,10 @@ typedef struct tn_op {
     const tn_op_sample *samples;
 } tn_op;
 
-#define OP(name, inputs, gradient, tolerance, formula)          \
-    tn_status tn_op_##name##_check(tn_op_args *a);               \
-    void tn_op_##name##_forward(const tn_op_args *a);            \
-    void tn_op_##name##_backward(const tn_op_args *a);           \
+#define OP(name, inputs, gradient, tolerance, formula)                                                                 \
+    tn_status tn_op_##name##_check(tn_op_args *a);                                                                     \
+    void tn_op_##name##_forward(const tn_op_args *a);                                                                  \
+    void tn_op_##name##_backward(const tn_op_args *a);                                                                 \
     extern const tn_op_sample tn_op_##name##_samples[];
 #include "autograd/ops.def"
 #undef OP

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * ops.h - differentiable arithmetic. Each call runs an op on a tape and returns its result (empty after a failure).
- * Activations are [.., C]: the leading dimensions are rows. The formulas stand in ops.def, the derivatives on each page. */
+ * Activations are [.., C]: the leading dimensions are rows. The formulas stand in ops.def, the derivatives on each
+ * page. */
 #ifndef TN_AUTOGRAD_OPS_H
 #define TN_AUTOGRAD_OPS_H
 #include "autograd/tape.h"
@@ -14,12 +15,15 @@ tn_tensor *tn_embedding(tn_tape *t, tn_tensor *ids, tn_param *table);
 tn_tensor *tn_rms_norm(tn_tape *t, tn_tensor *x, tn_param *w, tn_real eps);
 /* x [..,k], w [m,k] float -> [..,m] */
 tn_tensor *tn_linear(tn_tape *t, tn_tensor *x, tn_param *w);
-/* Per row absmax to int8: CODES. With lambda < 1: REAL, x + lambda (q(x) - x), and bitlinear then uses w's `mixed` floats. */
+/* Per row absmax to int8: CODES. With lambda < 1: REAL, x + lambda (q(x) - x), and bitlinear then uses w's `mixed`
+ * floats. */
 tn_tensor *tn_act_quant(tn_tape *t, tn_tensor *x, tn_real lambda);
-/* x: what tn_act_quant returned; w quantised, refreshed with the same lambda -> [..,m]. Shared by q, k, v and by gate, up. */
+/* x: what tn_act_quant returned; w quantised, refreshed with the same lambda -> [..,m]. Shared by q, k, v and by gate,
+ * up. */
 tn_tensor *tn_bitlinear(tn_tape *t, tn_tensor *x, tn_param *w);
 
-/* Tables for positions 0..n_positions-1: cosine and sine [n_positions, d/2] of position * theta^(-2i/d), from double. */
+/* Tables for positions 0..n_positions-1: cosine and sine [n_positions, d/2] of position * theta^(-2i/d), from double.
+ */
 typedef struct tn_rope_table {
     int n_positions, d;
     tn_real *cosine, *sine;
@@ -34,16 +38,17 @@ typedef struct tn_kv {
     int capacity;
     int length; /* positions held before this call; the op appends T, the caller moves `length` on */
 } tn_kv;
-/* q [B,T,n_head*d], k, v [B,T,n_kv_head*d] -> [B,T,n_head*d]; query head i reads kv head i * n_kv_head / n_head. kv NULL: the T positions are all
- * there is. With kv: B = 1, forward only; fails with TN_E_RANGE when the cache is full. */
+/* q [B,T,n_head*d], k, v [B,T,n_kv_head*d] -> [B,T,n_head*d]; query head i reads kv head i * n_kv_head / n_head. kv
+ * NULL: the T positions are all there is. With kv: B = 1, forward only; fails with TN_E_RANGE when the cache is full.
+ */
 tn_tensor *tn_attention(tn_tape *t, tn_tensor *q, tn_tensor *k, tn_tensor *v, int n_head, int n_kv_head, tn_kv *kv);
 
 tn_tensor *tn_relu2(tn_tape *t, tn_tensor *x);
 tn_tensor *tn_silu(tn_tape *t, tn_tensor *x);
 tn_tensor *tn_relu2_gate(tn_tape *t, tn_tensor *u, tn_tensor *v);
 tn_tensor *tn_silu_gate(tn_tape *t, tn_tensor *u, tn_tensor *v);
-/* p in [0,1). `site` tells dropouts of one pass apart; the mask is a function of (tape rng, site, index). Identity when the tape is not
- * recording, has no rng, or p = 0. */
+/* p in [0,1). `site` tells dropouts of one pass apart; the mask is a function of (tape rng, site, index). Identity when
+ * the tape is not recording, has no rng, or p = 0. */
 tn_tensor *tn_dropout(tn_tape *t, tn_tensor *x, tn_real p, uint32_t site);
 
 typedef struct tn_loss_options {
@@ -51,8 +56,8 @@ typedef struct tn_loss_options {
     tn_real z_loss; /* c, >= 0 */
     double *sum;    /* receives the sum of lse - z[y] over targets, in double; or NULL */
 } tn_loss_options;
-/* Head and cross-entropy in one: logits are made chunk by chunk and never stored whole. x [..,C], w [V,C], targets (negative = no loss, else
- * < V) -> [1]. */
+/* Head and cross-entropy in one: logits are made chunk by chunk and never stored whole. x [..,C], w [V,C], targets
+ * (negative = no loss, else < V) -> [1]. */
 tn_tensor *tn_head_loss(tn_tape *t, tn_tensor *x, tn_param *w, tn_tensor *targets, tn_loss_options options);
 
 #endif

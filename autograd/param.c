@@ -25,7 +25,8 @@ tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool fro
     if (trained) TN_TAKE0(x->grad, arena, count, "gradients");
     if (quantized) {
         TN_TAKE0(param->states, arena, count, "ternary states");
-        param->packed_states = tn_arena_zalloc(arena, 1, tn_pack_ternary_bytes(param->rows, param->cols), "packed ternary");
+        param->packed_states =
+            tn_arena_zalloc(arena, 1, tn_pack_ternary_bytes(param->rows, param->cols), "packed ternary");
         if (!param->packed_states) return TN_E_NOMEM;
     } else if (param->product) {
         param->packed_real = tn_arena_zalloc(arena, 1, tn_pack_real_bytes(param->rows, param->cols), "packed floats");
@@ -53,9 +54,7 @@ typedef struct pass {
     double sums[MAX_BLOCKS];
 } pass;
 
-static void run_pass(pass *p, tn_par_body *body) {
-    tn_par_for((p->count + p->block - 1) / p->block, 1, body, p);
-}
+static void run_pass(pass *p, tn_par_body *body) { tn_par_for((p->count + p->block - 1) / p->block, 1, body, p); }
 
 static double total(const pass *p) {
     double sum = 0;
@@ -119,7 +118,8 @@ static pass pass_over(const tn_real *value, int8_t *states, int64_t count) {
     return (pass){.value = value, .states = states, .count = count, .block = block};
 }
 
-void tn_param_quantize(tn_quantizer quantizer, int rows, int cols, const tn_real *value, int8_t *states, tn_real *scale) {
+void tn_param_quantize(tn_quantizer quantizer, int rows, int cols, const tn_real *value, int8_t *states,
+                       tn_real *scale) {
     TN_ASSERT(quantizer != TN_QUANT_NONE);
     pass p = pass_over(value, states, (int64_t)rows * cols);
     run_pass(&p, sum_abs_blocks);

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT
- * param.h - parameters: values that are trained, or frozen weights that are run. What a parameter is picks its arithmetic:
- *   vector or plain matrix  value f32; a matrix is also packed for the forward product
- *   latent                  value f32 that the optimizer moves; the forward sees its ternary states and one scale
- *   frozen ternary          states and scale only, value NULL
- * States, scale and packing are derived once per optimizer step by tn_param_refresh, also under gradient accumulation. */
+ * param.h - parameters: values that are trained, or frozen weights that are run. What a parameter is picks its
+ * arithmetic: vector or plain matrix  value f32; a matrix is also packed for the forward product latent value f32 that
+ * the optimizer moves; the forward sees its ternary states and one scale frozen ternary          states and scale only,
+ * value NULL States, scale and packing are derived once per optimizer step by tn_param_refresh, also under gradient
+ * accumulation. */
 #ifndef TN_AUTOGRAD_PARAM_H
 #define TN_AUTOGRAD_PARAM_H
 #include "autograd/tensor.h"
 #include "core/arena.h"
 
 typedef enum tn_quantizer {
-    TN_QUANT_NONE,             /* a float parameter */
-    TN_QUANT_ABSMEAN_TERNARY,  /* a = max(mean|W|, 1e-5), T = clamp(rint(W / a), -1, 1)       (BitNet b1.58) */
-    TN_QUANT_SIGN_BINARY       /* a = max(mean|W|, 1e-5), T = W > mean W ? 1 : -1             (BitNet 1.0) */
+    TN_QUANT_NONE,            /* a float parameter */
+    TN_QUANT_ABSMEAN_TERNARY, /* a = max(mean|W|, 1e-5), T = clamp(rint(W / a), -1, 1)       (BitNet b1.58) */
+    TN_QUANT_SIGN_BINARY      /* a = max(mean|W|, 1e-5), T = W > mean W ? 1 : -1             (BitNet 1.0) */
 } tn_quantizer;
 
 typedef struct tn_param {
     char name[64];    /* the GGUF name, "blk.0.attn_q.weight" */
-    tn_tensor tensor; /* [cols] or [rows, cols]; real = value (NULL when frozen ternary), grad = gradient (NULL when not trained) */
+    tn_tensor tensor; /* [cols] or [rows, cols]; real = value (NULL when frozen ternary), grad = gradient (NULL when not
+                         trained) */
     int rows, cols;   /* rows = 1 for a vector */
     tn_quantizer quantizer;
     bool decays;  /* gets weight decay */
@@ -38,8 +39,10 @@ tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool fro
 tn_status tn_param_allow_mixing(tn_param *param, tn_arena *arena);
 /* Derive states, scale and packing from the value (frozen: pack the states). lambda in [0,1]. Parallel inside. */
 void tn_param_refresh(tn_param *param, tn_real lambda);
-/* The quantiser alone: states [rows, cols] and scale of a value [rows, cols]. Parallel inside, fixed reduction shape. */
-void tn_param_quantize(tn_quantizer quantizer, int rows, int cols, const tn_real *value, int8_t *states, tn_real *scale);
+/* The quantiser alone: states [rows, cols] and scale of a value [rows, cols]. Parallel inside, fixed reduction shape.
+ */
+void tn_param_quantize(tn_quantizer quantizer, int rows, int cols, const tn_real *value, int8_t *states,
+                       tn_real *scale);
 int64_t tn_param_count(const tn_param *param);
 
 #endif

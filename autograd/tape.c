@@ -4,9 +4,16 @@
 #include <string.h>
 
 const tn_op tn_ops[TN_OP_COUNT] = {
-#define OP(name, inputs, gradient, tolerance, formula)                                                               \
-    {#name, inputs, formula, TN_GRADIENT_##gradient, tolerance, tn_op_##name##_check, tn_op_##name##_forward,         \
-     tn_op_##name##_backward, tn_op_##name##_samples},
+#define OP(name, inputs, gradient, tolerance, formula)                                                                 \
+    {#name,                                                                                                            \
+     inputs,                                                                                                           \
+     formula,                                                                                                          \
+     TN_GRADIENT_##gradient,                                                                                           \
+     tolerance,                                                                                                        \
+     tn_op_##name##_check,                                                                                             \
+     tn_op_##name##_forward,                                                                                           \
+     tn_op_##name##_backward,                                                                                          \
+     tn_op_##name##_samples},
 #include "autograd/ops.def"
 #undef OP
 };
@@ -112,7 +119,8 @@ tn_tensor *tn_op_result(tn_op_args *a, tn_dtype dtype, int n_dims, const int *di
         ok = (out->real = tn_arena_array(step, count, sizeof *out->real, "activations")) != NULL;
     }
     out->needs_grad &= tn_tape_recording(a->tape);
-    if (ok && out->needs_grad) ok = (out->grad = tn_arena_array(step, count, sizeof *out->grad, "activation gradients")) != NULL;
+    if (ok && out->needs_grad)
+        ok = (out->grad = tn_arena_array(step, count, sizeof *out->grad, "activation gradients")) != NULL;
     return ok ? out : NULL;
 }
 
@@ -149,9 +157,7 @@ tn_tensor *tn_tape_apply(tn_tape *tape, tn_op_id id, tn_tensor *const *in, const
 
 /* ---- backward ---- */
 
-static void clear_grad(const tn_tensor *x) {
-    memset(x->grad, 0, (size_t)tn_tensor_count(x) * sizeof *x->grad);
-}
+static void clear_grad(const tn_tensor *x) { memset(x->grad, 0, (size_t)tn_tensor_count(x) * sizeof *x->grad); }
 
 tn_status tn_tape_backward(tn_tape *tape, tn_tensor *loss) {
     if (tape->status) return tape->status;
@@ -212,7 +218,8 @@ tn_tensor *tn_tape_reshape(tn_tape *tape, tn_tensor *x, int n_dims, const int *d
     if (!y) return fail(tape, TN_E_NOMEM);
     char from[64], to[64];
     if (tn_tensor_count(y) != tn_tensor_count(x))
-        return fail(tape, TN_FAIL(SHAPE, "reshape: %s does not hold as many numbers as %s", tn_tensor_shape(x, from), tn_tensor_shape(y, to)));
+        return fail(tape, TN_FAIL(SHAPE, "reshape: %s does not hold as many numbers as %s", tn_tensor_shape(x, from),
+                                  tn_tensor_shape(y, to)));
     if (x->dtype == TN_CODES) return fail(tape, TN_FAIL(DTYPE, "reshape: codes keep their rows"));
     y->real = x->real;
     y->ids = x->ids;
@@ -242,7 +249,8 @@ tn_real *tn_tape_residual(tn_tape *tape, int64_t count) {
     residual *r = *tape->next_residual;
     if (!r) return NULL;
     if (r->count != count) {
-        (void)tn_tape_fail(tape, TN_FAIL(SHAPE, "residual of %lld values where %lld were kept", (long long)count, (long long)r->count));
+        (void)tn_tape_fail(tape, TN_FAIL(SHAPE, "residual of %lld values where %lld were kept", (long long)count,
+                                         (long long)r->count));
         return NULL;
     }
     tape->next_residual = &r->next;

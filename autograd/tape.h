@@ -51,9 +51,11 @@ bool tn_tape_recording(const tn_tape *tape);
 bool tn_tape_is_dry(const tn_tape *tape);
 
 /* ---- for gradient checks ---- */
-void tn_tape_residuals(tn_tape *tape, tn_residual_mode mode); /* set before begin; KEEP forgets what was kept at begin */
+void tn_tape_residuals(tn_tape *tape,
+                       tn_residual_mode mode); /* set before begin; KEEP forgets what was kept at begin */
 tn_residual_mode tn_tape_residual_mode(const tn_tape *tape);
-/* KEEP: a new slot of `count` to fill; REPLAY: the next slot, filled. NULL and sticky failure when they do not match. */
+/* KEEP: a new slot of `count` to fill; REPLAY: the next slot, filled. NULL and sticky failure when they do not match.
+ */
 tn_real *tn_tape_residual(tn_tape *tape, int64_t count);
 
 #endif

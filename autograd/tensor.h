@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tensor.h - a view of numbers with a shape. Row-major; the last dimension is contiguous. Tensors of a pass live in the tape's
- * step arena, tensors of parameters in the model arena; nobody frees one by itself. */
+ * tensor.h - a view of numbers with a shape. Row-major; the last dimension is contiguous. Tensors of a pass live in the
+ * tape's step arena, tensors of parameters in the model arena; nobody frees one by itself. */
 #ifndef TN_AUTOGRAD_TENSOR_H
 #define TN_AUTOGRAD_TENSOR_H
 #include "core/compiler.h"

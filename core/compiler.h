@@ -12,7 +12,8 @@
 #define TN_LIKELY(x)                    __builtin_expect(!!(x), 1)
 #define TN_UNLIKELY(x)                  __builtin_expect(!!(x), 0)
 #define TN_THREAD_LOCAL                 _Thread_local
-#define TN_ALIGN                        64 /* bytes; every arena piece starts on this boundary (one cache line, one AVX-512 register) */
+/* One cache line, one AVX-512 register; every arena piece starts on this boundary, in bytes. */
+#define TN_ALIGN 64
 #define TN_COUNT(array)                 (sizeof(array) / sizeof((array)[0]))
 #define TN_MIN(a, b)                    ((a) < (b) ? (a) : (b))
 #define TN_MAX(a, b)                    ((a) > (b) ? (a) : (b))

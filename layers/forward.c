@@ -51,7 +51,8 @@ static tn_tensor *mlp(const pass *p, const tn_block *b, tn_tensor *x) {
     tn_tensor *n = input(p, tn_rms_norm(p->t, x, b->ffn_norm, eps(p)), "ffn");
     tn_tensor *u = project(p, n, b->ffn_gate);
     tn_tensor *v = project(p, n, b->ffn_up);
-    tn_tensor *h = p->model->config.activation == TN_ACTIVATION_SILU ? tn_silu_gate(p->t, u, v) : tn_relu2_gate(p->t, u, v);
+    tn_tensor *h =
+        p->model->config.activation == TN_ACTIVATION_SILU ? tn_silu_gate(p->t, u, v) : tn_relu2_gate(p->t, u, v);
     h = tn_rms_norm(p->t, h, b->ffn_sub_norm, eps(p));
     return drop(p, project(p, input(p, h, "ffn_down"), b->ffn_down), 1);
 }

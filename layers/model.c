@@ -23,8 +23,10 @@ enum { MAX_ROWS = 32 };
 
 static int describe(const tn_model_config *c, row out[MAX_ROWS]) {
     const row rows[] = {
-#define BLOCK_PARAM(field, name, rows, cols, init, kind) {name, true, offsetof(tn_block, field), rows, cols, INIT_##init, KIND_##kind},
-#define MODEL_PARAM(field, name, rows, cols, init, kind) {name, false, offsetof(tn_model, field), rows, cols, INIT_##init, KIND_##kind},
+#define BLOCK_PARAM(field, name, rows, cols, init, kind)                                                               \
+    {name, true, offsetof(tn_block, field), rows, cols, INIT_##init, KIND_##kind},
+#define MODEL_PARAM(field, name, rows, cols, init, kind)                                                               \
+    {name, false, offsetof(tn_model, field), rows, cols, INIT_##init, KIND_##kind},
 #include "layers/params.def"
     };
     _Static_assert(TN_COUNT(rows) <= MAX_ROWS, "raise MAX_ROWS");
@@ -109,7 +111,8 @@ void tn_model_init(tn_model *model, uint64_t seed) {
     for (int i = 0; i < model->n_params; i++) {
         tn_param *p = model->params[i];
         TN_ASSERT(p->tensor.real);
-        init_job job = {.param = p, .rng = tn_rng_make(seed, TN_PURPOSE_INIT, (uint32_t)i), .std = model->config.init_std};
+        init_job job = {
+            .param = p, .rng = tn_rng_make(seed, TN_PURPOSE_INIT, (uint32_t)i), .std = model->config.init_std};
         if (p->tensor.n_dims == 1)
             for (int j = 0; j < p->cols; j++) p->tensor.real[j] = 1;
         else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * model.h - the only model: a BitNet b1.58 of the 2B-4T kind (training.md 2; pre-norms, attn_sub_norm, ffn_sub_norm, gated ReLU^2 MLP, grouped
- * query attention, RoPE, no biases), or its float twin. Training, evaluation, generation and serving all call these functions;
- * the tape records or does not, and the kind of a parameter picks the arithmetic.
+ * model.h - the only model: a BitNet b1.58 of the 2B-4T kind (training.md 2; pre-norms, attn_sub_norm, ffn_sub_norm,
+ * gated ReLU^2 MLP, grouped query attention, RoPE, no biases), or its float twin. Training, evaluation, generation and
+ * serving all call these functions; the tape records or does not, and the kind of a parameter picks the arithmetic.
  * Life: create, fill (tn_model_init, or load values and states), tn_model_refresh, then any number of passes. */
 #ifndef TN_LAYERS_MODEL_H
 #define TN_LAYERS_MODEL_H
@@ -26,7 +26,7 @@ void tn_model_refresh(tn_model *model, tn_real lambda);
 tn_status tn_model_allow_mixing(tn_model *model);
 
 const tn_model_config *tn_model_get_config(const tn_model *model);
-tn_param **tn_model_params(tn_model *model, int *count); /* in the order of params.def, blocks ascending */
+tn_param **tn_model_params(tn_model *model, int *count);    /* in the order of params.def, blocks ascending */
 tn_param *tn_model_find(tn_model *model, const char *name); /* NULL when absent */
 
 /* Keys and values of all layers of one sequence. */
@@ -37,8 +37,8 @@ typedef struct tn_cache {
 tn_status tn_cache_init(tn_cache *cache, tn_arena *arena, const tn_model_config *config, int capacity);
 void tn_cache_truncate(tn_cache *cache, int length); /* forget positions from `length` on */
 
-/* ids [B,T] -> hidden states after output_norm [B,T,C]. Without a cache positions are 0..T-1; with one (B = 1) they follow what it holds, and it
- * grows by T. Fails (sticky): TN_E_RANGE when positions exceed `context` or the cache. */
+/* ids [B,T] -> hidden states after output_norm [B,T,C]. Without a cache positions are 0..T-1; with one (B = 1) they
+ * follow what it holds, and it grows by T. Fails (sticky): TN_E_RANGE when positions exceed `context` or the cache. */
 tn_tensor *tn_model_hidden(tn_model *model, tn_tape *t, tn_tensor *ids, tn_cache *cache);
 tn_tensor *tn_model_logits(tn_model *model, tn_tape *t, tn_tensor *hidden); /* [..,C] -> [..,V] */
 tn_tensor *tn_model_loss(tn_model *model, tn_tape *t, tn_tensor *ids, tn_tensor *targets, tn_loss_options options);

@@ -2,7 +2,7 @@
 #include "layers/model_config.h"
 
 static const tn_key keys[] = {
-#define KEY(type, field, initial, min, max, choices, help) \
+#define KEY(type, field, initial, min, max, choices, help)                                                             \
     {#field, TN_KEY_##type, offsetof(tn_model_config, field), initial, min, max, choices, help},
 #include "layers/model_keys.def"
 #undef KEY
@@ -19,12 +19,14 @@ tn_status tn_model_config_complete(tn_model_config *c) {
         return TN_FAIL(CONFIG, "model.n_kv_head %d does not divide model.n_head %d", c->n_kv_head, c->n_head);
     if (!c->head_dim) {
         if (c->d_model % c->n_head)
-            return TN_FAIL(CONFIG, "model.n_head %d does not divide model.d_model %d; change one, or set model.head_dim", c->n_head,
-                           c->d_model);
+            return TN_FAIL(CONFIG,
+                           "model.n_head %d does not divide model.d_model %d; change one, or set model.head_dim",
+                           c->n_head, c->d_model);
         c->head_dim = c->d_model / c->n_head;
     }
     if (c->head_dim % 2 || c->head_dim > 256)
-        return TN_FAIL(CONFIG, "the head size is %d (model.d_model / model.n_head); it must be even and at most 256", c->head_dim);
+        return TN_FAIL(CONFIG, "the head size is %d (model.d_model / model.n_head); it must be even and at most 256",
+                       c->head_dim);
     return TN_OK;
 }
 
@@ -32,7 +34,7 @@ tn_model_counts tn_model_config_counts(const tn_model_config *c) {
     tn_model_counts n = {0};
     int64_t ternary = 0, table = 0, gain = 0;
     enum { TERNARY, TABLE, GAIN };
-#define COUNT(kind, rows, cols, times) \
+#define COUNT(kind, rows, cols, times)                                                                                 \
     *((kind) == TERNARY ? &ternary : (kind) == TABLE ? &table : &gain) += (int64_t)TN_MAX(rows, 1) * (cols) * (times);
 #define BLOCK_PARAM(field, name, rows, cols, init, kind) COUNT(kind, rows, cols, c->n_layer)
 #define MODEL_PARAM(field, name, rows, cols, init, kind) COUNT(kind, rows, cols, 1)

@@ -8,13 +8,13 @@ enum { TN_QUANTIZATION_BITNET, TN_QUANTIZATION_NONE };
 enum { TN_WEIGHTS_ABSMEAN_TERNARY, TN_WEIGHTS_SIGN_BINARY };
 enum { TN_ACTIVATION_RELU2, TN_ACTIVATION_SILU };
 
-#define TN_FIELD_INT int
-#define TN_FIELD_COUNT int64_t
-#define TN_FIELD_REAL double
-#define TN_FIELD_BOOL bool
+#define TN_FIELD_INT    int
+#define TN_FIELD_COUNT  int64_t
+#define TN_FIELD_REAL   double
+#define TN_FIELD_BOOL   bool
 #define TN_FIELD_CHOICE int
-#define TN_FIELD_TEXT const char *
-#define TN_FIELD_LIST tn_text_list
+#define TN_FIELD_TEXT   const char *
+#define TN_FIELD_LIST   tn_text_list
 
 typedef struct tn_model_config {
 #define KEY(type, field, initial, min, max, choices, help) TN_FIELD_##type field;
@@ -24,8 +24,8 @@ typedef struct tn_model_config {
 
 /* The section for core/config.h; `values` is filled by the config calls. */
 tn_section tn_model_section(tn_model_config *values);
-/* Fill in derived defaults (n_kv_head, head_dim) and check what single keys cannot: heads divide width, kv heads divide heads, head_dim is
- * even, vocab_size > 0. Fails: TN_E_CONFIG, the sentence names the keys and their values. */
+/* Fill in derived defaults (n_kv_head, head_dim) and check what single keys cannot: heads divide width, kv heads divide
+ * heads, head_dim is even, vocab_size > 0. Fails: TN_E_CONFIG, the sentence names the keys and their values. */
 tn_status tn_model_config_complete(tn_model_config *config);
 
 /* Counts of parameters, for plans and reports. */
