@@ -2,6 +2,7 @@
  * cmd_inspect.c - `tern inspect`: what a file holds. One description is built for each kind of file, as JSON; --json
  * prints it, else it is shown as lines and a table. */
 #include "cmd/options.h"
+#include "core/utf8.h"
 #include "core/fs.h"
 #include "data/token_store.h"
 #include "formats/checkpoint_file.h"

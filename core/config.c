@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "core/code_point.h"
+#include "core/utf8.h"
 #include "core/config_priv.h"
 #include "core/fs.h"
 
@@ -29,7 +29,7 @@ void *tn_config_field(const tn_section *section, const tn_key *key) { return (ch
 static bool is_utf8(const char *text) {
     uint32_t code;
     for (size_t i = 0, len = strlen(text), n; i < len; i += n) {
-        n = (size_t)tn_code_point_read(text + i, len - i, &code);
+        n = (size_t)tn_utf8_read(text + i, len - i, &code);
         if (!n) return false;
     }
     return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * config_dump.c - prints the effective settings as YAML that loads back to the same values, and the table of all keys.
  * Written by hand rather than with libyaml's emitter: a text is quoted exactly when it must be. */
-#include "core/code_point.h"
+#include "core/utf8.h"
 #include "core/config_priv.h"
 
 #include <ctype.h>
@@ -29,7 +29,7 @@ static tn_status put_quoted(tn_buf *out, const char *text) {
     size_t len = strlen(text);
     for (size_t i = 0; i < len;) {
         uint32_t code = 0;
-        int n = tn_code_point_read(text + i, len - i, &code);
+        int n = tn_utf8_read(text + i, len - i, &code);
         if (!n) return TN_FAIL(TEXT, "a setting is not valid UTF-8");
         if (code == '"' || code == '\\')
             TN_TRY(tn_buf_printf(out, "\\%c", (char)code));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "data/byte_spelling.h"
 
-#include "data/utf8.h"
+#include "core/utf8.h"
 
 enum { SPELLED = 0x100, N_SPELLED = 68, N_PLAIN = 256 - N_SPELLED };
 

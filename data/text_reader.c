@@ -5,7 +5,7 @@
 #include "core/fs.h"
 #include "core/log.h"
 #include "data/grow.h"
-#include "data/utf8.h"
+#include "core/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -92,7 +92,4 @@ tn_status tn_tokenizer_encode(const tn_tokenizer *tokenizer, const char *text, s
 /* Append the bytes of one token. CONTROL tokens print only with `specials`. Fails: TN_E_RANGE for an unknown id. */
 tn_status tn_tokenizer_decode(const tn_tokenizer *tokenizer, int32_t id, bool specials, tn_buf *out);
 
-/* The length of the longest prefix of `text` that is valid UTF-8, and whether what follows may still become valid. */
-size_t tn_utf8_valid_prefix(const char *text, size_t len, bool *incomplete);
-
 #endif

@@ -3,7 +3,7 @@
 #include "data/tokenizer_priv.h"
 
 #include "data/grow.h"
-#include "data/utf8.h"
+#include "core/utf8.h"
 
 #include <string.h>
 

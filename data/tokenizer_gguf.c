@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tokenizer_gguf.c - tokenizers in GGUF (docs/format.md, "tokenizer keys"). */
 #include "data/tokenizer_gguf.h"
+#include "core/utf8.h"
 
 #include "core/log.h"
 #include "data/byte_spelling.h"

@@ -4,7 +4,7 @@
 #include "core/log.h"
 #include "data/grow.h"
 #include "data/tokenizer_priv.h"
-#include "data/utf8.h"
+#include "core/utf8.h"
 
 #include <string.h>
 

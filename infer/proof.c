@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * proof.c - the questions that an exported file must answer as its source does. */
 #include "infer/proof.h"
+#include "core/utf8.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * text_stream.c - two stages: raw bytes to valid text, then text to pieces that end before any stop string. */
 #include "infer/text_stream.h"
+#include "core/utf8.h"
 
 #include <string.h>
 

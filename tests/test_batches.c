@@ -2,7 +2,7 @@
 #include "core/arena.h"
 #include "core/fs.h"
 #include "data/batches.h"
-#include "data/utf8.h"
+#include "core/utf8.h"
 #include "tests/testing.h"
 
 #include <stdio.h>

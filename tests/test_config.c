@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "core/code_point.h"
+#include "core/utf8.h"
 #include "core/config.h"
 #include "core/fs.h"
 #include "tests/testing.h"
@@ -415,10 +415,10 @@ static void code_point__accepts_the_shortest_form_only(void **state) {
                                       "\xff"};
     uint32_t code = 0;
     for (size_t i = 0; i < TN_COUNT(good); i++) {
-        assert_int_equal(tn_code_point_read(good[i], strlen(good[i]), &code), strlen(good[i]));
+        assert_int_equal(tn_utf8_read(good[i], strlen(good[i]), &code), strlen(good[i]));
         assert_int_equal(code, codes[i]);
     }
-    for (size_t i = 0; i < TN_COUNT(bad); i++) assert_int_equal(tn_code_point_read(bad[i], strlen(bad[i]), &code), 0);
+    for (size_t i = 0; i < TN_COUNT(bad); i++) assert_int_equal(tn_utf8_read(bad[i], strlen(bad[i]), &code), 0);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)

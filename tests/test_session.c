@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/par.h"
+#include "core/utf8.h"
 #include "infer/export.h"
 #include "infer/session.h"
 #include "kernels/gemm.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/arena.h"
 #include "data/split.h"
-#include "data/utf8.h"
+#include "core/utf8.h"
 #include "tests/testing.h"
 
 #include <string.h>

@@ -3,7 +3,7 @@
 #include "core/par.h"
 #include "core/rng.h"
 #include "data/tokenizer.h"
-#include "data/utf8.h"
+#include "core/utf8.h"
 #include "tests/testing.h"
 
 #include <stdio.h>

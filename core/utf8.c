@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "data/utf8.h"
-
-#include "data/tokenizer.h"
+#include "core/utf8.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -49,6 +47,13 @@ size_t tn_utf8_decode(const char *text, uint32_t *code_point) {
     uint32_t value = p[0] & (0x7Fu >> n);
     for (size_t i = 1; i < n; i++) value = value << 6 | (p[i] & 0x3F);
     *code_point = value;
+    return n;
+}
+
+int tn_utf8_read(const char *text, size_t len, uint32_t *code_point) {
+    int n = len ? sequence((const unsigned char *)text, len) : INVALID;
+    if (n <= 0) return 0;
+    tn_utf8_decode(text, code_point);
     return n;
 }
 
