@@ -31,12 +31,9 @@ typedef struct bench {
     tn_optimizer *optimizer;
 } bench;
 
-/* In float, the tolerance of six steps relative to the largest weight; measured at most 7e-7, and 1e-6 for
+/* The tolerance of six steps relative to the largest weight; measured at most 7e-7, and 1e-6 for
  * muon, whose matrix products add their roundings. */
-static double tolerance(tn_optimizer_kind kind) {
-    if (sizeof(tn_real) == sizeof(double)) return 1e-12;
-    return kind == TN_OPTIMIZER_muon ? 5e-6 : 2e-6;
-}
+static double tolerance(tn_optimizer_kind kind) { return kind == TN_OPTIMIZER_muon ? 5e-6 : 2e-6; }
 
 static double random_value(uint32_t stream, int64_t i) {
     tn_rng rng = tn_rng_make(7, TN_PURPOSE_TEST, stream);

@@ -83,13 +83,15 @@ static tn_status restore(tn_trainer *t) {
     return TN_OK;
 }
 
-/* The text files may be ahead of, or behind, what was restored. */
-static tn_status restore_marks(const tn_trainer *t) {
+/* The text files may be ahead of, or behind, what was restored, and old checkpoints may not be removed yet. */
+static tn_status tidy_checkpoints(const tn_trainer *t) {
     char path[TN_RUN_PATH];
     int64_t best = t->resumed ? t->state.best_step : -1;
     TN_TRY(tn_run_dir_checkpoint(&t->dir, TN_MAX(best, 0), path));
     TN_TRY(tn_run_dir_mark(&t->dir, "best", best >= 0 && tn_path_exists(path) ? best : -1));
-    return tn_run_dir_mark(&t->dir, "latest", t->resumed ? t->state.step : -1);
+    TN_TRY(tn_run_dir_mark(&t->dir, "latest", t->resumed ? t->state.step : -1));
+    if (!t->resumed) return TN_OK;
+    return tn_run_dir_prune(&t->dir, t->state.step, best, t->config->train.save_total_limit);
 }
 
 static tn_status make_state(tn_trainer *t, bool resume) {
@@ -110,7 +112,7 @@ static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     TN_TRY(tn_engine_init(&t->engine, TN_ENGINE_REAL, c, &t->course));
     TN_TRY(make_state(t, options->resume));
     TN_TRY(write_head(t));
-    TN_TRY(restore_marks(t));
+    TN_TRY(tidy_checkpoints(t));
     return tn_metrics_open(&t->metrics, t->dir.path, t->resumed ? t->state.step : -1);
 }
 
