@@ -231,6 +231,17 @@ static int run_command(const settings *s) {
     return summary.end == TN_END_STOPPED ? TN_EXIT_SIGNAL + stop_signal : TN_EXIT_DONE;
 }
 
+/* All settings with their defaults, from the tables that read them. */
+static tn_status put_settings(tn_buf *out) {
+    tn_run_config config;
+    tn_arena *arena = tn_arena_create("configuration");
+    tn_status status = arena ? tn_run_config_init(&config, arena) : TN_E_NOMEM;
+    if (!status) status = tn_buf_puts(out, "\nSettings of CONFIG and --set:\n");
+    if (!status) status = tn_config_help(&config.config, out);
+    tn_arena_free(arena);
+    return status;
+}
+
 int tn_cmd_train(int argc, char **argv) {
     settings s = {0};
     const tn_option options[] = {
@@ -249,6 +260,7 @@ int tn_cmd_train(int argc, char **argv) {
         .command = "train",
         .synopsis = "CONFIG --run-dir DIR | [CONFIG] --resume DIR",
         .about = "Train a model. All settings are in CONFIG, a YAML file; configs/ has examples.",
+        .more = put_settings,
         .options = options,
         .max_arguments = 1,
     };

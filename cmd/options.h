@@ -52,6 +52,7 @@ typedef struct tn_usage {
     const char *command;  /* "data prepare" */
     const char *synopsis; /* "INPUT... -o OUT.h5" */
     const char *about;    /* a sentence or two */
+    tn_status (*more)(tn_buf *out); /* appends what --help says after the flags; or NULL */
     const tn_option *options;
     int min_arguments, max_arguments; /* besides flags; max -1 = any number */
 } tn_usage;

@@ -47,7 +47,7 @@ static tn_status put_help(const tn_usage *usage, tn_buf *out) {
     TN_TRY(tn_buf_printf(out, "Usage: tern %s %s\n\n%s\n\n", usage->command, usage->synopsis, usage->about));
     for (const tn_option *o = usage->options; o->type != TN_OPT_END; o++) TN_TRY(put_row(o, out));
     for (const tn_option *o = tn_options_common; o->type != TN_OPT_END; o++) TN_TRY(put_row(o, out));
-    return TN_OK;
+    return usage->more ? usage->more(out) : TN_OK;
 }
 
 tn_status tn_options_print_help(const tn_usage *usage) {
