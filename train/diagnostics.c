@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SITES_A_LAYER = 8 };
+enum { SITES_A_LAYER = 8, ROWS_SEEN = 4096 /* enough for a share; an evaluation may have millions */ };
 
 typedef struct matrix {
     const tn_param *param;
@@ -93,7 +93,7 @@ static site *find_site(tn_diagnostics *d, int layer, const char *name) {
 
 static void observe(void *context, int layer, const char *name, const tn_tensor *codes) {
     site *s = find_site(context, layer, name);
-    if (!s) return;
+    if (!s || s->rows >= ROWS_SEEN) return;
     int64_t rows = tn_tensor_rows(codes);
     int k = tn_tensor_cols(codes);
     for (int64_t i = 0; i < rows; i++) s->saturated += is_saturated(codes->codes + i * k, k);

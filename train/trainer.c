@@ -8,6 +8,7 @@
 #include "train/process.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* What one turn of the loop has found out. */
 typedef struct turn {
@@ -41,10 +42,11 @@ static tn_status guard(tn_trainer *t, const tn_step_result *result) {
     tn_log(TN_LOG_WARN, "train", "step %lld skipped: %s (%lld in a row)", (long long)t->state.step, result->skipped,
            (long long)t->failures);
     if (t->failures < t->config->train.guard_patience) return TN_OK;
-    return TN_FAIL(
-        NAN,
-        "stopped at step %lld after %lld steps without an update: %s; the last good checkpoint of %s is of step %lld",
-        (long long)t->state.step, (long long)t->failures, result->skipped, t->dir.path, (long long)t->saved_step);
+    char saved[64] = "there is no good checkpoint";
+    if (t->saved_step >= 0)
+        snprintf(saved, sizeof saved, "the last good checkpoint is of step %lld", (long long)t->saved_step);
+    return TN_FAIL(NAN, "%s: stopped at step %lld after %lld steps without an update: %s; %s", t->dir.path,
+                   (long long)t->state.step, (long long)t->failures, result->skipped, saved);
 }
 
 static tn_status take_step(tn_trainer *t, turn *now) {

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/par.h"
+#include "kernels/kernels.h"
+#include "tests/trainer_rig.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- resuming ---- */
+
+static void resumed_run__equals_a_straight_one(void **state) {
+    static const char *const variants[] = {"train.optimizer=adamw",
+                                           "train.optimizer=sgd train.learning_rate=1e-1",
+                                           "train.optimizer=lion train.learning_rate=1e-3",
+                                           "train.optimizer=muon train.max_grad_norm=0",
+                                           "model.dropout=0.1 train.grad_accumulation=2",
+                                           "train.quant_warmup_tokens=900 train.schedule=cosine",
+                                           "model.quantization=none train.patience=5"};
+    for (size_t i = 0; i < TN_COUNT(variants); i++) {
+        tn_run straight, parts;
+        char a[32], b[32];
+        snprintf(a, sizeof a, "straight%zu", i);
+        snprintf(b, sizeof b, "parts%zu", i);
+        tn_run_once(&straight, *state, a, variants[i]);
+        tn_run_in_two_parts(&parts, *state, b, variants[i], 9 + (int64_t)i);
+        tn_assert_same_weights(&straight, &parts);
+        tn_assert_same_slots(&straight, &parts);
+        tn_assert_same_rows(&straight, &parts);
+        assert_int_equal(straight.summary.best_step, parts.summary.best_step);
+        assert_true(straight.summary.best_loss == parts.summary.best_loss);
+        tn_run_release(&straight);
+        tn_run_release(&parts);
+    }
+}
+
+static void folder_without_checkpoint__begins_again(void **state) {
+    tn_run straight, killed, again;
+    char path[TN_RUN_PATH];
+    tn_run_once(&straight, *state, "straight", "");
+    tn_run_init(&killed, *state, "killed", "");
+    assert_ok(tn_run_open(&killed, false)); /* has written config.yaml and nothing else */
+    tn_run_release(&killed);
+    tn_run_init(&again, *state, "killed", "");
+    assert_ok(tn_path_join(path, sizeof path, again.dir, "metrics.jsonl"));
+    assert_ok(tn_file_append(path, "{\"step\": 4, \"tr", 15)); /* a row that was cut off */
+    tn_run_go(&again, true);
+    tn_assert_same_weights(&straight, &again);
+    tn_assert_same_rows(&straight, &again);
+    tn_run_release(&straight);
+    tn_run_release(&again);
+}
+
+static void damaged_checkpoint__is_passed_over(void **state) {
+    tn_run straight, again;
+    char path[TN_RUN_PATH];
+    tn_run_once(&straight, *state, "a", "");
+    assert_ok(tn_path_join(path, sizeof path, straight.dir, "checkpoints/step-00000024.h5"));
+    tn_buf text = {0};
+    assert_ok(tn_file_read(path, 1 << 24, &text));
+    text.data[text.len / 2] ^= 1;
+    assert_ok(tn_file_write(path, text.data, text.len));
+    tn_buf_release(&text);
+    tn_trainer_free(straight.trainer);
+    straight.trainer = NULL;
+
+    tn_run_init(&again, *state, "a", "");
+    assert_ok(tn_run_open(&again, true));
+    assert_int_equal(tn_optimizer_updates(tn_trainer_optimizer(again.trainer)), 16); /* the one before */
+    tn_assert_mark(&again, "latest", "step-00000016.h5\n");
+    assert_ok(tn_trainer_run(again.trainer, &again.summary));
+    assert_true(again.summary.val_loss == straight.summary.val_loss);
+    tn_assert_mark(&again, "latest", "step-00000024.h5\n");
+    tn_run_release(&straight);
+    tn_run_release(&again);
+}
+
+static void other_settings__are_refused_by_name(void **state) {
+    static const struct {
+        const char *set, *expected;
+    } changes[] = {
+        {"model.d_model=48", "model.d_model: 32, but this run has model.d_model: 48"},
+        {"model.activation=silu", "model.activation: relu2, but this run has model.activation: silu"},
+        {"train.optimizer=lion", "train.optimizer: adamw, but this run has train.optimizer: lion"},
+        {"train.seed=1", "train.seed: 42, but this run has train.seed: 1"},
+    };
+    tn_run r, other;
+    tn_run_once(&r, *state, "a", "train.max_steps=8");
+    tn_run_release(&r);
+    for (size_t i = 0; i < TN_COUNT(changes); i++) {
+        tn_run_init(&other, *state, "a", changes[i].set);
+        assert_int_equal(tn_run_open(&other, true), TN_E_MISMATCH);
+        assert_non_null(strstr(tn_error_message(), changes[i].expected));
+        tn_run_release(&other);
+    }
+}
+
+static void other_data__are_refused(void **state) {
+    tn_place *p = *state;
+    tn_run r, other;
+    tn_run_once(&r, p, "a", "train.max_steps=8");
+    tn_run_release(&r);
+    tn_place_write_stories(p->text, 59);
+    tn_run_init(&other, p, "a", "");
+    assert_int_equal(tn_run_open(&other, true), TN_E_MISMATCH);
+    assert_non_null(strstr(tn_error_message(), "the training data are not those the run began with"));
+    tn_run_release(&other);
+}
+
+static void longer_run__goes_on_from_a_finished_one(void **state) {
+    tn_run r, more;
+    tn_run_once(&r, *state, "a", "train.max_steps=8");
+    tn_run_release(&r);
+    tn_run_init(&more, *state, "a", "train.max_steps=8");
+    tn_run_go(&more, true); /* nothing is left to do */
+    assert_int_equal(more.summary.step, 8);
+    tn_run_release(&more);
+    tn_run_init(&more, *state, "a", "train.max_steps=12");
+    tn_run_go(&more, true);
+    assert_int_equal(more.summary.step, 12);
+    tn_run_release(&more);
+}
+
+/* ---- the folder ---- */
+
+static void used_folder__is_refused_without_resume(void **state) {
+    tn_run r, other;
+    tn_run_once(&r, *state, "a", "train.max_steps=1");
+    tn_run_release(&r);
+    tn_run_init(&other, *state, "a", "");
+    assert_int_equal(tn_run_open(&other, false), TN_E_ARG);
+    assert_non_null(strstr(tn_error_message(), "is not empty; go on with its run by --resume"));
+    tn_run_release(&other);
+    tn_run_init(&other, *state, "absent", "");
+    assert_int_equal(tn_run_open(&other, true), TN_E_MISSING);
+    tn_run_release(&other);
+}
+
+static void folder_in_use__is_refused(void **state) {
+    tn_run r, second;
+    tn_run_init(&r, *state, "a", "");
+    assert_ok(tn_run_open(&r, false));
+    tn_run_init(&second, *state, "a", "");
+    assert_int_equal(tn_run_open(&second, true), TN_E_BUSY); /* flock is per open file, so this process counts as two */
+    assert_non_null(strstr(tn_error_message(), "another process is training in this folder"));
+    tn_run_release(&second);
+    tn_run_release(&r);
+}
+
+int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tn_place_set_up, tn_place_tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(resumed_run__equals_a_straight_one),
+        TEST(folder_without_checkpoint__begins_again),
+        TEST(damaged_checkpoint__is_passed_over),
+        TEST(other_settings__are_refused_by_name),
+        TEST(other_data__are_refused),
+        TEST(longer_run__goes_on_from_a_finished_one),
+        TEST(used_folder__is_refused_without_resume),
+        TEST(folder_in_use__is_refused),
+    };
+    if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;
+    return cmocka_run_group_tests_name("resume", tests, NULL, NULL);
+}
