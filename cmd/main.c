@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cmd.h"
 #include "cmd/console.h"
+#include "core/par.h"
 
 #include <signal.h>
 #include <string.h>
@@ -25,6 +26,7 @@ int main(int argc, char **argv) {
         return status ? tn_cmd_fail(status) : TN_EXIT_DONE;
     }
     int status = tn_cmd_dispatch(&tern, argc, argv);
+    tn_par_stop();
     tn_console_close();
     return status;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * par.h - the only room that knows threads (OpenMP; pthreads in the tsan build).
+ * par.h - the only room that knows threads: an OpenMP team (plain threads in the tsan build).
  * A loop body handles a half-open range of items; items must not depend on each other, so that neither the number of
  * threads nor the schedule changes a bit. Workers run with denormals flushed to zero (FTZ, DAZ). */
 #ifndef TN_CORE_PAR_H
@@ -13,9 +13,12 @@ int tn_par_cores(void);
 /* Threads for tn_par_for from now on, 1..256; 0 = tn_par_cores(). OpenBLAS is pinned to one thread a call. */
 tn_status tn_par_set_threads(int threads);
 int tn_par_threads(void);
+/* Send the team home; the next tn_par_for gathers a new one. For the end of a program and before a fork. */
+void tn_par_stop(void);
 
 /* Call body over [0,n) in blocks of `grain` items (the last may be shorter); blocks are handed out as threads get
- * free. Runs inline when there is one block, one thread, or when already inside a tn_par_for. */
+ * free. Runs inline when there is one block, one thread, when already inside a tn_par_for, or while the team is busy
+ * with the loop of another thread. */
 void tn_par_for(int64_t n, int64_t grain, tn_par_body *body, void *context);
 
 /* Number of the worker running this body, 0..tn_par_threads()-1; 0 outside. For per-thread scratch only. */
