@@ -122,15 +122,16 @@ VR_INLINE vp vp_exp(vp x) {
 /* exp(x) = 2^n exp(r), n = rint(x / ln 2), |r| <= ln 2 / 2; exp(r) = 1 + r + r^2 P(r), P the minimax polynomial of
  * degree 4. Within 1.1 ulp (tests/test_kernels.c). Below the smallest normal number: 0; above the largest: infinity. */
 VR_INLINE vp vp_exp(vp x) {
-    const float magic = 12582912.0f; /* 1.5 x 2^23 */
-    vp t = x * 1.44269504f + magic, n = t - magic;
-    vp r = (x - n * 0.693359375f) - n * -2.12194440e-4f; /* ln 2 in two pieces; n x the first is exact */
+    const float magic = 12582912.0f /* 1.5 x 2^23 */, lowest = -87.3365447f, highest = 88.7228394f;
+    vp inside = vp_select(x < lowest, vp_set(lowest), vp_select(x > highest, vp_set(highest), x)); /* a NaN stays one */
+    vp t = inside * 1.44269504f + magic, n = t - magic;
+    vp r = (inside - n * 0.693359375f) - n * -2.12194440e-4f; /* ln 2 in two pieces; n x the first is exact */
     vp poly = (((r * 1.39412179e-3f + 8.36323481e-3f) * r + 4.16663736e-2f) * r + 0.166665763f) * r + 0.5f;
     vp y = (poly * (r * r) + r) + 1.0f;
     vpi exponent = (vpi)t - (vpi)vp_set(magic), half = exponent >> 1; /* 2^n in two factors: n = 128 occurs */
     y = (y * (vp)((half + 127) << 23)) * (vp)((exponent - half + 127) << 23);
-    y = vp_select(x < -87.3365447f, vp_set(0), y);
-    return vp_select(x > 88.7228394f, vp_set(INFINITY), y);
+    y = vp_select(x < lowest, vp_set(0), y);
+    return vp_select(x > highest, vp_set(INFINITY), y);
 }
 VR_INLINE float real_exp(float x) { return vp_exp(vp_set(x))[0]; }
 #endif
