@@ -5,7 +5,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tern=${TERN:-build/tern}
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} # threads that spin while they wait crawl on a busy machine
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 bad=0
