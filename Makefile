@@ -23,7 +23,7 @@ endif
 THREADS := $(if $(filter tsan,$(MODE)),-pthread,-fopenmp)
 BLAS    := $(if $(filter tsan,$(MODE)),openblas-serial,openblas-openmp)
 ARCH    := $(shell $(CC) -print-multiarch 2>/dev/null)
-PKGS    := hdf5 jansson yaml-0.1 libpcre2-8 libutf8proc zlib
+PKGS    := hdf5 jansson yaml-0.1 libpcre2-8 zlib
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wwrite-strings
 WARN += $(if $(filter f64,$(MODE)),,-Wconversion -Wno-sign-conversion -Wdouble-promotion)
