@@ -19,9 +19,10 @@ ifeq ($(FLAGS.$(MODE)),)
 $(error MODE=$(MODE) is not one of release debug asan tsan f64)
 endif
 
-# libgomp is not instrumented, so the tsan build runs core/par.c on pthreads and links the serial OpenBLAS.
+# libgomp is not instrumented, so the tsan build runs core/par.c on pthreads and links the OpenBLAS for them (the serial
+# build keeps its buffers without a lock and gave wrong products when two threads called it).
 THREADS := $(if $(filter tsan,$(MODE)),-pthread,-fopenmp)
-BLAS    := $(if $(filter tsan,$(MODE)),openblas-serial,openblas-openmp)
+BLAS    := $(if $(filter tsan,$(MODE)),openblas-pthread,openblas-openmp)
 ARCH    := $(shell $(CC) -print-multiarch 2>/dev/null)
 PKGS    := hdf5 jansson yaml-0.1 libpcre2-8 zlib
 

@@ -22,6 +22,8 @@ void tn_blas_gemm(tn_op_of op_a, tn_op_of op_b, int m, int n, int k, tn_real alp
               beta, c, (blasint)ldc);
 }
 
+void tn_blas_init(void) { openblas_set_num_threads(1); }
+
 const char *tn_blas_core(void) { return openblas_get_corename(); }
 
 const char *tn_blas_threading(void) {
@@ -50,6 +52,9 @@ static bool cpu_has_avx512(void) {
 
 const char *tn_blas_warning(void) {
     static TN_THREAD_LOCAL char text[256];
+    if (strcmp(tn_blas_threading(), "serial") == 0)
+        return "the installed OpenBLAS is the serial build, which several threads may not call at once; install its OpenMP "
+               "build, or run with --threads 1";
     if (strcmp(tn_blas_threading(), "pthreads") == 0)
         return "the installed OpenBLAS starts threads of its own that compete with ours; install its OpenMP build";
     const char *core = tn_blas_core(), *forced = getenv("OPENBLAS_CORETYPE");

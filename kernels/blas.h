@@ -4,6 +4,8 @@
 #define TN_KERNELS_BLAS_H
 #include "kernels/gemm.h"
 
+/* One BLAS thread a call, whichever build of the library was found. Called by tn_kernels_init. */
+void tn_blas_init(void);
 /* One serial product with one BLAS thread; arguments as tn_product. */
 void tn_blas_gemm(tn_op_of op_a, tn_op_of op_b, int m, int n, int k, tn_real alpha, const tn_real *a, int64_t lda,
                   const tn_real *b, int64_t ldb, tn_real beta, tn_real *c, int64_t ldc);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Chooses the rows of the table; the list of instruction sets is here, in rising order. */
 #include "kernels/kernels_priv.h"
+#include "kernels/blas.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,7 @@ static bool is_known(const char *isa) {
 }
 
 tn_status tn_kernels_init(const char *isa) {
+    tn_blas_init();
     if (!isa) isa = getenv("TN_ISA");
     if (!isa || !*isa) {
         tn_kernels_table = *best_set();
