@@ -3,7 +3,7 @@
  * barrier of a region per loop was measured first: libgomp spins there for milliseconds, and a thread that another
  * process has pushed off its core is waited for even when all the work is done, so two busy processes on two cores made
  * each other a hundred times slower. Here the caller waits only for workers that have begun a block, and spins shortly.
- * OpenBLAS reads omp_get_max_threads() of the calling task, so that value is 1 in every thread that may call it.
+ * OpenBLAS's OpenMP build reads omp_get_max_threads() of the calling task, so that value is 1 while a body runs.
  * Nested calls, calls with a single block, and calls while another thread's loop runs are done inline. */
 #include "core/par.h"
 
@@ -18,7 +18,9 @@
 #include <immintrin.h>
 #endif
 
-static int n_threads = 1;
+enum { SPINS = 1000, MAX_THREADS = 256 }; /* 1000 pauses are 15 to 50 us: longer than the gap between two loops */
+
+static atomic_int n_threads = 1;
 static TN_THREAD_LOCAL bool inside;
 static TN_THREAD_LOCAL int worker;
 
@@ -47,13 +49,40 @@ void tn_fp_restore(unsigned saved) {
 #endif
 }
 
-int tn_par_cores(void) {
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    return TN_MAX(CPU_COUNT(&set), 1);
+#ifndef TN_PTHREADS
+static int omp_threads(int threads) {
+    int saved = omp_get_max_threads();
+    omp_set_num_threads(threads);
+    return saved;
 }
 
-int tn_par_threads(void) { return n_threads; }
+/* Not sched_getaffinity: with OMP_PROC_BIND libgomp has tied this thread to one core before main began. */
+static int count_cores(void) { return omp_get_num_procs(); }
+#else
+static int omp_threads(int threads) { return threads; }
+
+static int count_cores(void) {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+#endif
+
+int tn_par_cores(void) { return TN_MAX(TN_MIN(count_cores(), (int)MAX_THREADS), 1); }
+
+/* What a body may rely on: denormals flushed, OpenBLAS with one thread a call. */
+typedef struct surroundings {
+    unsigned fp;
+    int omp;
+} surroundings;
+
+static surroundings enter_body(void) { return (surroundings){tn_fp_flush_denormals(), omp_threads(1)}; }
+
+static void leave_body(surroundings before) {
+    tn_fp_restore(before.fp);
+    (void)omp_threads(before.omp);
+}
+
+int tn_par_threads(void) { return atomic_load(&n_threads); }
 int tn_par_worker(void) { return worker; }
 
 typedef struct job {
@@ -65,7 +94,7 @@ typedef struct job {
 
 /* Take blocks until none is left. */
 static void work(job *j, int number) {
-    unsigned saved = tn_fp_flush_denormals();
+    surroundings before = enter_body();
     inside = true;
     worker = number;
     for (;;) {
@@ -75,12 +104,10 @@ static void work(job *j, int number) {
     }
     worker = 0;
     inside = false;
-    tn_fp_restore(saved);
+    leave_body(before);
 }
 
 /* ---- the dock: where workers wait for a job ---- */
-
-enum { SPINS = 1000, MAX_THREADS = 256 }; /* some 10 us: longer than the gap between two loops of a pass */
 
 typedef struct dock {
     pthread_mutex_t lock;
@@ -151,21 +178,31 @@ static void retire(dock *d) {
 /* ---- the team ---- */
 
 #ifndef TN_PTHREADS
-static void pin_blas(void) {
-    omp_set_dynamic(0);
-    omp_set_num_threads(1);
+/* With OMP_PROC_BIND or OMP_PLACES: worker i goes to place i, as in a team that the main thread leads. */
+static void go_to_place(int number) {
+    enum { MOST = 1024 };
+    int places = omp_get_num_places(), ids[MOST];
+    int place = places ? number % places : 0, count = places ? omp_get_place_num_procs(place) : 0;
+    if (count < 1 || count > MOST) return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    omp_get_place_proc_ids(place, ids);
+    for (int i = 0; i < count; i++) CPU_SET(ids[i], &set);
+    (void)sched_setaffinity(0, sizeof set, &set); /* a wish, as OMP_PLACES itself */
+}
+
+static void serve_as(dock *d, int number) {
+    go_to_place(number);
+    serve(d, number);
 }
 
 static void *host_main(void *context) {
     dock *d = context;
-    pin_blas();
 #pragma omp parallel num_threads(d->workers)
-    serve(d, omp_get_thread_num() + 1);
+    serve_as(d, omp_get_thread_num() + 1);
     return NULL;
 }
 #else /* libgomp is not instrumented: the same dock on plain threads for the thread sanitizer */
-static void pin_blas(void) {}
-
 typedef struct member {
     dock *d;
     int number;
@@ -192,8 +229,7 @@ static void *host_main(void *context) {
 }
 #endif
 
-void tn_par_stop(void) {
-    dock *d = &the_dock;
+static void send_home(dock *d) {
     if (!d->workers) return;
     announce(d, NULL, true);
     pthread_join(d->host, NULL);
@@ -203,38 +239,46 @@ void tn_par_stop(void) {
 }
 
 /* Without a team the caller does all the work itself. */
-static bool have_team(dock *d) {
-    if (d->workers) return true;
-    d->workers = n_threads - 1;
+static bool have_team(dock *d, int workers) {
+    if (d->workers || workers < 1) return d->workers > 0;
+    d->workers = workers;
     if (pthread_create(&d->host, NULL, host_main, d) != 0) d->workers = 0;
     return d->workers > 0;
 }
 
+static void change_team(int threads) {
+    TN_ASSERT(!inside); /* a worker cannot wait for itself */
+    pthread_mutex_lock(&caller);
+    send_home(&the_dock);
+    atomic_store(&n_threads, threads);
+    pthread_mutex_unlock(&caller);
+}
+
+void tn_par_stop(void) { change_team(tn_par_threads()); }
+
 tn_status tn_par_set_threads(int threads) {
     if (threads < 0 || threads > MAX_THREADS)
         return TN_FAIL(RANGE, "threads: %d is outside 0..%d", threads, MAX_THREADS);
-    tn_par_stop();
-    n_threads = threads ? threads : tn_par_cores();
-    pin_blas();
+    change_team(threads ? threads : tn_par_cores());
     return TN_OK;
 }
 
 static void run_inline(int64_t n, tn_par_body *body, void *context) {
-    unsigned saved = tn_fp_flush_denormals();
+    surroundings before = enter_body();
     body(context, 0, n);
-    tn_fp_restore(saved);
+    leave_body(before);
 }
 
 void tn_par_for(int64_t n, int64_t grain, tn_par_body *body, void *context) {
     if (n <= 0) return;
     TN_ASSERT(grain > 0);
     dock *d = &the_dock;
-    if (inside || n_threads == 1 || n <= grain || pthread_mutex_trylock(&caller) != 0) {
+    if (inside || tn_par_threads() == 1 || n <= grain || pthread_mutex_trylock(&caller) != 0) {
         run_inline(n, body, context);
         return;
     }
     job j = {.n = n, .grain = grain, .body = body, .context = context};
-    bool team = have_team(d);
+    bool team = have_team(d, tn_par_threads() - 1);
     if (team) announce(d, &j, false);
     work(&j, 0);
     if (team) retire(d);

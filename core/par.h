@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * par.h - the only room that knows threads: an OpenMP team (plain threads in the tsan build).
  * A loop body handles a half-open range of items; items must not depend on each other, so that neither the number of
- * threads nor the schedule changes a bit. Workers run with denormals flushed to zero (FTZ, DAZ). */
+ * threads nor the schedule changes a bit. Bodies run with denormals flushed to zero (FTZ, DAZ), and OpenBLAS uses one
+ * thread for a call inside one. */
 #ifndef TN_CORE_PAR_H
 #define TN_CORE_PAR_H
 #include "core/status.h"
 
 typedef void tn_par_body(void *context, int64_t begin, int64_t end);
 
-/* Cores in the affinity mask. */
+/* Cores that this process may use, 1..256. */
 int tn_par_cores(void);
-/* Threads for tn_par_for from now on, 1..256; 0 = tn_par_cores(). OpenBLAS is pinned to one thread a call. */
+/* Threads for tn_par_for from now on, 1..256; 0 = tn_par_cores(). Waits for a loop of another thread; not for use
+ * inside a body, nor between the steps of a computation that has sized its scratch by tn_par_threads(). */
 tn_status tn_par_set_threads(int threads);
 int tn_par_threads(void);
 /* Send the team home; the next tn_par_for gathers a new one. For the end of a program and before a fork. */

@@ -3,7 +3,11 @@
 #include "core/par.h"
 #include "tests/testing.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 
 enum { MOST_ITEMS = 5000 };
 
@@ -95,6 +99,57 @@ static void workers__flush_denormals_and_callers_keep_theirs(void **state) {
     assert_true(make_denormal() > 0);
 }
 
+/* ---- callers from other threads ---- */
+
+enum { CALLS = 400 };
+
+static void count_and_look(void *context, int64_t begin, int64_t end) {
+    count_items(context, begin, end);
+#ifdef _OPENMP
+    tally *t = context;
+    if (omp_get_max_threads() != 1) atomic_fetch_add(&t->wrong, 1); /* OpenBLAS would start a team of its own */
+#endif
+}
+
+static void *call_often(void *context) {
+    tally *t = context;
+    for (int i = 0; i < CALLS; i++) tn_par_for(t->n, t->grain, count_and_look, t);
+    return NULL;
+}
+
+static void callers_on_two_threads__each_get_their_loop(void **state) {
+    (void)state;
+    pthread_t other;
+    tally *mine = tn_heap_zalloc(1, sizeof *mine), *theirs = tn_heap_zalloc(1, sizeof *theirs);
+    mine->n = theirs->n = 100;
+    mine->grain = theirs->grain = 7;
+    assert_ok(tn_par_set_threads(3));
+    assert_int_equal(pthread_create(&other, NULL, call_often, theirs), 0);
+    call_often(mine);
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_int_equal(mine->wrong + theirs->wrong, 0);
+    for (int64_t i = 0; i < mine->n; i++) assert_int_equal(mine->times[i] + theirs->times[i], 2 * CALLS);
+    tn_heap_free(mine);
+    tn_heap_free(theirs);
+}
+
+static void team__may_go_and_come_back(void **state) {
+    (void)state;
+    tally *t = tn_heap_zalloc(1, sizeof *t);
+    t->n = 100;
+    t->grain = 1;
+    for (int i = 0; i < 50; i++) {
+        assert_ok(tn_par_set_threads(1 + i % 4));
+        tn_par_for(t->n, t->grain, count_items, t);
+        tn_par_stop();
+        tn_par_stop(); /* nobody there: fine */
+        tn_par_for(t->n, t->grain, count_items, t);
+    }
+    assert_int_equal(t->wrong, 0);
+    for (int64_t i = 0; i < t->n; i++) assert_int_equal(t->times[i], 100);
+    tn_heap_free(t);
+}
+
 static void threads__are_checked(void **state) {
     (void)state;
     assert_int_equal(tn_par_set_threads(-1), TN_E_RANGE);
@@ -109,6 +164,8 @@ int main(void) {
         cmocka_unit_test(loop__visits_every_item_once),
         cmocka_unit_test(nested_loop__runs_inline),
         cmocka_unit_test(workers__flush_denormals_and_callers_keep_theirs),
+        cmocka_unit_test(callers_on_two_threads__each_get_their_loop),
+        cmocka_unit_test(team__may_go_and_come_back),
         cmocka_unit_test(threads__are_checked),
     };
     return cmocka_run_group_tests_name("par", tests, NULL, NULL);
