@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { FIRST_CHUNK = 64 * 1024, MAX_CHUNKS = 64 };
+enum { FIRST_CHUNK = 64 * 1024 };
 
 typedef struct chunk {
     unsigned char *data;
@@ -16,8 +16,8 @@ typedef struct chunk {
 struct tn_arena {
     const char *name;
     bool is_virtual;
-    chunk chunks[MAX_CHUNKS];
-    size_t n_chunks;
+    chunk *chunks; /* [room] */
+    size_t n_chunks, room;
     size_t current; /* chunk in use */
     size_t used;    /* bytes used in it */
     size_t total;   /* bytes handed out over all chunks */
@@ -42,6 +42,11 @@ static void *no_memory(size_t size) {
     return NULL;
 }
 
+static void *no_memory_for_product(size_t count, size_t size) {
+    (void)TN_FAIL(NOMEM, "out of memory: %zu times %zu bytes asked for", count, size);
+    return NULL;
+}
+
 void *tn_heap_resize(void *p, size_t size) {
     if (must_fail()) return no_memory(size);
     void *q = realloc(p, size ? size : 1);
@@ -51,7 +56,7 @@ void *tn_heap_resize(void *p, size_t size) {
 }
 
 void *tn_heap_zalloc(size_t count, size_t size) {
-    if (size && count > SIZE_MAX / size) return no_memory(SIZE_MAX);
+    if (size && count > SIZE_MAX / size) return no_memory_for_product(count, size);
     void *p = tn_heap_resize(NULL, count * size);
     if (p) memset(p, 0, count * size);
     return p;
@@ -98,17 +103,34 @@ static void chunk_free(const tn_arena *arena, chunk *c) {
 void tn_arena_free(tn_arena *arena) {
     if (!arena) return;
     for (size_t i = 0; i < arena->n_chunks; i++) chunk_free(arena, &arena->chunks[i]);
+    tn_heap_free(arena->chunks);
     tn_heap_free(arena);
 }
 
+static bool make_room(tn_arena *arena) {
+    if (arena->n_chunks < arena->room) return true;
+    size_t room = TN_MAX(2 * arena->room, (size_t)16);
+    chunk *chunks = tn_heap_resize(arena->chunks, room * sizeof *chunks);
+    if (!chunks) return false;
+    arena->chunks = chunks;
+    arena->room = room;
+    return true;
+}
+
+/* False, with a message, when memory is out. */
 static bool chunk_add(tn_arena *arena, size_t need) {
     size_t size = arena->n_chunks ? 2 * arena->chunks[arena->n_chunks - 1].size : FIRST_CHUNK;
     /* Doubling wastes at most half; above 64 MiB that is too much, so big pieces get a chunk of their own size. */
     if (size > ((size_t)64 << 20)) size = (size_t)64 << 20;
     if (size < need) size = TN_ROUND_UP(need, 4096);
-    if (arena->n_chunks == MAX_CHUNKS || must_fail()) return false;
-    unsigned char *data = arena->is_virtual ? reserve(size) : aligned_alloc(TN_ALIGN, size);
-    if (!data) return false;
+    if (!make_room(arena)) return false;
+    unsigned char *data = NULL;
+    if (!must_fail()) data = arena->is_virtual ? reserve(size) : aligned_alloc(TN_ALIGN, size);
+    if (!data) {
+        (void)TN_FAIL(NOMEM, "out of memory: %s arena: %zu bytes asked for, %zu in use", arena->name, size,
+                      arena->total);
+        return false;
+    }
     atomic_fetch_add(&alive, 1);
     arena->chunks[arena->n_chunks++] = (chunk){data, size};
     return true;
@@ -139,7 +161,7 @@ void *tn_arena_alloc(tn_arena *arena, size_t size, const char *tag) {
     }
     if (arena->current == arena->n_chunks) {
         arena->used = 0;
-        if (!chunk_add(arena, need)) return no_memory(size);
+        if (!chunk_add(arena, need)) return NULL;
     }
     void *piece = arena->chunks[arena->current].data + arena->used;
     arena->used += need;
@@ -148,7 +170,7 @@ void *tn_arena_alloc(tn_arena *arena, size_t size, const char *tag) {
 }
 
 void *tn_arena_array(tn_arena *arena, size_t count, size_t size, const char *tag) {
-    if (size && count > SIZE_MAX / size) return no_memory(SIZE_MAX);
+    if (size && count > SIZE_MAX / size) return no_memory_for_product(count, size);
     return tn_arena_alloc(arena, count * size, tag);
 }
 

@@ -139,8 +139,31 @@ static void arena__refuses_a_product_that_overflows(void **state) {
     assert_null(tn_arena_zalloc(arena, SIZE_MAX, 2, "a"));
     assert_null(tn_arena_alloc(arena, SIZE_MAX, "a"));
     assert_null(tn_heap_zalloc(SIZE_MAX, 2));
+    assert_non_null(strstr(tn_error_message(), "18446744073709551615 times 2 bytes"));
     assert_int_equal(tn_arena_used(arena), 0);
     tn_arena_free(arena);
+}
+
+static void arena__has_as_many_chunks_as_it_needs(void **state) {
+    (void)state;
+    enum { PIECES = 300, PIECE = 40 << 20 };
+    int64_t before = tn_memory_alive();
+    tn_arena *arena = tn_arena_create_virtual("test");
+    tn_arena_mark middle = {0};
+    unsigned char *ends[2] = {NULL, NULL};
+    for (int i = 0; i < PIECES; i++) {
+        if (i == PIECES / 2) middle = tn_arena_get_mark(arena);
+        unsigned char *piece = tn_arena_zalloc(arena, 1, PIECE, "a");
+        assert_non_null(piece);
+        if (i == 0) ends[0] = piece, piece[PIECE - 1] = 7;
+        if (i == PIECES / 2) ends[1] = piece;
+    }
+    assert_int_equal(tn_arena_used(arena), (size_t)PIECES * PIECE);
+    tn_arena_rewind(arena, &middle);
+    assert_ptr_equal(tn_arena_alloc(arena, PIECE, "a"), ends[1]);
+    assert_int_equal(ends[0][PIECE - 1], 7);
+    tn_arena_free(arena);
+    assert_int_equal(tn_memory_alive(), before);
 }
 
 static void memory__fails_at_the_nth_piece_and_leaks_nothing(void **state) {
@@ -155,9 +178,12 @@ static void memory__fails_at_the_nth_piece_and_leaks_nothing(void **state) {
     tn_heap_free(a);
     tn_heap_free(c);
     tn_heap_free(NULL);
-    tn_memory_fail_at(2); /* the arena itself, then its first chunk */
+    tn_memory_fail_at(2); /* the arena itself, then its list of chunks */
     tn_arena *arena = tn_arena_create("test");
     assert_null(tn_arena_alloc(arena, 1, "a"));
+    tn_memory_fail_at(2); /* the list of chunks, then the chunk */
+    assert_null(tn_arena_alloc(arena, 1, "a"));
+    assert_string_equal(tn_error_message(), "out of memory: test arena: 65536 bytes asked for, 0 in use");
     assert_non_null(tn_arena_alloc(arena, 1, "a"));
     tn_arena_free(arena);
     tn_arena_free(NULL);
@@ -372,6 +398,7 @@ int main(void) {
         cmocka_unit_test(arena__hands_the_same_memory_out_after_rewind_and_reset),
         cmocka_unit_test(arena__rewinds_across_chunks),
         cmocka_unit_test(arena__refuses_a_product_that_overflows),
+        cmocka_unit_test(arena__has_as_many_chunks_as_it_needs),
         cmocka_unit_test(memory__fails_at_the_nth_piece_and_leaks_nothing),
         cmocka_unit_test(buf__is_always_terminated),
         cmocka_unit_test(buf__keeps_its_text_when_memory_is_out),
