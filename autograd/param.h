@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * param.h - parameters: values that are trained, or frozen weights that are run. What a parameter is picks its
- * arithmetic: vector or plain matrix  value f32; a matrix is also packed for the forward product latent value f32 that
- * the optimizer moves; the forward sees its ternary states and one scale frozen ternary          states and scale only,
- * value NULL States, scale and packing are derived once per optimizer step by tn_param_refresh, also under gradient
- * accumulation. */
+ * arithmetic:
+ *
+ *   - vector or plain matrix: value f32; a matrix is also packed for the forward product
+ *   - latent: value f32 that the optimizer moves; the forward sees its ternary states and one scale
+ *   - frozen ternary: states and scale only, value NULL
+ *
+ * States, scale and packing are derived once per optimizer step by tn_param_refresh, also under gradient accumulation.
+ */
 #ifndef TN_AUTOGRAD_PARAM_H
 #define TN_AUTOGRAD_PARAM_H
 #include "autograd/tensor.h"

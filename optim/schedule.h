@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * schedule.h - learning rate and weight decay as pure functions of (step, total); nothing to save or restore.
  * t counts from 0, S = total, W = warm-up steps, x = (t - W) / (S - W), r = min_ratio:
- *   constant   1                        linear     r + (1 - r)(1 - x)
- *   cosine     r + (1 - r)(1 + cos pi x) / 2
- *   wsd        1, then over the last fifth of S in a line to r            (training.md 3.2, warm-down)
- *   two_stage  1 - t/S before stage2_start S, from there stage2_ratio (1 - t/S), never below r; the weight decay
- * changes at the same step                                              (training.md 3.2, the Tern form) In the first W
- * steps all are multiplied by (t + 1) / W. */
+ *
+ *   - constant   1
+ *   - linear     r + (1 - r)(1 - x)
+ *   - cosine     r + (1 - r)(1 + cos pi x) / 2
+ *   - wsd        1, then over the last fifth of S in a line to r (training.md 3.2, warm-down)
+ *   - two_stage  1 - t/S before stage2_start S, from there stage2_ratio (1 - t/S), never below r; the weight decay
+ *     changes at the same step (training.md 3.2, the Tern form)
+ *
+ * In the first W steps all are multiplied by (t + 1) / W. */
 #ifndef TN_OPTIM_SCHEDULE_H
 #define TN_OPTIM_SCHEDULE_H
 #include "core/status.h"
