@@ -25,6 +25,15 @@ typedef struct tn_text_list {
     int count;
 } tn_text_list;
 
+/* The C type of the field behind a key, for tables that make the struct too. */
+#define TN_FIELD_INT    int
+#define TN_FIELD_COUNT  int64_t
+#define TN_FIELD_REAL   double
+#define TN_FIELD_BOOL   bool
+#define TN_FIELD_CHOICE int
+#define TN_FIELD_TEXT   const char *
+#define TN_FIELD_LIST   tn_text_list
+
 typedef struct tn_key {
     const char *name; /* without the section: "n_layer" */
     tn_key_type type;

@@ -4,16 +4,6 @@
 #define TN_DATA_DATA_CONFIG_H
 #include "core/config.h"
 
-#ifndef TN_FIELD_INT /* the C type of each kind of key, the same for every section */
-#define TN_FIELD_INT    int
-#define TN_FIELD_COUNT  int64_t
-#define TN_FIELD_REAL   double
-#define TN_FIELD_BOOL   bool
-#define TN_FIELD_CHOICE int
-#define TN_FIELD_TEXT   const char *
-#define TN_FIELD_LIST   tn_text_list
-#endif
-
 typedef struct tn_data_config {
 #define KEY(type, field, initial, min, max, choices, help) TN_FIELD_##type field;
 #include "data/data_keys.def"

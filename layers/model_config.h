@@ -8,14 +8,6 @@ enum { TN_QUANTIZATION_BITNET, TN_QUANTIZATION_NONE };
 enum { TN_WEIGHTS_ABSMEAN_TERNARY, TN_WEIGHTS_SIGN_BINARY };
 enum { TN_ACTIVATION_RELU2, TN_ACTIVATION_SILU };
 
-#define TN_FIELD_INT    int
-#define TN_FIELD_COUNT  int64_t
-#define TN_FIELD_REAL   double
-#define TN_FIELD_BOOL   bool
-#define TN_FIELD_CHOICE int
-#define TN_FIELD_TEXT   const char *
-#define TN_FIELD_LIST   tn_text_list
-
 typedef struct tn_model_config {
 #define KEY(type, field, initial, min, max, choices, help) TN_FIELD_##type field;
 #include "layers/model_keys.def"
