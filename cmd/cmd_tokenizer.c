@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/tokenizer_source.h"
 #include "core/fs.h"
+#include "data/tokenizer_file.h"
 
 #include <jansson.h>
 #include <limits.h>

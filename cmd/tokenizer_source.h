@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * tokenizer_source.h - a tokenizer for a command: learnt from texts, or taken out of a file that has one. */
+ * tokenizer_source.h - the options of a command that needs a tokenizer, learnt from texts or out of a file. */
 #ifndef TN_CMD_TOKENIZER_SOURCE_H
 #define TN_CMD_TOKENIZER_SOURCE_H
 #include "cmd/options.h"
@@ -25,7 +25,5 @@ typedef struct tn_tokenizer_flags {
 /* Learn from all documents of `paths` (data/text_reader.h), or load `flags->source`. */
 tn_status tn_tokenizer_from_flags(tn_tokenizer **out, const tn_tokenizer_flags *flags, const char *const *paths,
                                   int n_paths);
-/* A token store, a checkpoint, a GGUF file, or a tokenizer.json, told by content. */
-tn_status tn_tokenizer_load(tn_tokenizer **out, const char *path);
 
 #endif

@@ -4,46 +4,25 @@
 #include "core/arena.h"
 #include "core/fs.h"
 #include "core/log.h"
-#include "data/text_reader.h"
+#include "data/tokenizer_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_TOKENIZER_FILE = 256 << 20 };
-
 /* ---- the tokenizer ---- */
 
-static tn_status read_tokenizer(tn_tokenizer **out, const char *path) {
-    tn_buf text = {0};
-    tn_status status = tn_file_read(path, MAX_TOKENIZER_FILE, &text);
-    if (!status) status = tn_tokenizer_from_json(out, path, tn_buf_text(&text), text.len);
-    tn_buf_release(&text);
-    return status;
-}
-
-static tn_status learn_from_document(void *context, const char *text, size_t len, int source, const char *name) {
-    (void)source;
-    (void)name;
-    return tn_tokenizer_trainer_add(context, text, len);
-}
-
 static tn_status learn_tokenizer(tn_tokenizer **out, const tn_data_config *c, tn_tokenizer_kind kind) {
-    tn_tokenizer_options options = {.kind = kind, .split = (tn_split)c->split, .vocab_size = c->vocab_size};
-    tn_tokenizer_trainer *trainer;
-    TN_TRY(tn_tokenizer_trainer_create(&trainer, &options));
-    tn_status status = tn_read_documents(c->train.items, c->train.count, learn_from_document, trainer);
-    if (!status) return tn_tokenizer_trainer_finish(trainer, out);
-    tn_tokenizer_trainer_free(trainer);
-    return status;
+    const tn_tokenizer_options options = {.kind = kind, .split = (tn_split)c->split, .vocab_size = c->vocab_size};
+    return tn_tokenizer_learn(out, &options, c->train.items, c->train.count);
 }
 
 static tn_status make_tokenizer(tn_tokenizer **out, const tn_data_config *c, const char *file) {
-    if (file && tn_path_exists(file)) return read_tokenizer(out, file);
+    if (file && tn_path_exists(file)) return tn_tokenizer_load(out, file);
     if (strcmp(c->tokenizer, "char") == 0) return learn_tokenizer(out, c, TN_TOKENIZER_CHAR);
     if (strcmp(c->tokenizer, "bpe") == 0) return learn_tokenizer(out, c, TN_TOKENIZER_BPE);
-    if (*c->tokenizer) return read_tokenizer(out, c->tokenizer);
-    return TN_FAIL(CONFIG, "data.train is text, so data.tokenizer is needed: char, bpe or a tokenizer.json");
+    if (*c->tokenizer) return tn_tokenizer_load(out, c->tokenizer);
+    return TN_FAIL(CONFIG, "data.train is text, so data.tokenizer is needed: char, bpe or a file that has one");
 }
 
 /* ---- stores ---- */

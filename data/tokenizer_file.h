@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ * tokenizer_file.h - where a tokenizer comes from: texts it is learnt from, or a file that has one. */
+#ifndef TN_DATA_TOKENIZER_FILE_H
+#define TN_DATA_TOKENIZER_FILE_H
+#include "data/tokenizer.h"
+
+/* Learn from all documents of `paths`. Fails: what reading them (text_reader.h) and training (tokenizer.h) give. */
+tn_status tn_tokenizer_learn(tn_tokenizer **out, const tn_tokenizer_options *options, const char *const *paths,
+                             int n_paths);
+/* Out of a token store, a checkpoint, a GGUF file or a tokenizer.json, told by content. Fails: TN_E_MISSING, TN_E_IO;
+ * what reading such a file gives. */
+tn_status tn_tokenizer_load(tn_tokenizer **out, const char *path);
+
+#endif
