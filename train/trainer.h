@@ -70,6 +70,5 @@ void tn_trainer_free(tn_trainer *trainer); /* NULL is fine */
 tn_model *tn_trainer_model(tn_trainer *trainer);
 tn_optimizer *tn_trainer_optimizer(tn_trainer *trainer);
 const tn_tokenizer *tn_trainer_tokenizer(const tn_trainer *trainer);
-const tn_course *tn_trainer_course(const tn_trainer *trainer);
 
 #endif

@@ -144,4 +144,3 @@ void tn_trainer_free(tn_trainer *t) {
 tn_model *tn_trainer_model(tn_trainer *trainer) { return trainer->engine.model; }
 tn_optimizer *tn_trainer_optimizer(tn_trainer *trainer) { return trainer->engine.stepper.optimizer; }
 const tn_tokenizer *tn_trainer_tokenizer(const tn_trainer *trainer) { return trainer->data.tokenizer; }
-const tn_course *tn_trainer_course(const tn_trainer *trainer) { return &trainer->course; }
