@@ -195,6 +195,7 @@ static void contradictory_settings__are_refused(void **state) {
                                        "train.batch_tokens=100 train.grad_accumulation=2",
                                        "train.warmup_steps=1 train.warmup_ratio=0.1",
                                        "train.patience=1 data.validation_fraction=0",
+                                       "train.patience=1 train.eval_steps=0",
                                        "model.quantization=none train.quant_warmup_tokens=10",
                                        "train.learning_rate=0",
                                        "model.vocab_size=5",

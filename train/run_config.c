@@ -12,15 +12,24 @@ tn_status tn_run_config_init(tn_run_config *run, tn_arena *arena) {
     return tn_config_defaults(&run->config);
 }
 
+static tn_status check_patience(const tn_run_config *run) {
+    if (!run->train.patience) return TN_OK;
+    if (!run->train.eval_steps)
+        return TN_FAIL(CONFIG, "train.patience counts evaluations, but train.eval_steps is 0: there is only one, at the "
+                               "end of the run");
+    if (!run->data.validation.count && !(run->data.validation_fraction > 0))
+        return TN_FAIL(CONFIG, "train.patience waits for a better held-out loss, but no data is held out "
+                               "(data.validation, data.validation_fraction)");
+    return TN_OK;
+}
+
 tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokenizer) {
     tn_model_config *model = &run->model;
     int size = tn_tokenizer_size(tokenizer);
     if (!model->vocab_size) model->vocab_size = size;
     if (model->vocab_size < size)
         return TN_FAIL(CONFIG, "model.vocab_size is %d, but the tokenizer has %d ids", model->vocab_size, size);
-    if (run->train.patience && !run->data.validation.count && !(run->data.validation_fraction > 0))
-        return TN_FAIL(CONFIG, "train.patience waits for a better held-out loss, but no data is held out "
-                               "(data.validation, data.validation_fraction)");
+    TN_TRY(check_patience(run));
     if (run->train.quant_warmup_tokens && model->quantization == TN_QUANTIZATION_NONE)
         return TN_FAIL(CONFIG, "train.quant_warmup_tokens has nothing to warm up: model.quantization is none");
     return tn_model_config_complete(model);
