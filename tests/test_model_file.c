@@ -337,6 +337,59 @@ static void checkpoint__must_hold_what_it_describes(void **state) {
     assert_int_not_equal(load(f, f->bad, &loaded), TN_OK);
 }
 
+typedef struct shrinking {
+    tn_ckpt *in, *out;
+    tn_arena *arena;
+    const char *name;
+    float factor;
+} shrinking;
+
+static tn_status put_shrunk(void *context, const char *name, int64_t rows, int64_t cols) {
+    const shrinking *s = context;
+    float *values = tn_arena_array(s->arena, (size_t)(rows * cols), sizeof *values, "test");
+    TN_TRY(tn_ckpt_get_param(s->in, name, rows, cols, values));
+    for (int64_t i = 0; is(s->name, name) && i < rows * cols; i++) values[i] *= s->factor;
+    return tn_ckpt_put_param(s->out, name, rows, cols, values);
+}
+
+/* The good checkpoint with one parameter multiplied. */
+static void shrink(fixture *f, const char *name, float factor) {
+    shrinking s = {.arena = f->arena, .name = name, .factor = factor};
+    static const tn_ckpt_text texts[] = {TN_CKPT_CONFIG, TN_CKPT_TOKENIZER};
+    tn_buf text = {0};
+    assert_ok(tn_ckpt_open(&s.in, f->checkpoint));
+    assert_ok(tn_ckpt_create(&s.out, f->bad));
+    assert_ok(tn_ckpt_put_int(s.out, "step", 1));
+    for (size_t i = 0; i < TN_COUNT(texts); i++) {
+        tn_buf_reset(&text);
+        assert_ok(tn_ckpt_get_text(s.in, texts[i], &text));
+        assert_ok(tn_ckpt_put_text(s.out, texts[i], text.data, text.len));
+    }
+    assert_ok(tn_ckpt_each_param(s.in, put_shrunk, &s));
+    assert_ok(tn_ckpt_commit(s.out));
+    tn_buf_release(&text);
+    tn_ckpt_close(s.in);
+}
+
+static void checkpoint__with_a_ternary_matrix_of_zeros_trains_but_does_not_run(void **state) {
+    fixture *f = *state;
+    static const float factors[] = {0, 1e-7f};
+    tn_loaded loaded;
+    for (size_t i = 0; i < TN_COUNT(factors); i++) {
+        shrink(f, "blk.0.attn_k.weight", factors[i]);
+        assert_int_equal(load(f, f->bad, &loaded), TN_E_CORRUPT);
+        assert_non_null(strstr(tn_error_message(), "the weights of blk.0.attn_k.weight are zero or nearly so"));
+        assert_ok(tn_model_file_load(f->bad, f->arena, TN_MODEL_TRAIN, &loaded));
+        tn_loaded_release(&loaded);
+    }
+    shrink(f, "blk.0.attn_k.weight", 0.5f);
+    assert_ok(load(f, f->bad, &loaded));
+    tn_loaded_release(&loaded);
+    shrink(f, "blk.0.attn_norm.weight", 0); /* a float one */
+    assert_ok(load(f, f->bad, &loaded));
+    tn_loaded_release(&loaded);
+}
+
 static void file__of_no_known_kind_is_refused(void **state) {
     fixture *f = *state;
     tn_loaded loaded;
@@ -363,6 +416,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(gguf__a_scale_tensor_multiplies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(folder__best_comes_before_latest, set_up, tear_down),
         cmocka_unit_test_setup_teardown(checkpoint__must_hold_what_it_describes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(checkpoint__with_a_ternary_matrix_of_zeros_trains_but_does_not_run, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(file__of_no_known_kind_is_refused, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("model_file", tests, NULL, NULL);
