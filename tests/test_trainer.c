@@ -193,6 +193,7 @@ static void contradictory_settings__are_refused(void **state) {
     static const char *const sets[] = {"train.max_steps=0",
                                        "train.max_steps=0 train.max_time=1h",
                                        "train.batch_tokens=100 train.grad_accumulation=2",
+                                       "train.batch_size=65536 train.grad_accumulation=65536",
                                        "train.warmup_steps=1 train.warmup_ratio=0.1",
                                        "train.patience=1 data.validation_fraction=0",
                                        "train.patience=1 train.eval_steps=0",

@@ -15,8 +15,9 @@ tn_status tn_run_config_init(tn_run_config *run, tn_arena *arena) {
 static tn_status check_patience(const tn_run_config *run) {
     if (!run->train.patience) return TN_OK;
     if (!run->train.eval_steps)
-        return TN_FAIL(CONFIG, "train.patience counts evaluations, but train.eval_steps is 0: there is only one, at the "
-                               "end of the run");
+        return TN_FAIL(CONFIG,
+                       "train.patience counts evaluations, but train.eval_steps is 0: there is only one, at the "
+                       "end of the run");
     if (!run->data.validation.count && !(run->data.validation_fraction > 0))
         return TN_FAIL(CONFIG, "train.patience waits for a better held-out loss, but no data is held out "
                                "(data.validation, data.validation_fraction)");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/train_config.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -40,7 +41,11 @@ static tn_status fill_batch(tn_course *out, const tn_train_config *c, int contex
     }
     out->rows_per_step = (int64_t)c->batch_size * out->accumulation;
     out->tokens_per_step = pass * out->accumulation;
-    return TN_OK;
+    if (out->tokens_per_step <= INT_MAX) return TN_OK;
+    return TN_FAIL(CONFIG,
+                   "one optimizer step of %lld tokens is more than %d; lower train.batch_size, train.grad_accumulation "
+                   "or train.batch_tokens",
+                   (long long)out->tokens_per_step, INT_MAX);
 }
 
 static int64_t tighter(int64_t limit, double other) {

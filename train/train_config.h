@@ -17,12 +17,12 @@ tn_section tn_train_section(tn_train_config *values);
 
 /* What the settings come to for `windows` training windows of `context` tokens. */
 typedef struct tn_course {
-    int accumulation;      /* passes in a step */
-    int64_t rows_per_step; /* windows */
-    int64_t tokens_per_step;
-    int64_t total;      /* steps, > 0 */
-    bool endless;       /* only train.max_time ends the run; `total` is then out of reach */
-    double max_seconds; /* 0 = no limit */
+    int accumulation;        /* passes in a step */
+    int64_t rows_per_step;   /* windows */
+    int64_t tokens_per_step; /* at most INT_MAX */
+    int64_t total;           /* steps, > 0 */
+    bool endless;            /* only train.max_time ends the run; `total` is then out of reach */
+    double max_seconds;      /* 0 = no limit */
     tn_schedule schedule;
 } tn_course;
 
