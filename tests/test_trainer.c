@@ -211,6 +211,27 @@ static void contradictory_settings__are_refused(void **state) {
     }
 }
 
+static void muon__is_warned_of_settings_that_hold_it_back(void **state) {
+    static const char *const held_back[] = {"stalls under train.max_grad_norm 1;",
+                                            "learns less under train.weight_decay 0.1;",
+                                            "is slow at train.learning_rate 0.0024;"};
+    tn_run r;
+    tn_buf heard = {0};
+    tn_hear(&heard);
+    tn_run_init(&r, *state, "a", "train.optimizer=muon train.learning_rate=2.4e-3");
+    assert_ok(tn_run_open(&r, false));
+    for (size_t i = 0; i < TN_COUNT(held_back); i++) assert_non_null(strstr(tn_buf_text(&heard), held_back[i]));
+    tn_run_release(&r);
+    tn_buf_reset(&heard);
+    tn_run_init(&r, *state, "b",
+                "train.optimizer=muon train.learning_rate=0.02 train.max_grad_norm=0 train.weight_decay=0");
+    assert_ok(tn_run_open(&r, false));
+    assert_null(strstr(tn_buf_text(&heard), "muon"));
+    tn_hear(NULL);
+    tn_buf_release(&heard);
+    tn_run_release(&r);
+}
+
 static void short_held_out_data__is_named(void **state) {
     tn_run r;
     tn_run_init(&r, *state, "a", "data.validation_fraction=0.0001");
@@ -311,6 +332,7 @@ int main(void) {
         TEST(patience__ends_a_run_that_no_longer_improves),
         TEST(limits__end_the_run_at_the_first_one),
         TEST(contradictory_settings__are_refused),
+        TEST(muon__is_warned_of_settings_that_hold_it_back),
         TEST(short_held_out_data__is_named),
         TEST(broken_weight__skips_steps_then_stops_on_the_last_good_checkpoint),
         TEST(overflowing_gradient__is_skipped_and_counted),

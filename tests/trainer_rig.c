@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/trainer_rig.h"
+#include "core/log.h"
 #include "data/stories.h"
 
 #include <jansson.h>
@@ -96,6 +97,13 @@ void tn_run_in_two_parts(tn_run *r, const tn_place *p, const char *name, const c
     tn_run_init(r, p, name, sets);
     tn_run_go(r, true);
 }
+
+static void keep_message(void *context, tn_log_level level, const char *room, const char *text) {
+    (void)level, (void)room;
+    assert_ok(tn_buf_printf(context, "%s\n", text));
+}
+
+void tn_hear(tn_buf *out) { tn_log_set_sink(out ? keep_message : NULL, out); }
 
 /* ---- comparing ---- */
 

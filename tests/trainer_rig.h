@@ -42,6 +42,9 @@ void tn_run_once(tn_run *r, const tn_place *p, const char *name, const char *set
 /* Stopped after `step` and resumed by another trainer. */
 void tn_run_in_two_parts(tn_run *r, const tn_place *p, const char *name, const char *sets, int64_t step);
 
+/* Log messages go to `out`, one a line, until it is called with NULL. */
+void tn_hear(tn_buf *out);
+
 struct json_t *tn_run_read_rows(const tn_run *r); /* metrics.jsonl as an array; json_decref it */
 bool tn_run_has_checkpoint(const tn_run *r, int64_t step);
 void tn_assert_mark(const tn_run *r, const char *mark, const char *expected); /* the text of "latest" or "best" */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/run_config.h"
 
+#include "core/log.h"
+
 #include <string.h>
 
 tn_status tn_run_config_init(tn_run_config *run, tn_arena *arena) {
@@ -24,6 +26,21 @@ static tn_status check_patience(const tn_run_config *run) {
     return TN_OK;
 }
 
+/* Muon's updates have a length of their own, so the defaults, which are AdamW's, hold it back (training.md 3.4). */
+static void warn_of_muon(const tn_train_config *c) {
+    if (c->optimizer != TN_OPTIMIZER_muon) return;
+    if (c->max_grad_norm > 0)
+        tn_log(TN_LOG_WARN, "train", "train.optimizer is muon, which stalls under train.max_grad_norm %g; 0 is advised",
+               c->max_grad_norm);
+    if (c->weight_decay > 0)
+        tn_log(TN_LOG_WARN, "train",
+               "train.optimizer is muon, which learns less under train.weight_decay %g; 0 is advised", c->weight_decay);
+    if (c->learning_rate < 0.005)
+        tn_log(TN_LOG_WARN, "train",
+               "train.optimizer is muon, which is slow at train.learning_rate %g; 0.02 to 0.04 is advised",
+               c->learning_rate);
+}
+
 tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokenizer) {
     tn_model_config *model = &run->model;
     int size = tn_tokenizer_size(tokenizer);
@@ -31,6 +48,7 @@ tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokeniz
     if (model->vocab_size < size)
         return TN_FAIL(CONFIG, "model.vocab_size is %d, but the tokenizer has %d ids", model->vocab_size, size);
     TN_TRY(check_patience(run));
+    warn_of_muon(&run->train);
     if (run->train.quant_warmup_tokens && model->quantization == TN_QUANTIZATION_NONE)
         return TN_FAIL(CONFIG, "train.quant_warmup_tokens has nothing to warm up: model.quantization is none");
     return tn_model_config_complete(model);
