@@ -16,8 +16,9 @@ typedef enum tn_tape_mode {
     TN_TAPE_RECORD
 } tn_tape_mode;
 
-/* Straight-through ops are checked against the smooth function whose slope they borrow (training.md 5.3): KEEP runs the
- * real ops and stores q(x) - x of every quantiser in call order; REPLAY replaces q(x) by x + what was stored. */
+/* Straight-through ops are checked against the smooth function whose slope they borrow (docs/math.md, BitLinear): KEEP
+ * runs the real ops and stores q(x) - x of every quantiser in call order; REPLAY replaces q(x) by x + what was stored.
+ */
 typedef enum tn_residual_mode { TN_RESIDUAL_OFF, TN_RESIDUAL_KEEP, TN_RESIDUAL_REPLAY } tn_residual_mode;
 
 tn_tape *tn_tape_create(void); /* NULL when memory is out */

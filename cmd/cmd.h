@@ -48,7 +48,7 @@ tn_status tn_cmd_print(const char *fmt, ...) TN_PRINTF(1, 2);
  * UTF-8, and to lack of memory) is TN_E_TEXT. */
 tn_status tn_cmd_print_json(struct json_t *object);
 
-/* Make ready to compute: kernels for this CPU, `threads` workers (0 = all cores), a warning about a slow OpenBLAS. */
+/* Make ready to compute: kernels for this CPU, `threads` workers (0 = all cores). */
 tn_status tn_cmd_start_compute(int threads);
 /* One line when OpenBLAS is slower than this machine allows. For commands that train: forward passes use no BLAS. */
 void tn_cmd_warn_of_slow_blas(void);

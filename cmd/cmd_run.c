@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * cmd_run.c - `tern run`: continue a text. Flags, defaults and behaviour are those of llama-cli on a base model
- * (conventions.md 1.3): the prompt is shown, then what the model makes of it, as it comes. */
+ * cmd_run.c - `tern run`: continue a text. Flags, defaults and behaviour are those of llama-cli on a base
+ * model: the prompt is shown, then what the model makes of it, as it comes. */
 #include "cmd/options.h"
 #include "core/clock.h"
 #include "core/fs.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * tokenizer_gguf.h - the tokenizer.* keys of a GGUF file. A CHAR tokenizer goes out as `gpt2` BPE whose merges build
- * each character from its bytes, so that any runtime finds the same ids. Repairs on import: formats.md 4.6. */
+ * each character from its bytes, so that any runtime finds the same ids. Published 2B4T files are repaired on import:
+ * they name no pre-tokenizer, though theirs is Llama-3's, and carry a chat template the model was not trained on. */
 #ifndef TN_DATA_TOKENIZER_GGUF_H
 #define TN_DATA_TOKENIZER_GGUF_H
 #include "data/tokenizer.h"

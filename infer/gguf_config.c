@@ -226,7 +226,7 @@ tn_status tn_gguf_put_config(tn_gguf_writer *writer, const tn_model_config *conf
         TN_TRY(tn_gguf_put_u32(writer, key_of(key, arch, "attention.key_length"), (uint32_t)config->head_dim));
         TN_TRY(tn_gguf_put_u32(writer, key_of(key, arch, "attention.value_length"), (uint32_t)config->head_dim));
     }
-    /* SiLU is what unaware runtimes compute anyway, and its name would mislead one of them (formats.md 3.1). */
+    /* SiLU is what unaware runtimes compute anyway, and its name would mislead one of them. */
     if (config->activation == TN_ACTIVATION_RELU2)
         TN_TRY(put_text(writer, key_of(key, arch, "hidden_activation"), "relu2"));
     return put_our_keys(writer, config);

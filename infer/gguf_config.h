@@ -11,7 +11,7 @@
 #include "formats/gguf.h"
 #include "layers/model_config.h"
 
-/* "bitnet-b1.58" for ReLU^2, "bitnet" for SiLU (formats.md 3.0). */
+/* "bitnet-b1.58" for ReLU^2, "bitnet" for SiLU: the one that llama.cpp computes so. */
 const char *tn_gguf_architecture(const tn_model_config *config);
 
 /* Read and complete `config`. Fails: TN_E_UNSUPPORTED for another architecture, activation or rope scaling;

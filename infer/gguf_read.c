@@ -95,7 +95,7 @@ static tn_status unpack(const tn_gguf *file, const tn_gguf_tensor *t, tn_param *
     }
 }
 
-/* The scale tensor beside a matrix multiplies its product (formats.md 3.4), which is to say its scale. */
+/* The scale tensor beside a matrix multiplies its product, which is to say its scale. */
 static tn_status multiply_scale(const tn_gguf *file, const tn_param *p, float *scale) {
     char name[NAME_SIZE];
     size_t stem = strlen(p->name) - strlen("weight");

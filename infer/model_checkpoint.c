@@ -61,7 +61,7 @@ static tn_status read_param(tn_ckpt *ckpt, tn_param *p, const staging *buffers) 
     if (p->tensor.real) return read_values(ckpt, p, buffers, p->tensor.real);
     TN_TRY(read_values(ckpt, p, buffers, buffers->values));
     tn_param_quantize(p->quantizer, p->rows, p->cols, buffers->values, p->states, &p->scale);
-    /* The scale is max(mean |W|, 1e-5). Training may start from a matrix of zeros, but there is nothing to run in it. */
+    /* The scale is max(mean |W|, 1e-5). Training may start from zeros, but they are nothing to run. */
     if (p->scale <= (tn_real)1e-5)
         return TN_FAIL(CORRUPT,
                        "%s: the weights of %s are zero or nearly so (mean size at most 1e-5), expected trained ones",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * sampler.h - from the logits of one position to the next token, in the order users know from llama.cpp:
- *   penalties, top_k, top_p, min_p, temperature, draw      (conventions.md 1.3; each step with llama.cpp's meaning)
+ *   penalties, top_k, top_p, min_p, temperature, draw      (each step with llama.cpp's meaning)
  * The draw is a function of (seed, position), so the same seed tells the same text for any number of threads, and
  * equal logits are ordered by id, so nothing depends on a sort. Probabilities are computed in double.
  * Threads: one sampler, one thread. */

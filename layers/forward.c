@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The forward pass, written like the paper (training.md 2). x [B,T,C] is the residual stream. */
+ * The forward pass, written like the paper (Ma 2024 in docs/math.md). x [B,T,C] is the residual stream. */
 #include "layers/model_priv.h"
 
 typedef struct pass {

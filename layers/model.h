@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * model.h - the only model: a BitNet b1.58 of the 2B-4T kind (training.md 2; pre-norms, attn_sub_norm, ffn_sub_norm,
+ * model.h - the only model: a BitNet b1.58 of the 2B-4T kind (pre-norms, attn_sub_norm, ffn_sub_norm,
  * gated ReLU^2 MLP, grouped query attention, RoPE, no biases), or its float twin. Training, evaluation, generation and
  * serving all call these functions; the tape records or does not, and the kind of a parameter picks the arithmetic.
  * Life: create, fill (tn_model_init, or load values and states), tn_model_refresh, then any number of passes. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The quantised layer by numbers worked out by hand (training.md 1.2 and 1.5). */
+ * The quantised layer by numbers worked out by hand from docs/math.md. */
 #include "core/par.h"
 #include "kernels/kernels.h"
 #include "tests/graph.h"

@@ -204,7 +204,7 @@ static void kernels__an_unknown_instruction_set_is_refused(void **state) {
     assert_ok(tn_kernels_init(NULL));
 }
 
-/* ---- quantisers: the vectors of training.md 1.2 and 1.5 ---- */
+/* ---- quantisers: worked out by hand from docs/math.md ---- */
 static void check_codes(const tn_real *x, int k, double s, const int8_t *codes) {
     int8_t q[8];
     const double found = (double)tn_k->quantize_row(k, x, q);
@@ -257,7 +257,7 @@ static void kernels__states_are_rounded_half_to_even(void **state) {
     assert_memory_equal(states, ((const int8_t[]){-1, -1, 1}), 3);
 }
 
-/* erf(.399 / sqrt 2) of Gaussian weights become 0 (training.md 1.5). */
+/* erf(.399 / sqrt 2) of Gaussian weights become 0 (docs/math.md, BitLinear). */
 static void kernels__a_gaussian_matrix_gets_31_percent_zeros(void **state) {
     (void)state;
     enum { N = 100000 };
