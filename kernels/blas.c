@@ -53,8 +53,8 @@ static bool cpu_has_avx512(void) {
 const char *tn_blas_warning(void) {
     static TN_THREAD_LOCAL char text[256];
     if (strcmp(tn_blas_threading(), "serial") == 0)
-        return "the installed OpenBLAS is the serial build, which several threads may not call at once; install its OpenMP "
-               "build, or run with --threads 1";
+        return "the installed OpenBLAS is the serial build, which several threads may not call at once; install its "
+               "OpenMP build, or run with --threads 1";
     if (strcmp(tn_blas_threading(), "pthreads") == 0)
         return "the installed OpenBLAS starts threads of its own that compete with ours; install its OpenMP build";
     const char *core = tn_blas_core(), *forced = getenv("OPENBLAS_CORETYPE");
