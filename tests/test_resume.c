@@ -81,6 +81,8 @@ static void other_settings__are_refused_by_name(void **state) {
         {"model.d_model=48", "model.d_model: 32, but this run has model.d_model: 48"},
         {"model.activation=silu", "model.activation: relu2, but this run has model.activation: silu"},
         {"train.optimizer=lion", "train.optimizer: adamw, but this run has train.optimizer: lion"},
+        {"data.validation_fraction=0.2",
+         "data.validation_fraction: 0.1, but this run has data.validation_fraction: 0.2"},
         {"train.seed=1", "train.seed: 42, but this run has train.seed: 1"},
     };
     tn_run r, other;

@@ -29,8 +29,8 @@ typedef struct tn_checkpoint {
 tn_status tn_train_state_init(tn_train_state *state, tn_arena *arena);
 /* Fails: TN_E_NAN when a weight is not finite (nothing is written), TN_E_IO. The file is complete or absent. */
 tn_status tn_checkpoint_save(const tn_checkpoint *checkpoint, const char *path);
-/* Fails: TN_E_CORRUPT, TN_E_FORMAT for a file that is not whole; TN_E_MISMATCH naming what differs - model, optimizer,
- * seed (tn_run_config_compare) or data (train_id, validation_id of `state` are what this run reads). After a failure
+/* Fails: TN_E_CORRUPT, TN_E_FORMAT for a file that is not whole; TN_E_MISMATCH naming what differs - settings
+ * (tn_run_config_compare) or data (train_id, validation_id of `state` are what this run reads). After a failure
  * the model may hold a part of the file. The model is not refreshed. */
 tn_status tn_checkpoint_load(const tn_checkpoint *checkpoint, const char *path);
 

@@ -55,7 +55,7 @@ tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokeniz
 }
 
 /* Keys of other sections that decide what the stored state means. */
-static const char *const fixed_keys[] = {"train.seed", "train.optimizer", "data.shuffle"};
+static const char *const fixed_keys[] = {"train.seed", "train.optimizer", "data.shuffle", "data.validation_fraction"};
 
 static bool is_fixed(const char *section, const char *key) {
     if (strcmp(section, "model") == 0) return true;

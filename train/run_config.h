@@ -21,9 +21,9 @@ tn_status tn_run_config_init(tn_run_config *run, tn_arena *arena);
 /* Take the vocabulary's size from the tokenizer when it is not set, complete the model, and check what no section can
  * check by itself; settings that are known to train badly together are warnings. Fails: TN_E_CONFIG naming the keys. */
 tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokenizer);
-/* What a resumed run may not change - the model, the optimizer and the seed - compared with the text of a checkpoint's
- * configuration. `name` stands for the checkpoint. Fails: TN_E_MISMATCH naming the first key that differs, and both
- * values. */
+/* What a resumed run may not change - the model, the optimizer, the seed, the order and the held-out share of the data
+ * - compared with the text of a checkpoint's configuration. `name` stands for the checkpoint. Fails: TN_E_MISMATCH
+ * naming the first key that differs, and both values. */
 tn_status tn_run_config_compare(const tn_run_config *run, const char *name, const char *text, size_t len);
 
 #endif

@@ -93,11 +93,14 @@ static tn_status split(tn_train_data *data, const tn_data_config *c, int context
     return cover(&data->train, "training", data->store, 0, train, context, seed, c->shuffle);
 }
 
+static void fill_id(char id[TN_DATA_ID], const tn_batches *range) {
+    snprintf(id, TN_DATA_ID, "%016" PRIx64 ":%lld+%lld", tn_store_fingerprint(range->store), (long long)range->first,
+             (long long)range->count);
+}
+
 static void fill_ids(tn_train_data *data) {
-    snprintf(data->train_id, sizeof data->train_id, "%016" PRIx64, tn_store_fingerprint(data->store));
-    const tn_store *held_out = data->held_out ? data->held_out : data->store;
-    if (data->validates)
-        snprintf(data->validation_id, sizeof data->validation_id, "%016" PRIx64, tn_store_fingerprint(held_out));
+    fill_id(data->train_id, &data->train);
+    if (data->validates) fill_id(data->validation_id, &data->validation);
 }
 
 /* ---- special tokens without examples ---- */

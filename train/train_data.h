@@ -7,13 +7,16 @@
 #include "data/batches.h"
 #include "data/data_config.h"
 
+enum { TN_DATA_ID = 64 };
+
 typedef struct tn_train_data {
     tn_store *store, *held_out; /* held_out: NULL when the end of `store` is held out, or nothing */
     tn_tokenizer *own;
     const tn_tokenizer *tokenizer;
     tn_batches train, validation;
-    bool validates;                       /* there is held-out data */
-    char train_id[17], validation_id[17]; /* fingerprints as 16 hex digits; validation_id "" when nothing is held out */
+    bool validates; /* there is held-out data */
+    /* What each range is, "FINGERPRINT:FIRST+COUNT" with 16 hex digits; validation_id "" when nothing is held out. */
+    char train_id[TN_DATA_ID], validation_id[TN_DATA_ID];
 } tn_train_data;
 
 /* `tokenizer_file`: read instead of learning one when it exists (a resumed run); may be NULL. Ids that the training
