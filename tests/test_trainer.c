@@ -164,6 +164,42 @@ static void csv__has_the_scalars_of_the_objects(void **state) {
     tn_run_release(&r);
 }
 
+static void sample_prompt__is_checked_before_the_first_step(void **state) {
+    static const struct {
+        const char *sets;
+        tn_status status;
+        const char *expected;
+    } prompts[] = {
+        {"train.sample_prompt=\xe2\x82\xac", TN_E_TEXT, "train.sample_prompt: "}, /* no story has this character */
+        {"train.sample_prompt=OnceOnceOnceOnce", TN_E_CONFIG, "train.sample_prompt has 16 tokens, but must be shorter"},
+    };
+    for (size_t i = 0; i < TN_COUNT(prompts); i++) {
+        tn_run r;
+        tn_run_init(&r, *state, i ? "b" : "a", prompts[i].sets);
+        assert_ok(tn_config_set(&r.config.config, "train.sample_steps=6"));
+        assert_int_equal(tn_run_open(&r, false), prompts[i].status);
+        assert_non_null(strstr(tn_error_message(), prompts[i].expected));
+        assert_ok(tn_config_set(&r.config.config, "train.sample_steps=0"));
+        assert_ok(tn_run_open(&r, false)); /* nobody asks for samples */
+        tn_run_release(&r);
+    }
+}
+
+static void failing_sample__does_not_end_the_run(void **state) {
+    tn_run r;
+    tn_buf heard = {0};
+    tn_run_init(&r, *state, "a", "train.sample_steps=12");
+    r.fails_samples = true;
+    tn_hear(&heard);
+    tn_run_go(&r, false);
+    tn_hear(NULL);
+    assert_int_equal(r.summary.step, 24);
+    assert_int_equal(r.samples, 2);
+    assert_non_null(strstr(tn_buf_text(&heard), "no sample at step 12: nothing to say\n"));
+    tn_buf_release(&heard);
+    tn_run_release(&r);
+}
+
 /* ---- limits and guards ---- */
 
 static void patience__ends_a_run_that_no_longer_improves(void **state) {
@@ -329,6 +365,8 @@ int main(void) {
         TEST(save_total_limit__keeps_the_newest_and_the_best),
         TEST(metrics__have_a_row_for_every_logged_step),
         TEST(csv__has_the_scalars_of_the_objects),
+        TEST(sample_prompt__is_checked_before_the_first_step),
+        TEST(failing_sample__does_not_end_the_run),
         TEST(patience__ends_a_run_that_no_longer_improves),
         TEST(limits__end_the_run_at_the_first_one),
         TEST(contradictory_settings__are_refused),

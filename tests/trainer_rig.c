@@ -58,8 +58,9 @@ static void on_progress(void *context, const tn_progress *progress) {
 static tn_status on_sample(void *context, tn_model *model, const tn_tokenizer *tokenizer, const char *prompt,
                            int n_tokens, uint64_t seed, tn_buf *out) {
     (void)model, (void)tokenizer, (void)n_tokens, (void)seed;
-    ((tn_run *)context)->samples++;
-    return tn_buf_puts(out, prompt);
+    tn_run *r = context;
+    r->samples++;
+    return r->fails_samples ? TN_FAIL(RANGE, "nothing to say") : tn_buf_puts(out, prompt);
 }
 
 tn_status tn_run_open(tn_run *r, bool resume) {

@@ -29,6 +29,7 @@ typedef struct tn_run {
     volatile sig_atomic_t stop;
     int64_t stop_at; /* step at which the hook asks to stop; 0 = never */
     int64_t samples;
+    bool fails_samples; /* the hook gives TN_E_RANGE */
     tn_progress last;
 } tn_run;
 

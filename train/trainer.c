@@ -184,15 +184,16 @@ static tn_status save(tn_trainer *t) {
     return tn_run_dir_prune(&t->dir, t->state.step, t->state.best_step, t->config->train.save_total_limit);
 }
 
-static tn_status sample(tn_trainer *t) {
+/* A sample is for the eye: a run does not end for one that fails. */
+static void sample(tn_trainer *t) {
     const tn_train_config *c = &t->config->train;
-    if (!t->hooks.sample || !every(t->state.step, c->sample_steps)) return TN_OK;
+    if (!t->hooks.sample || !every(t->state.step, c->sample_steps)) return;
     tn_buf text = {0};
     tn_status status = t->hooks.sample(t->hooks.context, t->engine.model, t->data.tokenizer, c->sample_prompt,
                                        c->sample_tokens, (uint64_t)(c->seed + t->state.step), &text);
-    if (!status) tn_log(TN_LOG_INFO, "train", "sample at step %lld: %s", (long long)t->state.step, tn_buf_text(&text));
+    tn_log(status ? TN_LOG_WARN : TN_LOG_INFO, "train", "%s at step %lld: %s", status ? "no sample" : "sample",
+           (long long)t->state.step, status ? tn_error_message() : tn_buf_text(&text));
     tn_buf_release(&text);
-    return status;
 }
 
 /* ---- the loop ---- */
@@ -206,7 +207,8 @@ static tn_status finish_turn(tn_trainer *t, turn *now) {
     if (t->state.step) report(t, now, row);
     now->stopped = is_stopped(t);
     if (now->improved || now->last || now->stopped || every(t->state.step, c->save_steps)) TN_TRY(save(t));
-    return sample(t);
+    sample(t);
+    return TN_OK;
 }
 
 static tn_status turn_once(tn_trainer *t, turn *now) {

@@ -28,7 +28,7 @@ typedef struct tn_trainer_hooks {
     void *context;
     void (*progress)(void *context, const tn_progress *progress); /* after every step; or NULL */
     /* Append a text of `n_tokens` tokens that begins with `prompt`; or NULL, then train.sample_steps has no effect. The
-     * model is refreshed and may be run, not changed. `seed` belongs to this step. */
+     * model is refreshed and may be run, not changed. `seed` belongs to this step. A failure is a warning. */
     tn_status (*sample)(void *context, tn_model *model, const tn_tokenizer *tokenizer, const char *prompt, int n_tokens,
                         uint64_t seed, tn_buf *out);
     const volatile sig_atomic_t *stop; /* when it becomes non-zero: finish the step, save, end; or NULL */
@@ -59,7 +59,8 @@ typedef struct tn_run_summary {
 
 /* Opens the data, takes the folder's lock, writes config.yaml, makes or restores everything. `config` is completed
  * (vocabulary size, derived sizes) and must outlive the trainer. A damaged newest checkpoint is passed over for the one
- * before it, with a warning; a folder without any starts at step 0.
+ * before it, with a warning; a folder without any starts at step 0. A train.sample_prompt that no sample could begin
+ * with is refused here, not hours later.
  * Fails: what its parts give; the sentence says what to do. */
 tn_status tn_trainer_create(tn_trainer **out, tn_run_config *config, const tn_trainer_options *options);
 /* Fails: TN_E_NAN after train.guard_patience steps without a finite loss and gradient (the newest checkpoint is from

@@ -48,6 +48,32 @@ static tn_status write_head(const tn_trainer *t) {
     return status;
 }
 
+/* ---- samples ---- */
+
+/* What the hook will have to do with the prompt: encode it, and find room behind it (infer/generate.h). */
+static tn_status encode_prompt(const tn_trainer *t, tn_ids *ids) {
+    const char *prompt = t->config->train.sample_prompt;
+    const tn_vocabulary *v = tn_tokenizer_vocabulary(t->data.tokenizer);
+    int64_t context = t->config->model.context, begin = v->add_bos && v->bos >= 0;
+    tn_status status = tn_tokenizer_encode(t->data.tokenizer, prompt, strlen(prompt), true, ids);
+    if (status) return tn_fail_at(status, __FILE__, __LINE__, "train.sample_prompt: %s", tn_error_message());
+    int64_t count = begin + (int64_t)ids->count;
+    if (!count && v->bos < 0 && v->eos < 0)
+        return TN_FAIL(CONFIG, "train.sample_prompt is empty, and the tokenizer has no token to begin a text with");
+    if (count >= context)
+        return TN_FAIL(CONFIG, "train.sample_prompt has %lld tokens, but must be shorter than model.context, %lld",
+                       (long long)count, (long long)context);
+    return TN_OK;
+}
+
+static tn_status check_prompt(const tn_trainer *t) {
+    if (!t->hooks.sample || !t->config->train.sample_steps) return TN_OK;
+    tn_ids ids = {0};
+    tn_status status = encode_prompt(t, &ids);
+    tn_ids_release(&ids);
+    return status;
+}
+
 /* ---- state ---- */
 
 static tn_status start_state(tn_trainer *t) {
@@ -108,6 +134,7 @@ static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     TN_TRY(options->resume ? tn_run_dir_open(&t->dir, options->run_dir) : tn_run_dir_create(&t->dir, options->run_dir));
     TN_TRY(open_data(t, options->resume));
     TN_TRY(tn_run_config_complete(c, t->data.tokenizer));
+    TN_TRY(check_prompt(t));
     TN_TRY(tn_train_course(&t->course, &c->train, c->model.context, tn_batches_per_epoch(&t->data.train)));
     TN_TRY(tn_engine_init(&t->engine, TN_ENGINE_REAL, c, &t->course));
     TN_TRY(make_state(t, options->resume));
