@@ -3,6 +3,7 @@
 #include "kernels/kernels_priv.h"
 #include "kernels/blas.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,28 +19,33 @@ static bool cpu_has_avx512(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
 }
+#define X86(name) &tn_kernels_##name, cpu_has_##name
+#else
+#define X86(name) NULL, NULL
 #endif
 
 static const struct {
-    const tn_kernels *rows;
+    const char *name;
+    const tn_kernels *rows; /* NULL: not in this build */
     bool (*cpu_has)(void);
 } sets[] = {
-    {&tn_kernels_generic, cpu_has_generic},
-#if TN_KERNELS_X86
-    {&tn_kernels_avx2, cpu_has_avx2},
-    {&tn_kernels_avx512, cpu_has_avx512},
-#endif
+    {"generic", &tn_kernels_generic, cpu_has_generic},
+    {"avx2", X86(avx2)},
+    {"avx512", X86(avx512)},
 };
 
 static const tn_kernels *best_set(void) {
     size_t i = TN_COUNT(sets) - 1;
-    while (!sets[i].cpu_has()) i--;
+    while (!sets[i].rows || !sets[i].cpu_has()) i--;
     return sets[i].rows;
 }
 
-/* Names of all builds, also those this one has no rows for. */
-static bool is_known(const char *isa) {
-    return strcmp(isa, "generic") == 0 || strcmp(isa, "avx2") == 0 || strcmp(isa, "avx512") == 0;
+static tn_status fail_unknown(const char *isa) {
+    char known[64];
+    size_t len = 0;
+    for (size_t i = 0; i < TN_COUNT(sets); i++)
+        len += (size_t)snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "", sets[i].name);
+    return TN_FAIL(ARG, "instruction set \"%s\": expected one of %s", isa, known);
 }
 
 tn_status tn_kernels_init(const char *isa) {
@@ -49,14 +55,13 @@ tn_status tn_kernels_init(const char *isa) {
         tn_kernels_table = *best_set();
         return TN_OK;
     }
-    for (size_t i = 0; i < TN_COUNT(sets); i++) {
-        if (strcmp(isa, sets[i].rows->isa) != 0) continue;
-        if (!sets[i].cpu_has()) return TN_FAIL(UNSUPPORTED, "instruction set \"%s\": this CPU does not have it", isa);
-        tn_kernels_table = *sets[i].rows;
-        return TN_OK;
-    }
-    if (is_known(isa)) return TN_FAIL(UNSUPPORTED, "instruction set \"%s\": not in this build", isa);
-    return TN_FAIL(ARG, "instruction set \"%s\": expected generic, avx2 or avx512", isa);
+    size_t i = 0;
+    while (i < TN_COUNT(sets) && strcmp(isa, sets[i].name) != 0) i++;
+    if (i == TN_COUNT(sets)) return fail_unknown(isa);
+    if (!sets[i].rows) return TN_FAIL(UNSUPPORTED, "instruction set \"%s\": not in this build", isa);
+    if (!sets[i].cpu_has()) return TN_FAIL(UNSUPPORTED, "instruction set \"%s\": this CPU does not have it", isa);
+    tn_kernels_table = *sets[i].rows;
+    return TN_OK;
 }
 
 const char *tn_kernels_isa(void) { return tn_k->isa; }
