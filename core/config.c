@@ -26,17 +26,8 @@ void tn_config_full_name(char out[TN_CONFIG_NAME], const char *section, const ch
 
 void *tn_config_field(const tn_section *section, const tn_key *key) { return (char *)section->values + key->offset; }
 
-static bool is_utf8(const char *text) {
-    uint32_t code;
-    for (size_t i = 0, len = strlen(text), n; i < len; i += n) {
-        n = (size_t)tn_utf8_read(text + i, len - i, &code);
-        if (!n) return false;
-    }
-    return true;
-}
-
 static tn_status copy_text(const tn_config *config, const char *what, const char *text, const char **out) {
-    if (!is_utf8(text)) return TN_FAIL(TEXT, "%s: is not valid UTF-8", what);
+    TN_TRY(tn_utf8_check(what, 0, text, strlen(text)));
     char *copy = tn_arena_strdup(config->arena, text, "config");
     if (!copy) return TN_E_NOMEM;
     *out = copy;
