@@ -13,24 +13,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-typedef struct fixture {
-    char dir[TN_TEST_PATH];
-    char path[TN_TEST_PATH + 16];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    tn_test_dir_make(f.dir);
-    snprintf(f.path, sizeof f.path, "%s/step.h5", f.dir);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    tn_test_dir_remove(((fixture *)*state)->dir);
-    return 0;
-}
-
 enum { ROWS = 3, COLS = 5, N = ROWS * COLS };
 
 static const char config[] = "model:\n  n_layer: 2\n", tokenizer[] = "{\"vocab\": {}}",
@@ -87,7 +69,7 @@ static void check_small(tn_ckpt *ckpt) {
 }
 
 static void checkpoint_file__what_was_put_is_got_back(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_ckpt *ckpt;
     write_small(f->path);
     assert_true(tn_ckpt_is_checkpoint(f->path));
@@ -102,7 +84,7 @@ static void checkpoint_file__what_was_put_is_got_back(void **state) {
 }
 
 static void checkpoint_file__same_contents_same_bytes(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_buf first = {0}, second = {0};
     write_small(f->path);
     assert_ok(tn_file_read(f->path, 1 << 20, &first));
@@ -116,7 +98,7 @@ static void checkpoint_file__same_contents_same_bytes(void **state) {
 }
 
 static void checkpoint_file__appears_only_at_commit(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_names names = {0};
     tn_ckpt *ckpt = begin_small(f->path);
     assert_false(tn_path_exists(f->path));
@@ -136,7 +118,7 @@ static tn_status stop(void *context, const char *name, int64_t rows, int64_t col
 }
 
 static void checkpoint_file__lists_parameters_by_name(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_ckpt *ckpt;
     tn_buf names = {0};
     write_small(f->path);
@@ -150,7 +132,7 @@ static void checkpoint_file__lists_parameters_by_name(void **state) {
 }
 
 static void checkpoint_file__wrong_shapes_name_both(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_ckpt *ckpt;
     float values[N];
     write_small(f->path);
@@ -165,7 +147,7 @@ static void checkpoint_file__wrong_shapes_name_both(void **state) {
 }
 
 static void checkpoint_file__bad_names_and_repeats_are_refused(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     const char *const names[] = {"", ".", "..", "a/b", "a\"b", "a b", "\xc3\xa4"};
     float values[N] = {0};
     tn_ckpt *ckpt = begin_small(f->path);
@@ -181,7 +163,7 @@ static void checkpoint_file__bad_names_and_repeats_are_refused(void **state) {
 }
 
 static void checkpoint_file__other_files_are_refused(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_ckpt *ckpt;
     tn_h5 *file;
     assert_int_equal(tn_ckpt_open(&ckpt, f->path), TN_E_MISSING);
@@ -215,7 +197,7 @@ static tn_status open_made(const char *path, int version, const char *sums, cons
 }
 
 static void checkpoint_file__checksums_must_cover_the_file_and_no_more(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
 #define W "\"params/w\": \"f87b05471331b3ae\""
     assert_int_equal(open_made(f->path, 1, NULL, NULL), TN_E_CORRUPT);
     assert_int_equal(open_made(f->path, 1, "{", NULL), TN_E_CORRUPT);
@@ -245,7 +227,7 @@ static void open_hurt(void *context, const char *path, size_t at) {
 }
 
 static void checkpoint_file__damage_is_noticed_or_harmless(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     size_t harmless = 0;
     write_small(f->path);
     tn_test_flip_each(f->path, 17, open_hurt, &harmless);
@@ -262,7 +244,7 @@ static void expect_named(void *context, const char *path, size_t at) {
 }
 
 static void checkpoint_file__every_byte_of_a_dataset_is_guarded(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     const char *const paths[] = {"params/blk.0.attn_q.weight", "optim/m/blk.0.attn_q.weight", "config", "state"};
     write_small(f->path);
     int fd = open(f->path, O_RDWR);
@@ -287,7 +269,7 @@ static void checkpoint_file__every_byte_of_a_dataset_is_guarded(void **state) {
 }
 
 static void checkpoint_file__a_failed_write_keeps_the_old_one(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     static float block[1 << 18];
     struct rlimit old, small;
     tn_ckpt *ckpt = NULL;
@@ -309,7 +291,7 @@ static void checkpoint_file__a_failed_write_keeps_the_old_one(void **state) {
 }
 
 static void checkpoint_file__a_failed_allocation_leaks_nothing(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     int64_t alive = tn_memory_alive();
     tn_status status = TN_E_NOMEM;
     for (uint64_t n = 1; status; n++) {
@@ -331,7 +313,8 @@ static void checkpoint_file__a_failed_allocation_leaks_nothing(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(checkpoint_file__##name, set_up, tear_down)
+#define TEST(name)                                                                                                     \
+    cmocka_unit_test_setup_teardown(checkpoint_file__##name, tn_test_files_set_up, tn_test_files_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(what_was_put_is_got_back),         TEST(same_contents_same_bytes),
         TEST(appears_only_at_commit),           TEST(lists_parameters_by_name),

@@ -10,24 +10,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-typedef struct fixture {
-    char dir[TN_TEST_PATH];
-    char path[TN_TEST_PATH + 16];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    tn_test_dir_make(f.dir);
-    snprintf(f.path, sizeof f.path, "%s/m.gguf", f.dir);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    tn_test_dir_remove(((fixture *)*state)->dir);
-    return 0;
-}
-
 /* ---- a small file of every kind that is written ---- */
 
 static const float norm[5] = {1, -2, 3, 0.5f, 1e-8f};
@@ -72,7 +54,7 @@ static void check_tensors(const tn_gguf *file) {
 }
 
 static void gguf__what_was_put_is_got_back(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_gguf *file;
     tn_gguf_text text;
     int64_t number;
@@ -103,7 +85,7 @@ static void gguf__what_was_put_is_got_back(void **state) {
 }
 
 static void gguf__keys_are_listed_in_order(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_gguf *file;
     tn_gguf_kind kind, element;
     int64_t count;
@@ -123,7 +105,7 @@ static void gguf__keys_are_listed_in_order(void **state) {
 }
 
 static void gguf__wrong_requests_are_refused(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_gguf *file;
     tn_gguf_text text;
     int64_t number;
@@ -160,7 +142,7 @@ static const char reference[] = "47475546030000000200000000000000020000000000000
                                 "003c00c000380000000000000000000000000000000000000000000000000000";
 
 static void gguf__writes_the_reference_bytes(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     const float a[4] = {1, -2, 3, -4};
     tn_gguf_writer *w;
     tn_gguf *file;
@@ -195,7 +177,7 @@ static void expect_damaged(void *context, const char *path, size_t at) {
 }
 
 static void gguf__damage_to_own_files_is_always_noticed(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_gguf *file;
     write_small(f->path);
     tn_test_flip_each(f->path, 1, expect_damaged, NULL);
@@ -206,7 +188,7 @@ static void gguf__damage_to_own_files_is_always_noticed(void **state) {
 }
 
 static void gguf__bytes_behind_own_files_are_noticed(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     write_small(f->path);
     assert_ok(tn_file_append(f->path, "", 1));
     expect_damaged(NULL, f->path, 0);
@@ -216,7 +198,7 @@ static void gguf__bytes_behind_own_files_are_noticed(void **state) {
 /* ---- the writer ---- */
 
 static void gguf__appears_only_at_commit(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_names names = {0};
     tn_gguf_writer *w = begin_small(f->path);
     assert_false(tn_path_exists(f->path));
@@ -227,7 +209,7 @@ static void gguf__appears_only_at_commit(void **state) {
 }
 
 static void gguf__calls_out_of_order_are_refused(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_gguf_writer *w = begin_small(f->path);
     assert_int_equal(tn_gguf_put_u32(w, "late", 1), TN_E_ARG);
     assert_int_equal(tn_gguf_announce(w, "late", TN_GGML_F32, 1, (int64_t[]){1}), TN_E_ARG);
@@ -246,7 +228,7 @@ static void gguf__calls_out_of_order_are_refused(void **state) {
 }
 
 static void gguf__tensors_must_come_as_announced(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_gguf_writer *w;
     assert_ok(tn_gguf_create(&w, f->path));
     assert_ok(tn_gguf_announce(w, "t", TN_GGML_F32, 1, (int64_t[]){5}));
@@ -264,7 +246,7 @@ static void gguf__tensors_must_come_as_announced(void **state) {
 }
 
 static void gguf__a_failed_write_keeps_the_old_file(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     static float block[1 << 16];
     struct rlimit old, small;
     tn_gguf_writer *w;
@@ -288,7 +270,7 @@ static void gguf__a_failed_write_keeps_the_old_file(void **state) {
 }
 
 static void gguf__a_failed_allocation_leaks_nothing(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     int64_t alive = tn_memory_alive();
     tn_status status = TN_E_NOMEM;
     for (uint64_t n = 1; status; n++) {
@@ -314,7 +296,7 @@ static void gguf__a_failed_allocation_leaks_nothing(void **state) {
 
 /* As many names as make the index grow several times. */
 static void gguf__many_tensors_are_found(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     enum { N = 1000 };
     tn_gguf_writer *w;
     tn_gguf *file;
@@ -339,7 +321,7 @@ static void gguf__many_tensors_are_found(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(gguf__##name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(gguf__##name, tn_test_files_set_up, tn_test_files_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(what_was_put_is_got_back),
         TEST(keys_are_listed_in_order),

@@ -8,24 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef struct fixture {
-    char dir[TN_TEST_PATH];
-    char path[TN_TEST_PATH + 16];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    tn_test_dir_make(f.dir);
-    snprintf(f.path, sizeof f.path, "%s/m.gguf", f.dir);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    tn_test_dir_remove(((fixture *)*state)->dir);
-    return 0;
-}
-
 /* ---- making them by hand ---- */
 
 static void put(tn_buf *b, uint64_t value, int bytes) {
@@ -62,7 +44,7 @@ static void put_zeros_to(tn_buf *b, size_t size) {
     while (b->len < size) put(b, 0, 1);
 }
 
-static tn_status open_bytes(const fixture *f, const tn_buf *b, tn_gguf **file) {
+static tn_status open_bytes(const tn_test_files *f, const tn_buf *b, tn_gguf **file) {
     FILE *out = fopen(f->path, "wb");
     assert_non_null(out);
     assert_int_equal(fwrite(b->data, 1, b->len, out), b->len);
@@ -70,7 +52,7 @@ static tn_status open_bytes(const fixture *f, const tn_buf *b, tn_gguf **file) {
     return tn_gguf_open(file, f->path);
 }
 
-static void expect(const fixture *f, const tn_buf *b, tn_status status, const char *words_of_message) {
+static void expect(const tn_test_files *f, const tn_buf *b, tn_status status, const char *words_of_message) {
     tn_gguf *file;
     tn_status found = open_bytes(f, b, &file);
     tn_gguf_close(file);
@@ -79,7 +61,7 @@ static void expect(const fixture *f, const tn_buf *b, tn_status status, const ch
 }
 
 static void gguf_reader__every_integer_kind_converts(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     const struct {
         tn_gguf_kind kind;
         int bytes;
@@ -116,7 +98,7 @@ static void gguf_reader__every_integer_kind_converts(void **state) {
 }
 
 static void gguf_reader__heads_that_lie_are_refused(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_buf b = {0};
     assert_ok(tn_buf_puts(&b, "GGU"));
     expect(f, &b, TN_E_FORMAT, "is not a GGUF file");
@@ -136,7 +118,7 @@ static void gguf_reader__heads_that_lie_are_refused(void **state) {
 }
 
 static void gguf_reader__bad_keys_are_refused(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_buf b = {0};
     put_head(&b, 3, 0, 1);
     put_key(&b, "", TN_GGUF_U8);
@@ -169,7 +151,7 @@ static void gguf_reader__bad_keys_are_refused(void **state) {
 }
 
 static void gguf_reader__own_keys_come_in_pairs(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_buf b = {0};
     put_head(&b, 3, 0, 1);
     put_key(&b, "tern.version", TN_GGUF_U32);
@@ -187,7 +169,7 @@ static void gguf_reader__own_keys_come_in_pairs(void **state) {
 }
 
 static void gguf_reader__bad_arrays_are_refused(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_buf b = {0};
     put_head(&b, 3, 0, 1);
     put_key(&b, "k", TN_GGUF_ARRAY);
@@ -215,7 +197,7 @@ static void gguf_reader__bad_arrays_are_refused(void **state) {
 }
 
 /* One tensor over 64 bytes of data. */
-static void expect_tensor(const fixture *f, const char *name, int n_dims, const uint64_t *ne, uint32_t type,
+static void expect_tensor(const tn_test_files *f, const char *name, int n_dims, const uint64_t *ne, uint32_t type,
                           uint64_t offset, tn_status status, const char *message) {
     tn_buf b = {0};
     put_head(&b, 3, 1, 0);
@@ -226,7 +208,7 @@ static void expect_tensor(const fixture *f, const char *name, int n_dims, const 
 }
 
 static void gguf_reader__bad_tensors_are_refused(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     const char long_name[] = "a234567890123456789012345678901234567890123456789012345678901234";
 #define NE(...) ((const uint64_t[]){__VA_ARGS__})
     expect_tensor(f, "t", 1, NE(16), TN_GGML_F32, 0, TN_OK, "t");
@@ -246,7 +228,7 @@ static void gguf_reader__bad_tensors_are_refused(void **state) {
 }
 
 static void gguf_reader__tensors_must_lie_back_to_back(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     const uint64_t offsets[] = {32, 0, 16, 64, UINT64_MAX};
     tn_buf b = {0};
     for (size_t i = 0; i < TN_COUNT(offsets); i++) {
@@ -264,7 +246,7 @@ static void gguf_reader__tensors_must_lie_back_to_back(void **state) {
 }
 
 static void gguf_reader__another_alignment_is_followed(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_buf b = {0};
     tn_gguf *file;
     put_head(&b, 3, 2, 1);
@@ -317,7 +299,7 @@ static void look_at_all(void *context, const char *path, size_t at) {
 }
 
 static void gguf_reader__damage_to_foreign_files_never_crashes(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     const char *const words[] = {"a", "", "gh\xc3\xbc", "zz"};
     const float norm[5] = {1, -2, 3, 0.5f, 1e-8f};
     unsigned sum = 0;
@@ -338,7 +320,7 @@ static void gguf_reader__damage_to_foreign_files_never_crashes(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(gguf_reader__##name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(gguf_reader__##name, tn_test_files_set_up, tn_test_files_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(every_integer_kind_converts),
         TEST(heads_that_lie_are_refused),

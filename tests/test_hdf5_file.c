@@ -12,24 +12,6 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 
-typedef struct fixture {
-    char dir[TN_TEST_PATH];
-    char path[TN_TEST_PATH + 16];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    tn_test_dir_make(f.dir);
-    snprintf(f.path, sizeof f.path, "%s/a.h5", f.dir);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    tn_test_dir_remove(((fixture *)*state)->dir);
-    return 0;
-}
-
 static size_t files_in(const char *dir) {
     tn_names names = {0};
     assert_ok(tn_dir_list(dir, &names));
@@ -80,7 +62,7 @@ static void check_small(tn_h5 *file) {
 }
 
 static void hdf5_file__what_was_written_is_read_back(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     write_small(f->path);
     tn_h5 *file;
     assert_ok(tn_h5_open(&file, f->path, "tern-test"));
@@ -93,7 +75,7 @@ static void hdf5_file__what_was_written_is_read_back(void **state) {
 }
 
 static void hdf5_file__every_number_type_survives(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     const unsigned char bytes[16] = {1, 2, 3, 4, 5, 6, 7, 0x40, 9, 10, 11, 12, 13, 14, 15, 0x41};
     unsigned char back[16];
     tn_h5 *file;
@@ -117,7 +99,7 @@ static void hdf5_file__every_number_type_survives(void **state) {
 }
 
 static void hdf5_file__data_lies_in_the_file_as_one_aligned_run(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     write_small(f->path);
     tn_h5 *file;
     tn_map map;
@@ -135,7 +117,7 @@ static void hdf5_file__data_lies_in_the_file_as_one_aligned_run(void **state) {
 }
 
 static void hdf5_file__ranges_follow_the_flat_order(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     enum { N = 2 * 3 * 4 * 5 };
     int32_t numbers[N], back[N];
     for (int i = 0; i < N; i++) numbers[i] = i + 1;
@@ -158,7 +140,7 @@ static void hdf5_file__ranges_follow_the_flat_order(void **state) {
 }
 
 static void hdf5_file__appears_only_at_commit(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_h5 *file = small_file(f->path);
     assert_false(tn_path_exists(f->path));
     tn_h5_close(file);
@@ -168,7 +150,7 @@ static void hdf5_file__appears_only_at_commit(void **state) {
 }
 
 static void hdf5_file__a_value_set_again_is_replaced(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_h5 *file;
     int64_t value = 0;
     assert_ok(tn_h5_create(&file, f->path));
@@ -186,7 +168,7 @@ static tn_status collect(void *context, const char *path, bool is_group) {
 }
 
 static void hdf5_file__lists_by_name(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_h5 *file;
     tn_buf names = {0};
     write_small(f->path);
@@ -200,7 +182,7 @@ static void hdf5_file__lists_by_name(void **state) {
 }
 
 static void hdf5_file__wrong_requests_are_refused(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_h5 *file;
     float w[6];
     int64_t number;
@@ -221,7 +203,7 @@ static void hdf5_file__wrong_requests_are_refused(void **state) {
 }
 
 static void hdf5_file__other_files_are_named_for_what_they_are(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     tn_h5 *file;
     assert_int_equal(tn_h5_open(&file, f->path, NULL), TN_E_MISSING);
     assert_int_equal(tn_h5_open(&file, f->dir, NULL), TN_E_IO);
@@ -243,7 +225,7 @@ static void open_cut(void *context, const char *path, size_t at) {
 }
 
 static void hdf5_file__a_truncated_file_is_damaged(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     write_small(f->path);
     tn_test_cut_each(f->path, 61, open_cut, NULL);
     tn_h5 *file;
@@ -269,7 +251,7 @@ static void read_flipped(void *context, const char *path, size_t at) {
 }
 
 static void hdf5_file__a_flipped_bit_never_crashes(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     write_small(f->path);
     tn_test_flip_each(f->path, 7, read_flipped, NULL);
 }
@@ -295,7 +277,7 @@ static void fill_up(const char *path, const char *reason) {
 }
 
 static void hdf5_file__a_failed_write_leaves_the_old_file(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     struct rlimit old, small = {256 << 10, RLIM_INFINITY};
     write_small(f->path);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
@@ -309,7 +291,7 @@ static void hdf5_file__a_failed_write_leaves_the_old_file(void **state) {
 }
 
 static void hdf5_file__a_full_disk_is_named(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     char disk[TN_TEST_PATH + 16], path[TN_TEST_PATH + 32];
     snprintf(disk, sizeof disk, "%s/disk", f->dir);
     snprintf(path, sizeof path, "%s/a.h5", disk);
@@ -327,7 +309,7 @@ static void hdf5_file__a_full_disk_is_named(void **state) {
 }
 
 static void hdf5_file__a_failed_allocation_leaks_nothing(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     write_small(f->path);
     int64_t alive = tn_memory_alive();
     tn_status status = TN_E_NOMEM;
@@ -347,7 +329,7 @@ static void hdf5_file__a_failed_allocation_leaks_nothing(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(hdf5_file__##name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(hdf5_file__##name, tn_test_files_set_up, tn_test_files_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(what_was_written_is_read_back),
         TEST(every_number_type_survives),

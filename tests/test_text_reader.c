@@ -8,34 +8,17 @@
 #include <string.h>
 #include <zlib.h>
 
-typedef struct fixture {
-    char dir[TN_TEST_PATH];
-    char path[TN_TEST_PATH + 32];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    tn_test_dir_make(f.dir);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    tn_test_dir_remove(((fixture *)*state)->dir);
-    return 0;
-}
-
-static const char *place(fixture *f, const char *name) {
+static const char *place(tn_test_files *f, const char *name) {
     snprintf(f->path, sizeof f->path, "%s/%s", f->dir, name);
     return f->path;
 }
 
-static const char *put(fixture *f, const char *name, const char *text, size_t len) {
+static const char *put(tn_test_files *f, const char *name, const char *text, size_t len) {
     assert_ok(tn_file_write(place(f, name), text, len));
     return f->path;
 }
 
-static const char *put_gzip(fixture *f, const char *name, const char *text, size_t len) {
+static const char *put_gzip(tn_test_files *f, const char *name, const char *text, size_t len) {
     gzFile file = gzopen(place(f, name), "wb");
     assert_non_null(file);
     assert_int_equal(gzwrite(file, text, (unsigned)len), len);
@@ -80,7 +63,7 @@ static void gzip__is_told_by_content(void **state) {
 }
 
 static void gzip__cut_off_is_refused(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     char noise[20000];
     for (size_t i = 0; i < sizeof noise; i++) noise[i] = (char)('a' + i * i % 23);
     tn_buf whole = {0};
@@ -149,7 +132,7 @@ static void text__that_is_not_utf8_is_refused_with_its_place(void **state) {
 }
 
 static void files__that_cannot_be_text_are_refused(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     assert_refused(put(f, "empty.txt", "", 0), TN_E_EMPTY, "empty.txt: is empty");
     assert_refused(put(f, "bom.txt", "\xEF\xBB\xBF", 3), TN_E_EMPTY, "is empty");
     assert_refused(put(f, "blank.jsonl", "\n\n", 2), TN_E_EMPTY, "has no rows");
@@ -159,7 +142,7 @@ static void files__that_cannot_be_text_are_refused(void **state) {
 }
 
 static void folders__are_read_in_order_of_names(void **state) {
-    fixture *f = *state;
+    tn_test_files *f = *state;
     const char *dir = f->dir;
     assert_refused(dir, TN_E_EMPTY, "holds no files");
     assert_ok(tn_dir_make(place(f, "b/c")));
@@ -192,7 +175,7 @@ static void visit__stops_the_reading(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tn_test_files_set_up, tn_test_files_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(txt__is_one_document_as_it_stands),
         TEST(gzip__is_told_by_content),

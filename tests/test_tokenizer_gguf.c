@@ -9,24 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct fixture {
-    char dir[TN_TEST_PATH];
-    char path[TN_TEST_PATH + 32];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    tn_test_dir_make(f.dir);
-    snprintf(f.path, sizeof f.path, "%s/vocab.gguf", f.dir);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    tn_test_dir_remove(((fixture *)*state)->dir);
-    return 0;
-}
-
 static const char story[] =
     "The fox saw a hen, and the hen saw the fox.\n\xE4\xB8\x96\xE7\x95\x8C na\xC3\xAFve caf\xC3\xA9 "
     "\xF0\x9F\x98\x80\xF0\x9F\x98\x81 \xE4\xB8\x97\xCC\x88";
@@ -42,7 +24,7 @@ static tn_tokenizer *train(tn_tokenizer_kind kind, tn_split split) {
     return tokenizer;
 }
 
-static void save(const fixture *f, const tn_tokenizer *tokenizer) {
+static void save(const tn_test_files *f, const tn_tokenizer *tokenizer) {
     tn_gguf_writer *writer;
     assert_ok(tn_gguf_create(&writer, f->path));
     assert_ok(tn_tokenizer_put_gguf(tokenizer, writer));
@@ -59,7 +41,7 @@ static tn_status load(const char *path, tn_tokenizer **tokenizer) {
 }
 
 static void gguf__trained_tokenizers_come_back(void **state) {
-    const fixture *f = *state;
+    const tn_test_files *f = *state;
     for (int i = 0; i <= TN_SPLIT_DEFAULT + 1; i++) {
         tn_tokenizer *t =
             i > TN_SPLIT_DEFAULT ? train(TN_TOKENIZER_CHAR, TN_SPLIT_GPT2) : train(TN_TOKENIZER_BPE, (tn_split)i);
@@ -125,7 +107,7 @@ static size_t merge_spelled(const tn_gguf *file, const char *spelled, symbol *sy
 }
 
 static void gguf__characters_are_found_by_merging_bytes(void **state) {
-    const fixture *f = *state;
+    const tn_test_files *f = *state;
     tn_tokenizer *t = train(TN_TOKENIZER_CHAR, TN_SPLIT_GPT2);
     /* "世 naïvé😀" in GPT-2's alphabet, byte by byte */
     const char text[] = "\xE4\xB8\x96 na\xC3\xAFv\xC3\xA9\xF0\x9F\x98\x80\xE4\xB8\x97";
@@ -221,7 +203,7 @@ static void put_numbered(tn_gguf_writer *w, int n) {
 }
 
 static void gguf__published_bitnet_file_is_repaired(void **state) {
-    const fixture *f = *state;
+    const tn_test_files *f = *state;
     enum { N = 128256 };
     tn_gguf_writer *w;
     assert_ok(tn_gguf_create(&w, f->path));
@@ -250,7 +232,7 @@ typedef struct variant {
 } variant;
 
 static void gguf__what_tern_does_not_know_is_refused(void **state) {
-    const fixture *f = *state;
+    const tn_test_files *f = *state;
     static const char *const tokens[] = {"a", "b", "ab"};
     static const variant variants[] = {
         {"gpt2", "gpt-2", "a b", TN_OK},
@@ -281,7 +263,7 @@ static void gguf__what_tern_does_not_know_is_refused(void **state) {
 }
 
 static void gguf__a_name_that_would_change_ids_is_not_written(void **state) {
-    const fixture *f = *state;
+    const tn_test_files *f = *state;
     static const char *texts[] = {"a", "b", "ab", "aba"};
     static const uint32_t lens[] = {1, 1, 2, 3};
     static const int32_t types[] = {1, 1, 1, 1}, merges[][2] = {{0, 1}, {2, 0}};
@@ -320,7 +302,7 @@ static void load_damaged(void *context, const char *path, size_t at) {
 }
 
 static void gguf__damage_is_survived(void **state) {
-    const fixture *f = *state;
+    const tn_test_files *f = *state;
     tn_tokenizer *t = train(TN_TOKENIZER_BPE, TN_SPLIT_GPT2);
     int64_t alive = tn_memory_alive();
     int loaded = 0;
@@ -339,7 +321,7 @@ static void gguf__damage_is_survived(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tn_test_files_set_up, tn_test_files_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(gguf__trained_tokenizers_come_back),
         TEST(gguf__characters_are_found_by_merging_bytes),

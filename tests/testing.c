@@ -21,6 +21,19 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
 
 void tn_test_dir_remove(const char *path) { assert_int_equal(nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0); }
 
+int tn_test_files_set_up(void **state) {
+    static tn_test_files files;
+    tn_test_dir_make(files.dir);
+    snprintf(files.path, sizeof files.path, "%s/file", files.dir);
+    *state = &files;
+    return 0;
+}
+
+int tn_test_files_tear_down(void **state) {
+    tn_test_dir_remove(((tn_test_files *)*state)->dir);
+    return 0;
+}
+
 bool tn_test_shared(char path[TN_TEST_PATH], const char *name) {
     const char *base = getenv("TN_SHARED");
     snprintf(path, TN_TEST_PATH, "%.300s/%.200s", base ? base : "../shared", name);

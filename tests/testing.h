@@ -21,6 +21,15 @@ enum { TN_TEST_PATH = 512 };
 /* A fresh folder for one test; remove takes everything in it away. */
 void tn_test_dir_make(char path[TN_TEST_PATH]);
 void tn_test_dir_remove(const char *path);
+/* For suites that work on files, as cmocka's set-up and tear-down: *state is a tn_test_files with a folder of its own.
+ */
+typedef struct tn_test_files {
+    char dir[TN_TEST_PATH];
+    char path[TN_TEST_PATH + 32]; /* dir/file, which is not there yet; a test may write another path */
+} tn_test_files;
+int tn_test_files_set_up(void **state);
+int tn_test_files_tear_down(void **state);
+
 /* The path of a file of ../shared (or of $TN_SHARED): false, with the reason printed, when it is not there. */
 bool tn_test_shared(char path[TN_TEST_PATH], const char *name);
 
