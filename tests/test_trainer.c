@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/par.h"
+#include "infer/model_file.h"
 #include "kernels/kernels.h"
 #include "tests/trainer_rig.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
 #include "train/plan.h"
+#include "train/trainer_priv.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -88,6 +90,31 @@ static void evaluation__of_a_blank_model_is_the_logarithm_of_the_vocabulary(void
     assert_int_equal(e.bytes, report.bytes - 1);
     tn_store_free(store);
     tn_tape_free(tape);
+    tn_run_release(&r);
+}
+
+static double loss_of(tn_run *r, tn_model *model) {
+    tn_evaluation e;
+    tn_tape *tape = tn_tape_create();
+    assert_ok(tn_evaluate(&e, model, tape, &r->trainer->data.validation, tn_trainer_tokenizer(r->trainer), 4, 4));
+    tn_tape_free(tape);
+    return e.loss;
+}
+
+static void evaluation__during_quantisation_warm_up_is_of_the_model_that_is_exported(void **state) {
+    tn_run r;
+    tn_loaded loaded;
+    tn_buf heard = {0};
+    tn_hear(&heard);
+    tn_run_once(&r, *state, "a", "train.quant_warmup_tokens=3000 train.sample_steps=4");
+    tn_hear(NULL);
+    assert_non_null(strstr(tn_buf_text(&heard), "train.quant_warmup_tokens 3000 is not less than the 1536 tokens"));
+    assert_ok(tn_model_file_load(r.summary.checkpoint, r.arena, TN_MODEL_RUN, &loaded));
+    assert_true(loss_of(&r, loaded.model) == r.summary.val_loss);
+    assert_true(loss_of(&r, tn_trainer_model(r.trainer)) != r.summary.val_loss); /* it is still half a float model */
+    assert_int_equal(r.samples, 6);
+    tn_loaded_release(&loaded);
+    tn_buf_release(&heard);
     tn_run_release(&r);
 }
 
@@ -362,6 +389,7 @@ int main(void) {
         TEST(weights__are_the_same_bits_for_any_threads),
         TEST(accumulation__equals_one_large_batch),
         TEST(evaluation__of_a_blank_model_is_the_logarithm_of_the_vocabulary),
+        TEST(evaluation__during_quantisation_warm_up_is_of_the_model_that_is_exported),
         TEST(save_total_limit__keeps_the_newest_and_the_best),
         TEST(metrics__have_a_row_for_every_logged_step),
         TEST(csv__has_the_scalars_of_the_objects),

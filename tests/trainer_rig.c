@@ -57,8 +57,12 @@ static void on_progress(void *context, const tn_progress *progress) {
 
 static tn_status on_sample(void *context, tn_model *model, const tn_tokenizer *tokenizer, const char *prompt,
                            int n_tokens, uint64_t seed, tn_buf *out) {
-    (void)model, (void)tokenizer, (void)n_tokens, (void)seed;
+    (void)tokenizer, (void)n_tokens, (void)seed;
     tn_run *r = context;
+    int n;
+    tn_param **params = tn_model_params(model, &n);
+    for (int i = 0; i < n; i++) /* what is sampled is what will be run */
+        if (params[i]->quantizer != TN_QUANT_NONE) assert_true(params[i]->lambda >= 1);
     r->samples++;
     return r->fails_samples ? TN_FAIL(RANGE, "nothing to say") : tn_buf_puts(out, prompt);
 }

@@ -69,15 +69,31 @@ static tn_status take_step(tn_trainer *t, turn *now) {
 
 /* ---- evaluation ---- */
 
-static tn_status evaluate(tn_trainer *t, turn *now) {
+/* What is exported and run is quantised in full, so that is what evaluations and samples look at, also during
+ * train.quant_warmup_tokens. */
+static void quantise_in_full(tn_trainer *t) {
+    if (tn_trainer_lambda(t, t->state.tokens) < 1) tn_model_refresh(t->engine.model, 1);
+}
+
+static void quantise_as_trained(tn_trainer *t) {
+    tn_real lambda = tn_trainer_lambda(t, t->state.tokens);
+    if (lambda < 1) tn_model_refresh(t->engine.model, lambda);
+}
+
+static tn_status measure(tn_trainer *t) {
     const tn_train_config *c = &t->config->train;
+    quantise_in_full(t);
     tn_diagnostics_observe(t->engine.diagnostics);
     tn_status status = tn_evaluate(&t->evaluation, t->engine.model, t->engine.tape, &t->data.validation,
                                    t->data.tokenizer, c->batch_size, c->eval_batches);
     tn_diagnostics_stop(t->engine.diagnostics);
-    if (status && status != TN_E_NAN) return status;
-    if (status) t->evaluation.loss = t->evaluation.bits_per_byte = (double)NAN;
+    quantise_as_trained(t);
+    if (status == TN_E_NAN) t->evaluation.loss = t->evaluation.bits_per_byte = (double)NAN;
+    return status == TN_E_NAN ? TN_OK : status;
+}
 
+static tn_status evaluate(tn_trainer *t, turn *now) {
+    TN_TRY(measure(t));
     if (t->failures) return TN_OK; /* the weights of an evaluation before */
     double loss = t->evaluation.loss;
     now->improved = isfinite(loss) && (t->state.best_step < 0 || loss < t->state.best_loss);
@@ -189,8 +205,10 @@ static void sample(tn_trainer *t) {
     const tn_train_config *c = &t->config->train;
     if (!t->hooks.sample || !every(t->state.step, c->sample_steps)) return;
     tn_buf text = {0};
+    quantise_in_full(t);
     tn_status status = t->hooks.sample(t->hooks.context, t->engine.model, t->data.tokenizer, c->sample_prompt,
                                        c->sample_tokens, (uint64_t)(c->seed + t->state.step), &text);
+    quantise_as_trained(t);
     tn_log(status ? TN_LOG_WARN : TN_LOG_INFO, "train", "%s at step %lld: %s", status ? "no sample" : "sample",
            (long long)t->state.step, status ? tn_error_message() : tn_buf_text(&text));
     tn_buf_release(&text);

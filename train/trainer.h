@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * trainer.h - the loop: steps, evaluations, rows of metrics, checkpoints, samples, until a limit, a signal or a guard
  * ends it. One number, the step, decides what happens when, so a run that is killed at any instant and resumed ends
- * with the bits of one that was left alone (weights, slots and all that metrics.def does not call time). Never prints:
- * progress goes to a callback, warnings and samples to the log. Life: create, run, (run again does nothing more,) free.
- */
+ * with the bits of one that was left alone (weights, slots and all that metrics.def does not call time). Evaluations
+ * and samples are of the model quantised in full, as it is exported, also during train.quant_warmup_tokens. Never
+ * prints: progress goes to a callback, warnings and samples to the log. Life: create, run, (run again does nothing
+ * more,) free. */
 #ifndef TN_TRAIN_TRAINER_H
 #define TN_TRAIN_TRAINER_H
 #include "layers/model.h"

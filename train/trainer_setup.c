@@ -129,6 +129,16 @@ static tn_status make_state(tn_trainer *t, bool resume) {
     return TN_OK;
 }
 
+static void warn_of_warmup(const tn_trainer *t) {
+    int64_t warmup = t->config->train.quant_warmup_tokens, tokens = t->course.total * t->course.tokens_per_step;
+    if (!warmup || t->course.endless || tokens > warmup) return;
+    tn_log(
+        TN_LOG_WARN, "train",
+        "train.quant_warmup_tokens %lld is not less than the %lld tokens of the run, so no step trains the quantised "
+        "model that is evaluated and exported",
+        (long long)warmup, (long long)tokens);
+}
+
 static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     tn_run_config *c = t->config;
     TN_TRY(options->resume ? tn_run_dir_open(&t->dir, options->run_dir) : tn_run_dir_create(&t->dir, options->run_dir));
@@ -136,6 +146,7 @@ static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     TN_TRY(tn_run_config_complete(c, t->data.tokenizer));
     TN_TRY(check_prompt(t));
     TN_TRY(tn_train_course(&t->course, &c->train, c->model.context, tn_batches_per_epoch(&t->data.train)));
+    warn_of_warmup(t);
     TN_TRY(tn_engine_init(&t->engine, TN_ENGINE_REAL, c, &t->course));
     TN_TRY(make_state(t, options->resume));
     TN_TRY(write_head(t));
