@@ -34,12 +34,13 @@ static bool has_setting(const tn_config *config, const char *full) {
     return false;
 }
 
-/* Tern's name for a peer's dotted key or for its last part; NULL when there is none in this schema. */
+/* Tern's name for a peer's dotted key or for its last part: "" when Tern has no such setting, NULL when it is no peer's
+ * name or Tern's is not in this schema. */
 static const char *name_for_peers(const tn_config *config, const char *full) {
     const char *last = strrchr(full, '.');
     const char *ours = peer_name(full);
     if (!ours) ours = peer_name(last ? last + 1 : full);
-    return ours && has_setting(config, ours) ? ours : NULL;
+    return ours && (!*ours || has_setting(config, ours)) ? ours : NULL;
 }
 
 static void consider(nearest *best, int distance, const char *section, const char *key) {
@@ -76,8 +77,12 @@ tn_status tn_config_fail_unknown(const tn_config *config, const char *where, con
     nearest best;
     bool found = find_nearest(config, section, key, &best);
     const char *ours = name_for_peers(config, full);
-    if (ours && !(found && best.limit < 0))
+    if (ours && !(found && best.limit < 0)) {
+        if (!*ours)
+            return TN_FAIL(CONFIG, "%s: unknown key \"%s\": other trainers have it, this version of Tern does not",
+                           where, full);
         return TN_FAIL(CONFIG, "%s: unknown key \"%s\": Tern calls it %s", where, full, ours);
+    }
     if (found) return TN_FAIL(CONFIG, "%s: unknown key \"%s\"; did you mean %s?", where, full, best.name);
     return TN_FAIL(CONFIG, "%s: unknown key \"%s\"", where, full);
 }

@@ -3,6 +3,7 @@
 #include "core/config.h"
 #include "core/fs.h"
 #include "tests/testing.h"
+#include "train/run_config.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -139,10 +140,32 @@ static void key_of_another_trainer__is_answered_with_ours(void **state) {
     expect_refused(f, "num_hidden_layers: 4\n",
                    "x.yaml:1:1: unknown key \"num_hidden_layers\": Tern calls it model.n_layer");
     expect_refused(f, "output_dir: out\n", "x.yaml:1:1: unknown key \"output_dir\": Tern calls it --run-dir");
-    expect_refused(f, "lora_r: 8\n", "x.yaml:1:1: unknown key \"lora_r\""); /* this schema has no lora.rank */
+    expect_refused(f, "num_heads: 8\n", "x.yaml:1:1: unknown key \"num_heads\""); /* this schema has no model.n_head */
+    expect_refused(f, "lora_r: 8\n",
+                   "x.yaml:1:1: unknown key \"lora_r\": other trainers have it, this version of Tern does not");
     assert_int_equal(tn_config_set(&f->config, "optimizer.init_args.lr=1"), TN_E_CONFIG);
     assert_string_equal(tn_error_message(), "--set optimizer.init_args.lr=1: unknown key \"optimizer.init_args.lr\": "
                                             "Tern calls it train.learning_rate");
+}
+
+/* In the configuration of a run every row of peer_names.def leads to a setting or a flag, or says that there is none.
+ */
+static void key_of_another_trainer__leads_to_a_setting_that_exists(void **state) {
+    fixture *f = *state;
+    static const char *const names[][2] = {
+#define PEER(their_name, tern_name) {their_name, tern_name},
+#include "core/peer_names.def"
+#undef PEER
+    };
+    static tn_run_config run;
+    assert_ok(tn_run_config_init(&run, f->config.arena));
+    for (size_t i = 0; i < TN_COUNT(names); i++) {
+        char assignment[128];
+        snprintf(assignment, sizeof assignment, "%s=1", names[i][0]);
+        assert_int_equal(tn_config_set(&run.config, assignment), TN_E_CONFIG);
+        if (!strstr(tn_error_message(), *names[i][1] ? names[i][1] : "this version of Tern does not"))
+            fail_msg("PEER(\"%s\", \"%s\"): %s", names[i][0], names[i][1], tn_error_message());
+    }
 }
 
 static void bad_value__is_refused_with_place_and_range(void **state) {
@@ -431,6 +454,7 @@ int main(void) {
         CASE(empty_file__changes_nothing),
         CASE(unknown_key__names_the_nearest),
         CASE(key_of_another_trainer__is_answered_with_ours),
+        CASE(key_of_another_trainer__leads_to_a_setting_that_exists),
         CASE(bad_value__is_refused_with_place_and_range),
         CASE(yaml_beyond_settings__is_refused),
         CASE(other_sections__can_be_passed_over_but_not_bombs),
