@@ -307,7 +307,6 @@ bool tn_merge_halves(const char *text, size_t len, size_t *left_len) {
 const tn_vocabulary *tn_tokenizer_vocabulary(const tn_tokenizer *t) { return &t->vocabulary; }
 int tn_tokenizer_size(const tn_tokenizer *t) { return t->vocabulary.n_tokens; }
 int tn_tokenizer_eos(const tn_tokenizer *t) { return t->vocabulary.eos; }
-int tn_tokenizer_bos(const tn_tokenizer *t) { return t->vocabulary.bos; }
 void tn_tokenizer_hash(const tn_tokenizer *t, char out[17]) { memcpy(out, t->hash, sizeof t->hash); }
 
 bool tn_tokenizer_is_special(const tn_tokenizer *t, int32_t id) {

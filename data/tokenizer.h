@@ -77,7 +77,6 @@ const tn_vocabulary *tn_tokenizer_vocabulary(const tn_tokenizer *tokenizer);
 
 int tn_tokenizer_size(const tn_tokenizer *tokenizer); /* number of ids */
 int tn_tokenizer_eos(const tn_tokenizer *tokenizer);  /* end of a document; -1 = none */
-int tn_tokenizer_bos(const tn_tokenizer *tokenizer);
 /* True for eos, eot and every other id that ends a generation. */
 bool tn_tokenizer_is_stop(const tn_tokenizer *tokenizer, int32_t id);
 bool tn_tokenizer_is_special(const tn_tokenizer *tokenizer, int32_t id); /* CONTROL, UNKNOWN, UNUSED: never printed */

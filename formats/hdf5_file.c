@@ -144,10 +144,15 @@ static tn_status open_file(tn_h5 *file) {
     return status;
 }
 
+static bool has_attribute(tn_h5 *file, const char *name) {
+    tn_h5_silence();
+    return H5Aexists(file->file, name) > 0;
+}
+
 static tn_status check_format(tn_h5 *file, const char *format) {
     tn_buf found = {0};
     tn_status status = TN_OK;
-    if (tn_h5_has_attr(file, "format")) status = tn_h5_get_text(file, "format", &found);
+    if (has_attribute(file, "format")) status = tn_h5_get_text(file, "format", &found);
     if (!status && strcmp(tn_buf_text(&found), format) != 0)
         status = TN_FAIL(MISMATCH, "%s: attribute \"format\" is \"%.60s\", expected \"%s\"", file->path,
                          tn_buf_text(&found), format);
@@ -157,7 +162,7 @@ static tn_status check_format(tn_h5 *file, const char *format) {
 
 static tn_status check_complete(tn_h5 *file) {
     int64_t complete = 0;
-    if (tn_h5_has_attr(file, "complete")) TN_TRY(tn_h5_get_int(file, "complete", &complete));
+    if (has_attribute(file, "complete")) TN_TRY(tn_h5_get_int(file, "complete", &complete));
     if (complete != 1) return TN_FAIL(CORRUPT, "%s: was never finished: attribute \"complete\" is not 1", file->path);
     return TN_OK;
 }
@@ -180,17 +185,12 @@ const char *tn_h5_path(const tn_h5 *file) { return file->path; }
 
 /* ---- root attributes ---- */
 
-bool tn_h5_has_attr(tn_h5 *file, const char *name) {
-    tn_h5_silence();
-    return H5Aexists(file->file, name) > 0;
-}
-
 static tn_status write_attribute(tn_h5 *file, const char *name, hid_t disk, hid_t memory, const void *value) {
     TN_ASSERT(file->writing);
     TN_TRY(tn_h5_disk_status(file));
     tn_h5_silence();
     hid_t space = H5Screate(H5S_SCALAR), attribute = -1;
-    if (H5Aexists(file->file, name) > 0) H5Adelete(file->file, name);
+    if (has_attribute(file, name)) H5Adelete(file->file, name);
     if (space >= 0) attribute = H5Acreate2(file->file, name, disk, space, H5P_DEFAULT, H5P_DEFAULT);
     tn_status status = TN_OK;
     if (attribute < 0 || H5Awrite(attribute, memory, value) < 0) status = tn_h5_fail(file, "write attribute", name);
@@ -226,7 +226,7 @@ typedef tn_status read_value(tn_h5 *file, const char *name, hid_t attribute, hid
 
 /* Open the attribute, check that it is one value of the class, and let `read` fetch it. */
 static tn_status read_attribute(tn_h5 *file, const char *name, H5T_class_t class, read_value *read, void *out) {
-    if (!tn_h5_has_attr(file, name)) return TN_FAIL(CORRUPT, "%s: has no attribute \"%s\"", file->path, name);
+    if (!has_attribute(file, name)) return TN_FAIL(CORRUPT, "%s: has no attribute \"%s\"", file->path, name);
     tn_status status;
     hid_t attribute = H5Aopen(file->file, name, H5P_DEFAULT), type = -1, space = -1;
     if (attribute >= 0) type = H5Aget_type(attribute);

@@ -38,7 +38,6 @@ tn_status tn_h5_get_text(tn_h5 *file, const char *name, tn_buf *out); /* TN_E_CO
 tn_status tn_h5_get_int(tn_h5 *file, const char *name, int64_t *value);
 tn_status tn_h5_get_real(tn_h5 *file, const char *name, double *value);
 bool tn_h5_has(tn_h5 *file, const char *path); /* a dataset or group in this file; links elsewhere do not count */
-bool tn_h5_has_attr(tn_h5 *file, const char *name);
 
 /* Datasets. `dims` has `rank` sizes, 1..4. Writing a whole dataset at once: */
 tn_status tn_h5_write(tn_h5 *file, const char *path, tn_h5_type type, int rank, const int64_t *dims, const void *data);

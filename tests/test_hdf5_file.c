@@ -70,7 +70,9 @@ static void hdf5_file__what_was_written_is_read_back(void **state) {
     assert_string_equal(tn_h5_path(file), f->path);
     assert_true(tn_h5_has(file, "params") && tn_h5_has(file, "params/w") && !tn_h5_has(file, "params/v"));
     assert_false(tn_h5_has(file, "tokens/w"));
-    assert_true(tn_h5_has_attr(file, "loss") && !tn_h5_has_attr(file, "gain"));
+    double gain;
+    assert_int_equal(tn_h5_get_real(file, "gain", &gain), TN_E_CORRUPT);
+    assert_non_null(strstr(tn_error_message(), "has no attribute \"gain\""));
     tn_h5_close(file);
 }
 
