@@ -139,7 +139,9 @@ static tn_status print_plan_table(const tn_plan *p) {
 
 static tn_status make_plan(const settings *s, tn_run_config *config) {
     tn_plan plan;
-    TN_TRY(tn_plan_make(&plan, config, TN_PLAN_TIME, s->max_ram));
+    char tokenizer[4096];
+    if (s->resume) TN_TRY(tn_path_join(tokenizer, sizeof tokenizer, s->resume, "tokenizer.json"));
+    TN_TRY(tn_plan_make(&plan, config, s->resume ? tokenizer : NULL, s->max_ram));
     TN_TRY(s->json ? print_plan_json(&plan) : print_plan_table(&plan));
     return tn_plan_check_ram(&plan, s->max_ram);
 }
@@ -194,6 +196,7 @@ static tn_status train(const settings *s, tn_run_config *config, tn_run_summary 
     const tn_trainer_options options = {
         .run_dir = dir,
         .resume = s->resume != NULL,
+        .max_ram = s->max_ram,
         .hooks = {.context = &view, .progress = show_progress, .sample = sample, .stop = &stop_signal},
     };
     tn_trainer *trainer;
@@ -209,15 +212,10 @@ static tn_status train(const settings *s, tn_run_config *config, tn_run_summary 
 
 static tn_status run(const settings *s, tn_arena *arena, tn_run_summary *summary) {
     tn_run_config config;
-    tn_plan plan;
     TN_TRY(tn_cmd_start_compute(s->threads));
     tn_cmd_warn_of_slow_blas();
     TN_TRY(load_config(&config, s, arena));
     if (s->plan) return make_plan(s, &config);
-    if (s->max_ram) {
-        TN_TRY(tn_plan_make(&plan, &config, TN_PLAN_MEMORY, s->max_ram));
-        TN_TRY(tn_plan_check_ram(&plan, s->max_ram));
-    }
     catch_signals();
     return train(s, &config, summary);
 }

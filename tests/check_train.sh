@@ -44,6 +44,8 @@ expect 1 'unknown key "train.lr": Tern calls it train.learning_rate' train "$dir
 expect 0 'parameters +[0-9]' train "$dir/run.yaml" --plan
 expect 1 'more than the 1.0 MiB of --max-ram' train "$dir/run.yaml" --plan --max-ram 1MiB
 expect 1 'more than the 1.0 MiB of --max-ram' train "$dir/run.yaml" --run-dir "$dir/a" --max-ram 1MiB
+expect 0 'tern run -m' train "$dir/run.yaml" --run-dir "$dir/a" --max-ram 1GiB --set train.max_steps=1
+[ "$(grep -c 'data.train: 1 documents' "$dir/err")" -eq 1 ] || fail "--max-ram read the data more than once"
 expect 0 '^\{"parameters":' train "$dir/run.yaml" --plan --json
 [ "$(wc -l <"$dir/out")" -eq 1 ] || fail "--plan --json printed more than one line"
 
@@ -52,6 +54,7 @@ expect 0 'tern run -m' train "$dir/run.yaml" --run-dir "$dir/run"
 grep -qE '^step 40/40  loss [0-9.]+  val [0-9.]+' "$dir/err" || fail "no plain progress line"
 grep -qE 'sample at step 40: One' "$dir/err" || fail "no sample text"
 expect 1 'is not empty; go on with its run by --resume' train "$dir/run.yaml" --run-dir "$dir/run"
+expect 0 'parameters +[0-9]' train --resume "$dir/run" --plan
 expect 0 '"end":"done".*"step":40' train --resume "$dir/run" --json --progress off
 [ "$(wc -l <"$dir/out")" -eq 1 ] || fail "--json printed more than one line"
 expect 0 '^\{"step":60' train --resume "$dir/run" --set train.max_steps=60 --progress json

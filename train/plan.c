@@ -42,7 +42,7 @@ static void sort_memory(tn_plan *plan) {
         }
 }
 
-static tn_status count_memory(tn_plan *plan, const tn_run_config *config, const tn_course *course) {
+tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const tn_course *course) {
     tn_engine engine = {0};
     double sum;
     add_memory(plan, "program and data", tn_process_resident_bytes());
@@ -148,8 +148,7 @@ static tn_status plan_time(tn_plan *plan, const tn_run_config *config, const tn_
 
 /* ---- all of it ---- */
 
-static tn_status plan_with_data(tn_plan *plan, tn_run_config *config, const tn_train_data *data, tn_plan_depth depth,
-                                int64_t max_ram) {
+static tn_status plan_with_data(tn_plan *plan, tn_run_config *config, const tn_train_data *data, int64_t max_ram) {
     tn_course course;
     TN_TRY(tn_run_config_complete(config, data->tokenizer));
     TN_TRY(tn_train_course(&course, &config->train, config->model.context, tn_batches_per_epoch(&data->train)));
@@ -160,15 +159,16 @@ static tn_status plan_with_data(tn_plan *plan, tn_run_config *config, const tn_t
     plan->tokens = course.endless ? 0 : course.total * course.tokens_per_step;
     plan->train_tokens = data->train.count;
     plan->validation_tokens = data->validates ? data->validation.count : 0;
-    TN_TRY(count_memory(plan, config, &course));
-    return depth == TN_PLAN_TIME ? plan_time(plan, config, &course, &data->train, max_ram) : TN_OK;
+    TN_TRY(tn_plan_count_memory(plan, config, &course));
+    return plan_time(plan, config, &course, &data->train, max_ram);
 }
 
-tn_status tn_plan_make(tn_plan *plan, tn_run_config *config, tn_plan_depth depth, int64_t max_ram) {
+tn_status tn_plan_make(tn_plan *plan, tn_run_config *config, const char *tokenizer_file, int64_t max_ram) {
     tn_train_data data;
     *plan = (tn_plan){0};
-    TN_TRY(tn_train_data_open(&data, &config->data, NULL, config->model.context, (uint64_t)config->train.seed));
-    tn_status status = plan_with_data(plan, config, &data, depth, max_ram);
+    TN_TRY(
+        tn_train_data_open(&data, &config->data, tokenizer_file, config->model.context, (uint64_t)config->train.seed));
+    tn_status status = plan_with_data(plan, config, &data, max_ram);
     tn_train_data_release(&data);
     return status;
 }

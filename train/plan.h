@@ -27,11 +27,11 @@ typedef struct tn_plan {
     char how[200];            /* a sentence: where the time comes from, or why there is none */
 } tn_plan;
 
-typedef enum tn_plan_depth { TN_PLAN_MEMORY, TN_PLAN_TIME } tn_plan_depth;
-
-/* `config` is completed. `max_ram` bytes (0 = no limit) also forbids a measurement that would not fit. Fails: what
- * opening the data gives; TN_E_CONFIG. */
-tn_status tn_plan_make(tn_plan *plan, tn_run_config *config, tn_plan_depth depth, int64_t max_ram);
+/* `config` is completed. `tokenizer_file`: as for tn_train_data_open. `max_ram` bytes (0 = no limit) also forbids a
+ * measurement that would not fit. Fails: what opening the data gives; TN_E_CONFIG. */
+tn_status tn_plan_make(tn_plan *plan, tn_run_config *config, const char *tokenizer_file, int64_t max_ram);
+/* The memory alone, added to a zeroed plan, of a run whose data are open and whose `config` is complete. */
+tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const tn_course *course);
 /* Fails: TN_E_RANGE naming both figures when the plan takes more than `max_ram` bytes; 0 = no limit. */
 tn_status tn_plan_check_ram(const tn_plan *plan, int64_t max_ram);
 

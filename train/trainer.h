@@ -37,7 +37,8 @@ typedef struct tn_trainer_hooks {
 
 typedef struct tn_trainer_options {
     const char *run_dir;
-    bool resume; /* go on with the run in run_dir; else the folder must be new or empty */
+    bool resume;     /* go on with the run in run_dir; else the folder must be new or empty */
+    int64_t max_ram; /* bytes; refuse a run that plans to take more (TN_E_RANGE, plan.h); 0 = no limit */
     tn_trainer_hooks hooks;
 } tn_trainer_options;
 

@@ -3,6 +3,7 @@
 #include "train/trainer_priv.h"
 
 #include "core/log.h"
+#include "train/plan.h"
 
 #include <math.h>
 #include <string.h>
@@ -139,6 +140,13 @@ static void warn_of_warmup(const tn_trainer *t) {
         (long long)warmup, (long long)tokens);
 }
 
+static tn_status check_ram(const tn_trainer *t, int64_t max_ram) {
+    tn_plan plan = {0};
+    if (!max_ram) return TN_OK;
+    TN_TRY(tn_plan_count_memory(&plan, t->config, &t->course));
+    return tn_plan_check_ram(&plan, max_ram);
+}
+
 static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     tn_run_config *c = t->config;
     TN_TRY(options->resume ? tn_run_dir_open(&t->dir, options->run_dir) : tn_run_dir_create(&t->dir, options->run_dir));
@@ -147,6 +155,7 @@ static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     TN_TRY(check_prompt(t));
     TN_TRY(tn_train_course(&t->course, &c->train, c->model.context, tn_batches_per_epoch(&t->data.train)));
     warn_of_warmup(t);
+    TN_TRY(check_ram(t, options->max_ram));
     TN_TRY(tn_engine_init(&t->engine, TN_ENGINE_REAL, c, &t->course));
     TN_TRY(make_state(t, options->resume));
     TN_TRY(write_head(t));
