@@ -125,6 +125,12 @@ void tn_model_refresh(tn_model *model, tn_real lambda) {
     for (int i = 0; i < model->n_params; i++) tn_param_refresh(model->params[i], lambda);
 }
 
+void tn_model_assume(tn_model *model, tn_real lambda) {
+    model->lambda = lambda;
+    for (int i = 0; i < model->n_params; i++)
+        if (model->params[i]->quantizer != TN_QUANT_NONE) model->params[i]->lambda = lambda;
+}
+
 tn_status tn_model_allow_mixing(tn_model *model) {
     for (int i = 0; i < model->n_params; i++) TN_TRY(tn_param_allow_mixing(model->params[i], model->arena));
     return TN_OK;

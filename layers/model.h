@@ -22,6 +22,8 @@ tn_status tn_model_create(tn_model **out, tn_arena *arena, const tn_model_config
 void tn_model_init(tn_model *model, uint64_t seed);
 /* Derive states and packing after the values changed, once per optimizer step. lambda: see tn_param_refresh. */
 void tn_model_refresh(tn_model *model, tn_real lambda);
+/* For dry passes alone: let them take the memory they would after a refresh with `lambda`; nothing is derived. */
+void tn_model_assume(tn_model *model, tn_real lambda);
 /* Memory for lambda < 1, before the first such refresh. */
 tn_status tn_model_allow_mixing(tn_model *model);
 

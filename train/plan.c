@@ -42,12 +42,33 @@ static void sort_memory(tn_plan *plan) {
         }
 }
 
+/* The pass of an evaluation: ops that keep something for the way back then take it from scratch. */
+static tn_status pass_forward(tn_engine *e, const tn_run_config *config) {
+    const int dims[2] = {config->train.batch_size, config->model.context};
+    tn_tape_begin(e->tape, TN_TAPE_FORWARD, NULL);
+    tn_tensor *ids = tn_tape_ids(e->tape, 2, dims, e->stepper.tokens);
+    tn_tensor *targets = tn_tape_ids(e->tape, 2, dims, e->stepper.targets);
+    tn_model_loss(e->model, e->tape, ids, targets, (tn_loss_options){.divisor = 1});
+    return tn_tape_status(e->tape);
+}
+
+/* Every kind of pass that the run will make. */
+static tn_status pass_dry(tn_engine *e, const tn_run_config *config) {
+    double sum;
+    if (config->train.quant_warmup_tokens) {
+        tn_model_assume(e->model, 0);
+        TN_TRY(tn_stepper_pass(&e->stepper, 0, 0, 1, &sum));
+        tn_model_assume(e->model, 1);
+    }
+    TN_TRY(tn_stepper_pass(&e->stepper, 0, 0, 1, &sum));
+    return pass_forward(e, config);
+}
+
 tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const tn_course *course) {
     tn_engine engine = {0};
-    double sum;
     add_memory(plan, "program and data", tn_process_resident_bytes());
     tn_status status = tn_engine_init(&engine, TN_ENGINE_DRY, config, course);
-    if (!status) status = tn_stepper_pass(&engine.stepper, 0, 0, 1, &sum);
+    if (!status) status = pass_dry(&engine, config);
     if (!status) {
         add_arena(plan, engine.arena);
         add_arena(plan, tn_tape_step(engine.tape));
