@@ -186,8 +186,9 @@ static void say_summary(const tn_run_summary *r, const char *dir) {
         fprintf(stderr, "go on: tern train --resume %s\n", dir);
     else
         fprintf(stderr,
-                "try it: tern run -m %s -p \"...\"\nmore steps: tern train --resume %s --set train.max_steps=N\n", dir,
-                dir);
+                "try it: tern run -m %s -p \"...\"\nmore steps (the learning rate then follows the longer schedule): "
+                "tern train --resume %s --set train.max_steps=N\n",
+                dir, dir);
 }
 
 static tn_status train(const settings *s, tn_run_config *config, tn_run_summary *summary) {
