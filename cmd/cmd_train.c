@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef struct settings {
     const char *config, *run_dir, *resume;
@@ -22,11 +23,19 @@ typedef struct settings {
 
 static volatile sig_atomic_t stop_signal;
 
+/* While the data are read there is nothing to finish or to save, so the process ends at once. */
+static void on_early_signal(int number) {
+    static const char text[] = "tern train: stopped before the first step; nothing was trained\n";
+    ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
+    (void)written;
+    _exit(TN_EXIT_SIGNAL + number);
+}
+
+/* Later, the first Ctrl-C or SIGTERM lets the step finish and saves; the second one ends the process. */
 static void on_signal(int number) { stop_signal = number; }
 
-/* The first Ctrl-C or SIGTERM lets the step finish and saves; the second one ends the process. */
-static void catch_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+static void catch_signals(void (*handler)(int)) {
+    struct sigaction action = {.sa_handler = handler, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
 }
@@ -201,7 +210,9 @@ static tn_status train(const settings *s, tn_run_config *config, tn_run_summary 
         .hooks = {.context = &view, .progress = show_progress, .sample = sample, .stop = &stop_signal},
     };
     tn_trainer *trainer;
+    catch_signals(on_early_signal);
     TN_TRY(tn_trainer_create(&trainer, config, &options));
+    catch_signals(on_signal);
     tn_status status = log_config(config);
     if (!status) status = tn_trainer_run(trainer, summary);
     tn_progress_view_end(&view);
@@ -217,7 +228,6 @@ static tn_status run(const settings *s, tn_arena *arena, tn_run_summary *summary
     tn_cmd_warn_of_slow_blas();
     TN_TRY(load_config(&config, s, arena));
     if (s->plan) return make_plan(s, &config);
-    catch_signals();
     return train(s, &config, summary);
 }
 

@@ -67,6 +67,20 @@ trained=$(value "$dir/run/metrics.jsonl" val_loss) evaluated=$(value "$dir/out" 
 [ "$trained" = "$evaluated" ] || fail "the trainer found a loss of $trained, tern eval $evaluated"
 expect 1 'character' eval "$dir/run" configs/shakespeare-char-cpu.yaml
 
+# a signal while the data are read: the end, at once
+mkfifo "$dir/pipe"
+"$tern" train "$dir/run.yaml" --run-dir "$dir/early" --set data.train="$dir/pipe" >"$dir/out" 2>"$dir/err" &
+pid=$!
+for _ in $(seq 500); do
+    if [ -e "$dir/early/lock" ]; then break; fi
+    sleep 0.02
+done
+kill -TERM "$pid"
+status=0
+wait "$pid" || status=$?
+[ "$status" -eq 143 ] || fail "SIGTERM while the data are read: status $status, expected 143"
+grep -q 'stopped before the first step; nothing was trained' "$dir/err" || fail "SIGTERM while the data are read: no sentence"
+
 # a signal: finish the step, save, say how to go on; a second process is refused meanwhile
 "$tern" train "$dir/run.yaml" --run-dir "$dir/long" --set train.max_steps=1M >"$dir/out" 2>"$dir/err" &
 pid=$!
