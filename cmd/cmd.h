@@ -48,6 +48,10 @@ tn_status tn_cmd_print(const char *fmt, ...) TN_PRINTF(1, 2);
  * UTF-8, and to lack of memory) is TN_E_TEXT. */
 tn_status tn_cmd_print_json(struct json_t *object);
 
+/* A JSON text of any bytes: those that are not UTF-8 become U+FFFD. NULL when memory is short. For "o" of json_pack. */
+struct json_t *tn_cmd_json_text(const char *text, size_t len);
+struct json_t *tn_cmd_json_path(const char *path);
+
 /* Make ready to compute: kernels for this CPU, `threads` workers (0 = all cores). */
 tn_status tn_cmd_start_compute(int threads);
 /* One line when OpenBLAS is slower than this machine allows. For commands that train: forward passes use no BLAS. */

@@ -20,9 +20,9 @@ static tn_status print_store(const prepare_settings *s, const tn_store_report *r
     int vocab_size = tn_tokenizer_size(tokenizer);
     double bytes_per_token = r->tokens ? (double)r->bytes / (double)r->tokens : 0;
     if (s->json)
-        return tn_cmd_print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:i, s:f}", "path", s->output, "files",
-                                           (json_int_t)r->files, "documents", (json_int_t)r->documents, "bytes",
-                                           (json_int_t)r->bytes, "tokens", (json_int_t)r->tokens, "vocab_size",
+        return tn_cmd_print_json(json_pack("{s:o, s:I, s:I, s:I, s:I, s:i, s:f}", "path", tn_cmd_json_path(s->output),
+                                           "files", (json_int_t)r->files, "documents", (json_int_t)r->documents,
+                                           "bytes", (json_int_t)r->bytes, "tokens", (json_int_t)r->tokens, "vocab_size",
                                            vocab_size, "bytes_per_token", bytes_per_token));
     return tn_cmd_print("%s: %lld tokens of %lld document%s in %lld file%s, vocabulary %d, %.2f bytes a token\n",
                         s->output, (long long)r->tokens, (long long)r->documents, r->documents == 1 ? "" : "s",

@@ -38,10 +38,10 @@ static tn_status find_type(const char *name, int *out) {
 
 static tn_status print_report(const settings *s, const char *type, const tn_export_report *r) {
     if (s->json)
-        return tn_cmd_print_json(json_pack("{s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:f}", "path", s->output, "source",
-                                           r->source, "type", type, "bytes", (json_int_t)r->bytes, "tensors",
-                                           r->tensors, "equal_logits", r->logits, "equal_texts", r->texts,
-                                           "greatest_difference", r->difference));
+        return tn_cmd_print_json(json_pack("{s:o, s:o, s:s, s:I, s:i, s:i, s:i, s:f}", "path",
+                                           tn_cmd_json_path(s->output), "source", tn_cmd_json_path(r->source), "type",
+                                           type, "bytes", (json_int_t)r->bytes, "tensors", r->tensors, "equal_logits",
+                                           r->logits, "equal_texts", r->texts, "greatest_difference", r->difference));
     TN_TRY(tn_cmd_print("%s: %s, %d tensors, %lld bytes\n", s->output, type, r->tensors, (long long)r->bytes));
     TN_TRY(tn_cmd_print("proven: loaded again, %d logits equal bit for bit, token ids of %d texts equal\n", r->logits,
                         r->texts));

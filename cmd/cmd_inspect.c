@@ -184,8 +184,8 @@ static tn_status describe_checkpoint(const char *path, json_t *out) {
     if (!arena) return TN_E_NOMEM;
     tn_status status = tn_model_file_load(path, arena, TN_MODEL_RUN, &loaded);
     if (!status) {
-        status = add(out, "kind", json_string(loaded.description));
-        if (!status) status = add(out, "path", json_string(loaded.path));
+        status = add(out, "kind", tn_cmd_json_path(loaded.description));
+        if (!status) status = add(out, "path", tn_cmd_json_path(loaded.path));
         if (!status) status = describe_loaded(&loaded, out);
         tn_loaded_release(&loaded);
     }
@@ -241,7 +241,7 @@ static bool is_gguf(const char *path) {
 }
 
 static tn_status describe(const char *path, bool hash, json_t *out) {
-    TN_TRY(add(out, "path", json_string(path)));
+    TN_TRY(add(out, "path", tn_cmd_json_path(path)));
     if (tn_path_is_dir(path)) {
         TN_TRY(describe_checkpoint(path, out));
     } else {

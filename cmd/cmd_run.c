@@ -155,8 +155,9 @@ static tn_status on_piece(void *context, const char *text, size_t len) {
 }
 
 static tn_status keep_sample(run *r, uint64_t seed, const tn_generated *done) {
-    json_t *sample = json_pack("{s:s%, s:s, s:i, s:I}", "text", tn_buf_text(&r->text), r->text.len, "stop_reason",
-                               tn_stop_reason_name(done->reason), "tokens", done->tokens, "seed", (json_int_t)seed);
+    json_t *sample =
+        json_pack("{s:o, s:s, s:i, s:I}", "text", tn_cmd_json_text(tn_buf_text(&r->text), r->text.len), "stop_reason",
+                  tn_stop_reason_name(done->reason), "tokens", done->tokens, "seed", (json_int_t)seed);
     if (json_array_append_new(r->samples, sample)) return TN_FAIL(TEXT, "the text cannot be written as JSON");
     return TN_OK;
 }
@@ -192,10 +193,10 @@ static tn_status report(run *r) {
     tn_log(TN_LOG_INFO, "run", "prompt: %zu tokens, %.1f tokens/s; text: %lld tokens, %.1f tokens/s; seed %llu",
            r->ids.count, prompt, (long long)r->tokens, text, (unsigned long long)r->seed);
     if (!r->settings->json) return TN_OK;
-    return tn_cmd_print_json(json_pack("{s:s, s:s%, s:i, s:O, s:f, s:f}", "model", r->loaded.path, "prompt",
-                                       tn_buf_text(&r->prompt), r->prompt.len, "prompt_tokens", (int)r->ids.count,
-                                       "samples", r->samples, "prompt_per_second", prompt, "predicted_per_second",
-                                       text));
+    return tn_cmd_print_json(json_pack("{s:o, s:o, s:i, s:O, s:f, s:f}", "model", tn_cmd_json_path(r->loaded.path),
+                                       "prompt", tn_cmd_json_text(tn_buf_text(&r->prompt), r->prompt.len),
+                                       "prompt_tokens", (int)r->ids.count, "samples", r->samples, "prompt_per_second",
+                                       prompt, "predicted_per_second", text));
 }
 
 static tn_status run_all(run *r) {

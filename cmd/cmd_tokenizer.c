@@ -31,7 +31,8 @@ static tn_status print_tokenizer(const train_settings *s, const tn_tokenizer *to
     tn_tokenizer_hash(tokenizer, hash);
     int size = tn_tokenizer_size(tokenizer);
     if (s->json)
-        return tn_cmd_print_json(json_pack("{s:s, s:i, s:s}", "path", s->output, "vocab_size", size, "hash", hash));
+        return tn_cmd_print_json(
+            json_pack("{s:o, s:i, s:s}", "path", tn_cmd_json_path(s->output), "vocab_size", size, "hash", hash));
     return tn_cmd_print("%s: vocabulary %d, hash %s\n", s->output, size, hash);
 }
 

@@ -2,6 +2,7 @@
 #include "cmd/console.h"
 #include "core/clock.h"
 #include "core/fs.h"
+#include "core/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,12 +44,13 @@ static void write_line(void *context, tn_log_level level, const char *room, cons
     (void)context;
     char stamp[21], line[2304];
     tn_clock_stamp(tn_clock_unix(), stamp);
-    snprintf(line, sizeof line, "%s %s %s: %s\n", stamp, tn_log_level_name(level), room, text);
+    snprintf(line, sizeof line, "%s %s %s: %s", stamp, tn_log_level_name(level), room, text);
+    tn_utf8_tame(line, "\t");
     clear_progress();
-    fputs(line, stderr);
+    fprintf(stderr, "%s\n", line);
     draw_progress();
     if (!log_file) return;
-    fputs(line, log_file);
+    fprintf(log_file, "%s\n", line);
     fflush(log_file);
 }
 

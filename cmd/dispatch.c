@@ -3,6 +3,7 @@
 #include "cmd/cmd.h"
 #include "core/config.h"
 #include "core/fs.h"
+#include "core/utf8.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -18,20 +19,28 @@ static bool reader_gone;
 
 void tn_cmd_set_name(const char *command) { name_shown = command; }
 
+/* Messages quote files and arguments, which may hold anything. */
+static void say(const char *message) {
+    char line[2048];
+    snprintf(line, sizeof line, "%s", message);
+    tn_utf8_tame(line, "\t");
+    fprintf(stderr, "tern%s%s: %s\n", *name_shown ? " " : "", name_shown, line);
+}
+
 int tn_cmd_fail(tn_status status) {
     if (status == TN_E_STOPPED && reader_gone) return TN_EXIT_SIGNAL + SIGPIPE;
-    fprintf(stderr, "tern%s%s: %s\n", *name_shown ? " " : "", name_shown, tn_error_message());
+    say(tn_error_message());
     return TN_EXIT_FAILED;
 }
 
 int tn_cmd_usage_error(const char *fmt, ...) {
-    const char *space = *name_shown ? " " : "";
-    fprintf(stderr, "tern%s%s: ", space, name_shown);
+    char message[2048];
     va_list args;
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    vsnprintf(message, sizeof message, fmt, args);
     va_end(args);
-    fprintf(stderr, "\ntry: tern%s%s --help\n", space, name_shown);
+    say(message);
+    fprintf(stderr, "try: tern%s%s --help\n", *name_shown ? " " : "", name_shown);
     return TN_EXIT_USAGE;
 }
 
@@ -51,6 +60,18 @@ tn_status tn_cmd_print(const char *fmt, ...) {
     if (!status) status = tn_cmd_write(text.data, text.len);
     tn_buf_release(&text);
     return status;
+}
+
+struct json_t *tn_cmd_json_text(const char *text, size_t len) {
+    tn_buf repaired = {0};
+    bool fits = tn_utf8_repair(text, len, &repaired) == TN_OK;
+    json_t *value = fits ? json_stringn(tn_buf_text(&repaired), repaired.len) : NULL;
+    tn_buf_release(&repaired);
+    return value;
+}
+
+struct json_t *tn_cmd_json_path(const char *path) {
+    return tn_cmd_json_text(path, strlen(path));
 }
 
 static tn_status put_json(const struct json_t *object, tn_buf *out) {

@@ -71,3 +71,34 @@ tn_status tn_utf8_check(const char *name, uint64_t base, const char *text, size_
     return TN_FAIL(TEXT, "%s: byte %" PRIu64 " (0x%02x) is not valid UTF-8, expected UTF-8 text", name, base + valid,
                    (unsigned char)text[valid]);
 }
+
+tn_status tn_utf8_repair(const char *text, size_t len, tn_buf *out) {
+    for (size_t at = 0; at < len;) {
+        size_t valid = tn_utf8_valid_prefix(text + at, len - at, NULL);
+        TN_TRY(tn_buf_append(out, text + at, valid));
+        at += valid;
+        if (at < len) TN_TRY(tn_buf_puts(out, "\xEF\xBF\xBD"));
+        at++;
+    }
+    return TN_OK;
+}
+
+static bool is_control(uint32_t code) {
+    return code < 0x20 || (code >= 0x7F && code < 0xA0) || code == 0x2028 || code == 0x2029;
+}
+
+void tn_utf8_tame(char *text, const char *kept) {
+    size_t to = 0;
+    for (size_t at = 0, len = strlen(text); at < len;) {
+        uint32_t code = 0;
+        int n = tn_utf8_read(text + at, len - at, &code);
+        bool harmless = n && (!is_control(code) || (code < 0x80 && strchr(kept, (int)code)));
+        if (harmless)
+            memmove(text + to, text + at, (size_t)n);
+        else
+            text[to] = '?';
+        to += harmless ? (size_t)n : 1;
+        at += n ? (size_t)n : 1;
+    }
+    text[to] = '\0';
+}

@@ -8,6 +8,7 @@
 
 #include "core/fs.h"
 #include "core/log.h"
+#include "core/utf8.h"
 #include "data/tokenizer_gguf.h"
 #include "infer/gguf_config.h"
 #include "infer/gguf_weights.h"
@@ -83,11 +84,9 @@ static tn_status round_and_ask(job *j) {
 /* ---- writing ---- */
 
 /* "stories" from "models/stories.gguf" */
-static void name_of(const char *path, char *out, size_t size) {
-    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
-    snprintf(out, size, "%s", base);
-    char *dot = strrchr(out, '.');
-    if (dot && dot != out) *dot = 0;
+static tn_status name_of(const char *path, tn_buf *out) {
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
+    return tn_utf8_repair(base, dot && dot != base ? (size_t)(dot - base) : strlen(base), out);
 }
 
 /* Other runtimes insist on as many tokens as the table has rows. */
@@ -127,9 +126,11 @@ static tn_status fit_vocabulary(job *j) {
 }
 
 static tn_status write_keys(job *j, tn_gguf_writer *w) {
-    char name[256];
-    name_of(j->out_path, name, sizeof name);
-    TN_TRY(tn_gguf_put_config(w, tn_model_get_config(j->source.model), name));
+    tn_buf name = {0};
+    tn_status status = name_of(j->out_path, &name);
+    if (!status) status = tn_gguf_put_config(w, tn_model_get_config(j->source.model), tn_buf_text(&name));
+    tn_buf_release(&name);
+    TN_TRY(status);
     TN_TRY(tn_gguf_put_u32(w, "general.file_type", j->type->file_type));
     TN_TRY(tn_tokenizer_put_gguf(j->source.tokenizer, w));
     return tn_gguf_put_u32(w, "general.quantization_version", 2);

@@ -76,6 +76,9 @@ if [ "$status" -ne 141 ] || [ -s err ]; then
     echo "FAILED: closed pipe: status $status, $(cat err)"
     failed=$((failed + 1))
 fi
+# what a message quotes cannot add lines or move the cursor
+expect 1 '' '^tern data prepare: no\?such\?\[31m\?: there is no such file' "$tern" data prepare $'no\nsuch\e[31m\xff' -o x.h5
+expect 2 '' 'unknown command "x\?y"' "$tern" data $'x\ny'
 expect 1 '' 'no/such/s.txt: cannot write: no such file' "$tern" data stories -o no/such/s.txt
 
 # ---- stories, tokens and back ----
@@ -88,6 +91,7 @@ expect 0 'consistent 300 \(100\.0 %\)' '' "$tern" data stories --check a.txt
 expect 0 '300 documents in 1 file, vocabulary 400' '' "$tern" data prepare a.jsonl -o a.h5 --vocab-size 400
 expect 0 '^\{"path":"c.h5","files":1,"documents":1,"bytes":[0-9]+,"tokens":[0-9]+,' '' \
     "$tern" data prepare a.txt -o c.h5 --tokenizer char --json
+expect 0 $'^\{"path":"c\xef\xbf\xbd.json",' '' "$tern" tokenizer train a.txt -o $'c\xff.json' --vocab-size 300 --json
 expect 0 'vocabulary 400, hash [0-9a-f]{16}$' '' "$tern" tokenizer train a.jsonl -o t.json --vocab-size 400
 for source in t.json a.h5 c.h5; do
     "$tern" tokenizer encode $source -f a.txt >ids.txt

@@ -46,6 +46,13 @@ grep -q '"stop_reason":' "$dir/c" || fail "no stop reason in $(cat "$dir/c")"
 grep -q 'blk.0.ffn_down.weight .*I2_S .*zeros' "$dir/out" || fail "inspect: $(cat "$dir/out")"
 "$tern" inspect --json "$dir/run" 2>/dev/null | grep -q '"zeros":' || fail "inspect of a run has no share of zeros"
 
+# a name that is not UTF-8
+name=$dir/c$'\xff'.gguf
+"$tern" export "$dir/run" -o "$name" --json >"$dir/out" 2>"$dir/err" || fail "$(cat "$dir/err")"
+"$tern" inspect "$name" >"$dir/out" 2>"$dir/err" || fail "$(cat "$dir/err")"
+grep -q $'^general.name: c\xef\xbf\xbd$' "$dir/out" || fail "a repaired name: $(cat "$dir/out")"
+"$tern" run -m "$name" -p Once -n 3 --json >"$dir/out" 2>"$dir/err" || fail "$(cat "$dir/err")"
+
 status 2 'Tern runs on CPUs only' "$tern" run -m "$dir/m.gguf" -ngl 3
 status 2 '-m is missing' "$tern" run -p Once
 status 1 'the context holds 32' "$tern" run -m "$dir/m.gguf" -p "Once upon a time a cat met 1 dogs and they all had tea."

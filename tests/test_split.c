@@ -32,6 +32,23 @@ static void utf8__valid_prefix_stops_at_the_first_bad_byte(void **state) {
     }
 }
 
+static void utf8__repair_replaces_each_invalid_byte(void **state) {
+    (void)state;
+    tn_buf out = {0};
+    assert_ok(tn_utf8_repair("caf\xC3\xA9\xFF.\xE2\x82", 9, &out));
+    assert_string_equal(tn_buf_text(&out), "caf\xC3\xA9\xEF\xBF\xBD.\xEF\xBF\xBD\xEF\xBF\xBD");
+    tn_buf_release(&out);
+}
+
+static void utf8__tame_leaves_nothing_a_terminal_obeys(void **state) {
+    (void)state;
+    char text[] = "a\nb\t\033[1m\x7f\xC2\x9B\xC3\xA9\xE2\x80\xA8\xFFz", kept[] = "a\nb\tc\r";
+    tn_utf8_tame(text, "\t");
+    assert_string_equal(text, "a?b\t?[1m??\xC3\xA9??z");
+    tn_utf8_tame(kept, "\t\n");
+    assert_string_equal(kept, "a\nb\tc?");
+}
+
 static void utf8__every_character_comes_back(void **state) {
     (void)state;
     for (uint32_t code = 0; code < 0x110000; code++) {
@@ -110,6 +127,8 @@ static void split__loses_nothing_of_long_runs(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8__valid_prefix_stops_at_the_first_bad_byte),
+        cmocka_unit_test(utf8__repair_replaces_each_invalid_byte),
+        cmocka_unit_test(utf8__tame_leaves_nothing_a_terminal_obeys),
         cmocka_unit_test(utf8__every_character_comes_back),
         cmocka_unit_test(split__cuts_as_the_other_runtimes_do),
         cmocka_unit_test(split__loses_nothing_of_long_runs),
