@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_RANK = 4, MAX_PATH_BYTES = 512 };
+enum { MAX_RANK = 4, MAX_PATH_BYTES = 512, MAX_LINKS = 65535 }; /* the most links the library keeps compact */
 
 typedef struct number_type {
     size_t size;
@@ -27,9 +27,29 @@ static number_type number_type_of(tn_h5_type type) {
 
 size_t tn_h5_type_size(tn_h5_type type) { return number_type_of(type).size; }
 
-/* Every step of the path must be a hard link: a soft or external one could lead out of the file. */
+/* ---- groups ---- */
+
+bool tn_h5_keep_compact(hid_t gcpl) {
+    return H5Pset_link_phase_change(gcpl, MAX_LINKS, 0) >= 0 && H5Pset_attr_phase_change(gcpl, MAX_LINKS, 0) >= 0;
+}
+
+static bool is_compact(const tn_h5 *file, const char *group, H5G_info_t *info) {
+    return H5Gget_info_by_name(file->file, group, info, H5P_DEFAULT) >= 0 &&
+           info->storage_type == H5G_STORAGE_TYPE_COMPACT;
+}
+
+tn_status tn_h5_check_compact(const tn_h5 *file, const char *group) {
+    H5G_info_t info;
+    if (H5Gget_info_by_name(file->file, group, &info, H5P_DEFAULT) < 0) return tn_h5_fail(file, "open group", group);
+    if (info.storage_type == H5G_STORAGE_TYPE_COMPACT) return TN_OK;
+    return TN_FAIL(UNSUPPORTED, "%s: group \"%s\" keeps its links in a heap or a table, expected them in its header",
+                   file->path, group);
+}
+
+/* Every step of the path must be a hard link, for a soft or external one could lead out of the file, in a compact
+ * group. */
 static bool leads_to_object(tn_h5 *file, const char *path) {
-    char part[MAX_PATH_BYTES];
+    char part[MAX_PATH_BYTES], parent[MAX_PATH_BYTES] = "/";
     size_t len = strlen(path);
     tn_h5_silence();
     if (len == 0 || len >= sizeof part) return false;
@@ -38,8 +58,11 @@ static bool leads_to_object(tn_h5 *file, const char *path) {
         memcpy(part, path, end);
         part[end] = '\0';
         H5L_info_t link;
+        H5G_info_t group;
+        if (!is_compact(file, parent, &group)) return false;
         if (H5Lexists(file->file, part, H5P_DEFAULT) <= 0) return false;
         if (H5Lget_info(file->file, part, &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_HARD) return false;
+        memcpy(parent, part, end + 1);
     }
     return true;
 }
@@ -63,7 +86,7 @@ static bool set_layout(hid_t dcpl) {
 
 static tn_status make_group(tn_h5 *file, const char *path) {
     hid_t gcpl = H5Pcreate(H5P_GROUP_CREATE), group = -1;
-    if (gcpl >= 0 && H5Pset_obj_track_times(gcpl, 0) >= 0)
+    if (gcpl >= 0 && H5Pset_obj_track_times(gcpl, 0) >= 0 && tn_h5_keep_compact(gcpl))
         group = H5Gcreate2(file->file, path, H5P_DEFAULT, gcpl, H5P_DEFAULT);
     tn_status status = group < 0 ? tn_h5_fail(file, "make group", path) : TN_OK;
     if (group >= 0) H5Gclose(group);
@@ -81,6 +104,16 @@ static tn_status make_parents(tn_h5 *file, const char *path) {
         if (!leads_to_object(file, part)) TN_TRY(make_group(file, part));
     }
     return TN_OK;
+}
+
+static tn_status check_room(tn_h5 *file, const char *path) {
+    char part[MAX_PATH_BYTES];
+    const char *slash = strrchr(path, '/');
+    snprintf(part, sizeof part, "/%.*s", slash ? (int)(slash - path) : 0, path);
+    H5G_info_t info;
+    if (!is_compact(file, part, &info)) return tn_h5_fail(file, "open group", part);
+    if (info.nlinks < MAX_LINKS) return TN_OK;
+    return TN_FAIL(RANGE, "%s: group \"%s\" is full with %d objects", file->path, part, MAX_LINKS);
 }
 
 static tn_status make_dataset(tn_h5 *file, const char *path, tn_h5_type type, int rank, const hsize_t *sizes) {
@@ -104,6 +137,7 @@ tn_status tn_h5_make(tn_h5 *file, const char *path, tn_h5_type type, int rank, c
         sizes[i] = (hsize_t)dims[i];
     }
     TN_TRY(make_parents(file, path));
+    TN_TRY(check_room(file, path));
     TN_TRY(make_dataset(file, path, type, rank, sizes));
     return tn_h5_disk_status(file);
 }
@@ -307,6 +341,7 @@ tn_status tn_h5_each(tn_h5 *file, const char *group, tn_h5_visit *visit, void *c
     tn_h5_silence();
     if (group[0] && !leads_to_object(file, group))
         return TN_FAIL(MISSING, "%s: has no group \"%s\"", file->path, group);
+    TN_TRY(tn_h5_check_compact(file, group[0] ? group : "/"));
     listing list = {0};
     if (H5Literate_by_name(file->file, group[0] ? group : "/", H5_INDEX_NAME, H5_ITER_INC, NULL, collect_name, &list,
                            H5P_DEFAULT) < 0 &&

@@ -58,8 +58,9 @@ void tn_h5_close(tn_h5 *file) {
 /* The bounds give every piece of metadata a checksum of the library's own (superblock 2, version 2 headers). No times:
  * the same contents give the same bytes. */
 static bool set_write_properties(hid_t fapl, hid_t fcpl) {
-    return H5Pset_obj_track_times(fcpl, 0) >= 0 && H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG) >= 0 &&
-           H5Pset_alignment(fapl, 1, 4096) >= 0 && H5Pset_libver_bounds(fapl, H5F_LIBVER_V18, H5F_LIBVER_V110) >= 0;
+    return H5Pset_obj_track_times(fcpl, 0) >= 0 && tn_h5_keep_compact(fcpl) &&
+           H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG) >= 0 && H5Pset_alignment(fapl, 1, 4096) >= 0 &&
+           H5Pset_libver_bounds(fapl, H5F_LIBVER_V18, H5F_LIBVER_V110) >= 0;
 }
 
 static tn_status create_temp(tn_h5 *file) {
@@ -141,7 +142,7 @@ static tn_status open_file(tn_h5 *file) {
         file->file = H5Fopen(file->path, H5F_ACC_RDONLY, fapl);
     if (file->file < 0) status = tn_h5_fail(file, "open", "the file");
     if (fapl >= 0) H5Pclose(fapl);
-    return status;
+    return status ? status : tn_h5_check_compact(file, "/");
 }
 
 static bool has_attribute(tn_h5 *file, const char *name) {

@@ -3,7 +3,8 @@
  * Writing is atomic (core/fs.h): a file appears under its name only after it was closed, fsynced and renamed, with the
  * root attribute `complete` = 1 written last. All datasets are contiguous, little-endian and page-aligned, so each is
  * one byte range of the file that can be mapped. All metadata has the library's own checksums (superblock version 2);
- * files without them, and data that is not one byte range, are refused. One thread at a time may use a handle. */
+ * files without them, and data that is not one byte range, are refused. So are groups that do not keep their links in
+ * their own header; a group holds at most 65535 objects. One thread at a time may use a handle. */
 #ifndef TN_FORMATS_HDF5_FILE_H
 #define TN_FORMATS_HDF5_FILE_H
 #include "core/buf.h"
@@ -21,7 +22,8 @@ size_t tn_h5_type_size(tn_h5_type type);
 
 tn_status tn_h5_create(tn_h5 **out, const char *path);
 /* Fails: TN_E_MISSING; TN_E_FORMAT when it is no HDF5 file; TN_E_CORRUPT when it is truncated or not `complete`;
- * TN_E_MISMATCH when attribute "format" is not `format` (NULL accepts any). */
+ * TN_E_UNSUPPORTED when its root group is of another kind than Tern writes; TN_E_MISMATCH when attribute "format" is
+ * not `format` (NULL accepts any). */
 tn_status tn_h5_open(tn_h5 **out, const char *path, const char *format);
 /* Write `complete`, close, read back the metadata, fsync, rename. The handle is gone afterwards, also on failure (then
  * so is what was written, and an older file under that name is untouched). Fails: TN_E_IO, with what the system said.

@@ -23,6 +23,12 @@ struct tn_h5 {
  * library looks the driver up once more while it closes. */
 hid_t tn_h5_disk_use(hid_t fapl, int *error);
 
+/* Make a group (or the root, by a file's creation properties) keep its links and attributes in its own header, however
+ * many there are: the dense storage that the library otherwise turns to has crashed it when a byte of it was damaged. */
+bool tn_h5_keep_compact(hid_t gcpl);
+/* TN_E_UNSUPPORTED unless the links of `group` ("/" = root) are kept so. */
+tn_status tn_h5_check_compact(const tn_h5 *file, const char *group);
+
 /* The library prints its error stack per thread unless told not to; every entry point says so. */
 void tn_h5_silence(void);
 /* "PATH: cannot DOING OBJECT: what the library said"; TN_E_IO when writing, TN_E_CORRUPT when reading. */

@@ -258,6 +258,54 @@ static void hdf5_file__a_flipped_bit_never_crashes(void **state) {
     tn_test_flip_each(f->path, 7, read_flipped, NULL);
 }
 
+static tn_status list_group(void *context, const char *path, bool is_group) {
+    tn_h5 *file = context;
+    tn_h5_info info;
+    return is_group ? tn_h5_each(file, path, list_group, file) : tn_h5_get_info(file, path, &info);
+}
+
+static tn_status count_groups(void *context, const char *path, bool is_group) {
+    (void)path;
+    *(int *)context += is_group;
+    return TN_OK;
+}
+
+static void list_all(void *context, const char *path, size_t at) {
+    (void)at;
+    int64_t value;
+    tn_h5 *file;
+    if (tn_h5_open(&file, path, NULL)) return;
+    *(int *)context = 0;
+    (void)tn_h5_get_int(file, "attribute9", &value);
+    (void)tn_h5_each(file, "", list_group, file);
+    (void)tn_h5_each(file, "", count_groups, context);
+    tn_h5_close(file);
+}
+
+/* More links a group than the library keeps in the group's header unless told to. */
+static void hdf5_file__a_flipped_bit_in_a_large_group_never_crashes(void **state) {
+    enum { GROUPS = 4, DATASETS = 10 };
+    tn_test_files *f = *state;
+    tn_h5 *file;
+    assert_ok(tn_h5_create(&file, f->path));
+    for (int i = 0; i < GROUPS * DATASETS; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "group%d/dataset%d", i / DATASETS, i % DATASETS);
+        assert_ok(tn_h5_make(file, name, TN_H5_F32, 1, (int64_t[]){0}));
+    }
+    for (int i = 0; i < DATASETS; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "attribute%d", i);
+        assert_ok(tn_h5_set_int(file, name, i));
+        assert_ok(tn_h5_write_text(file, name, "", 0));
+    }
+    assert_ok(tn_h5_commit(file));
+    int groups = 0;
+    list_all(&groups, f->path, 0);
+    assert_int_equal(groups, GROUPS);
+    tn_test_flip_each(f->path, 61, list_all, &groups);
+}
+
 /* Fill a file until writing fails; the error must be `reason`, the old file whole, and nothing left beside it. */
 static void fill_up(const char *path, const char *reason) {
     static float block[1 << 14];
@@ -344,6 +392,7 @@ int main(void) {
         TEST(other_files_are_named_for_what_they_are),
         TEST(a_truncated_file_is_damaged),
         TEST(a_flipped_bit_never_crashes),
+        TEST(a_flipped_bit_in_a_large_group_never_crashes),
         TEST(a_failed_write_leaves_the_old_file),
         TEST(a_full_disk_is_named),
         TEST(a_failed_allocation_leaks_nothing),
