@@ -360,5 +360,7 @@ tn_status tn_tokenizer_from_gguf(tn_tokenizer **out, const tn_gguf *file) {
     tn_text_map_release(&r.spelled);
     tn_buf_release(&r.bytes);
     tn_arena_free(r.arena);
-    return status ? tn_fail_at(status, __FILE__, __LINE__, "%s: %s", tn_gguf_path(file), tn_error_message()) : TN_OK;
+    const char *path = tn_gguf_path(file), *message = tn_error_message();
+    bool named = strncmp(message, path, strlen(path)) == 0; /* by the reader of keys */
+    return status && !named ? tn_fail_at(status, __FILE__, __LINE__, "%s: %s", path, message) : status;
 }

@@ -66,6 +66,13 @@ static const tn_key *schema_key(const tn_section *section, const char *field) {
     return NULL;
 }
 
+static tn_status fail_range(const tn_gguf *file, const char *name, const tn_key *key, double value, int64_t whole) {
+    if (key->type == TN_KEY_REAL)
+        return TN_FAIL(CORRUPT, "%s: %s is %g, expected %g to %g", tn_gguf_path(file), name, value, key->min, key->max);
+    return TN_FAIL(CORRUPT, "%s: %s is %lld, expected %lld to %lld", tn_gguf_path(file), name, (long long)whole,
+                   (long long)key->min, (long long)key->max);
+}
+
 static tn_status read_shape_key(const tn_gguf *file, const char *arch, const shape_key *row,
                                 const tn_section *section) {
     char name[KEY_SIZE];
@@ -79,8 +86,7 @@ static tn_status read_shape_key(const tn_gguf *file, const char *arch, const sha
     else
         TN_TRY(tn_gguf_get_int(file, name, &whole));
     if (key->type != TN_KEY_REAL) value = (double)whole;
-    if (!(value >= key->min && value <= key->max))
-        return TN_FAIL(CORRUPT, "%s: %s is %g, expected %g to %g", tn_gguf_path(file), name, value, key->min, key->max);
+    if (!(value >= key->min && value <= key->max)) return fail_range(file, name, key, value, whole);
     char *field = (char *)section->values + key->offset;
     if (key->type == TN_KEY_REAL)
         *(double *)(void *)field = value;
@@ -182,7 +188,8 @@ tn_status tn_gguf_read_config(const tn_gguf *file, tn_model_config *config) {
     TN_TRY(check_head_size(file, arch->name, config));
     TN_TRY(read_vocab_size(file, arch->name, config));
     TN_TRY(read_our_keys(file, config));
-    return tn_model_config_complete(config);
+    tn_status status = tn_model_config_complete(config);
+    return status ? tn_fail_at(status, __FILE__, __LINE__, "%s: %s", tn_gguf_path(file), tn_error_message()) : TN_OK;
 }
 
 /* ---- writing ---- */

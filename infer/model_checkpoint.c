@@ -109,10 +109,12 @@ static tn_status check_count(tn_ckpt *ckpt, const tn_model_config *config) {
 static tn_status load(tn_ckpt *ckpt, tn_arena *arena, tn_model_use use, tn_loaded *out) {
     tn_model_config config;
     int64_t step = 0;
+    tn_status status;
     TN_TRY(read_config(ckpt, arena, &config));
     TN_TRY(read_tokenizer(ckpt, &out->tokenizer));
     if (!config.vocab_size) config.vocab_size = tn_tokenizer_size(out->tokenizer);
-    TN_TRY(tn_model_config_complete(&config));
+    if ((status = tn_model_config_complete(&config)) != TN_OK)
+        return tn_fail_at(status, __FILE__, __LINE__, "%s: %s", tn_ckpt_path(ckpt), tn_error_message());
     TN_TRY(check_count(ckpt, &config));
     TN_TRY(tn_model_create(&out->model, arena, &config, use));
     TN_TRY(read_params(ckpt, out->model));

@@ -17,7 +17,8 @@ tn_status tn_model_config_complete(tn_model_config *c) {
     if (!c->n_kv_head) c->n_kv_head = c->n_head;
     if (c->n_kv_head > c->n_head || c->n_head % c->n_kv_head)
         return TN_FAIL(CONFIG, "model.n_kv_head %d does not divide model.n_head %d", c->n_kv_head, c->n_head);
-    if (!c->head_dim) {
+    bool given = c->head_dim != 0;
+    if (!given) {
         if (c->d_model % c->n_head)
             return TN_FAIL(CONFIG,
                            "model.n_head %d does not divide model.d_model %d; change one, or set model.head_dim",
@@ -25,8 +26,8 @@ tn_status tn_model_config_complete(tn_model_config *c) {
         c->head_dim = c->d_model / c->n_head;
     }
     if (c->head_dim % 2 || c->head_dim > 256)
-        return TN_FAIL(CONFIG, "the head size is %d (model.d_model / model.n_head); it must be even and at most 256",
-                       c->head_dim);
+        return TN_FAIL(CONFIG, "%s is %d; a head's size must be even and at most 256",
+                       given ? "model.head_dim" : "model.d_model / model.n_head", c->head_dim);
     return TN_OK;
 }
 

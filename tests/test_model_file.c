@@ -187,9 +187,11 @@ static void gguf__keys_that_cannot_be_are_refused(void **state) {
         {{.key = "bitnet-b1.58.block_count"}, TN_E_MISSING, "block_count"},
         {{.key = "bitnet-b1.58.block_count", .number = &zero}, TN_E_CORRUPT, "block_count is 0"},
         {{.key = "bitnet-b1.58.block_count", .number = &two}, TN_E_MISMATCH, "its keys describe"},
-        {{.key = "bitnet-b1.58.embedding_length", .number = &huge}, TN_E_CORRUPT, "expected 8 to 65536"},
+        {{.key = "bitnet-b1.58.embedding_length", .number = &huge}, TN_E_CORRUPT, "is 4000000000, expected 8 to 65536"},
         {{.key = "bitnet-b1.58.context_length", .number = &huge}, TN_E_CORRUPT, "context_length"},
-        {{.key = "bitnet-b1.58.attention.head_count_kv", .number = &seven}, TN_E_CONFIG, "does not divide"},
+        {{.key = "bitnet-b1.58.attention.head_count_kv", .number = &seven},
+         TN_E_CONFIG,
+         "bad.gguf: model.n_kv_head 7 does not divide"},
         {{.key = "bitnet-b1.58.rope.freq_base", .real = &nan}, TN_E_CORRUPT, "freq_base is nan"},
         {{.key = "bitnet-b1.58.rope.scaling.factor", .real = &half}, TN_E_UNSUPPORTED, "rope scaling"},
         {{.key = "bitnet-b1.58.hidden_activation", .text = "gelu"}, TN_E_UNSUPPORTED, "expected relu2 or silu"},
@@ -198,6 +200,14 @@ static void gguf__keys_that_cannot_be_are_refused(void **state) {
     };
     export_good(f, TN_EXPORT_I2_S);
     for (size_t i = 0; i < TN_COUNT(cases); i++) assert_refused(f, &cases[i].edit, cases[i].expected, cases[i].words);
+}
+
+static void gguf__a_message_names_the_file_once(void **state) {
+    fixture *f = *state;
+    const edit no_model = {.key = "tokenizer.ggml.model"};
+    export_good(f, TN_EXPORT_I2_S);
+    assert_refused(f, &no_model, TN_E_MISSING, "bad.gguf: has no key \"tokenizer.ggml.model\"");
+    assert_null(strstr(strstr(tn_error_message(), "bad.gguf") + 1, "bad.gguf"));
 }
 
 static void gguf__tensors_that_cannot_be_are_refused(void **state) {
@@ -337,6 +347,21 @@ static void checkpoint__must_hold_what_it_describes(void **state) {
     assert_int_not_equal(load(f, f->bad, &loaded), TN_OK);
 }
 
+static void checkpoint__a_shape_that_cannot_be_is_said_with_the_file(void **state) {
+    fixture *f = *state;
+    tn_loaded loaded;
+    static const char *const cases[][2] = {
+        {"model: {n_head: 3, n_kv_head: 2}\n", "bad.gguf: model.n_kv_head 2 does not divide model.n_head 3"},
+        {"model: {head_dim: 255}\n", "bad.gguf: model.head_dim is 255;"},
+        {"model: {d_model: 255, n_head: 1}\n", "bad.gguf: model.d_model / model.n_head is 255;"},
+    };
+    for (size_t i = 0; i < TN_COUNT(cases); i++) {
+        put_changed(f, cases[i][0], "output_norm.weight");
+        assert_int_equal(load(f, f->bad, &loaded), TN_E_CONFIG);
+        if (!strstr(tn_error_message(), cases[i][1])) fail_msg("%s", tn_error_message());
+    }
+}
+
 typedef struct shrinking {
     tn_ckpt *in, *out;
     tn_arena *arena;
@@ -408,6 +433,7 @@ static void file__of_no_known_kind_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(gguf__keys_that_cannot_be_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gguf__a_message_names_the_file_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gguf__tensors_that_cannot_be_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gguf__floats_that_are_not_ternary_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gguf__gives_no_latents, set_up, tear_down),
@@ -416,6 +442,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(gguf__a_scale_tensor_multiplies, set_up, tear_down),
         cmocka_unit_test_setup_teardown(folder__best_comes_before_latest, set_up, tear_down),
         cmocka_unit_test_setup_teardown(checkpoint__must_hold_what_it_describes, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(checkpoint__a_shape_that_cannot_be_is_said_with_the_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(checkpoint__with_a_ternary_matrix_of_zeros_trains_but_does_not_run, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(file__of_no_known_kind_is_refused, set_up, tear_down),
