@@ -43,7 +43,19 @@ expect 1 'unknown key "train.lr": Tern calls it train.learning_rate' train "$dir
 # plans
 expect 0 'parameters +[0-9]' train "$dir/run.yaml" --plan
 expect 1 'more than the 1.0 MiB of --max-ram' train "$dir/run.yaml" --plan --max-ram 1MiB
-expect 1 'more than the 1.0 MiB of --max-ram' train "$dir/run.yaml" --run-dir "$dir/a" --max-ram 1MiB
+
+# a start that fails leaves nothing behind: neither the folder, nor the parents it made, nor a lock in an empty folder
+mkdir "$dir/empty"
+for change in data.train=/none model.d_model=30 train.max_steps=0 train.sample_prompt='#~' model.context=1M; do
+    expect 1 'tern train' train "$dir/run.yaml" --run-dir "$dir/a/b/new" --set "$change"
+    expect 1 'tern train' train "$dir/run.yaml" --run-dir "$dir/empty" --set "$change"
+    expect 1 'tern train' train "$dir/run.yaml" --resume "$dir/empty" --set "$change"
+done
+expect 1 'more than the 1.0 MiB of --max-ram' train "$dir/run.yaml" --run-dir "$dir/a/b/new" --max-ram 1MiB
+expect 1 'file name too long' train "$dir/run.yaml" --run-dir "$dir/a/b/$(printf '%0300d' 0)"
+expect 1 'where a folder was expected' train "$dir/run.yaml" --run-dir "$dir/text.txt/a"
+[ ! -e "$dir/a" ] || fail "a failed start left $(find "$dir/a")"
+[ -z "$(ls -A "$dir/empty")" ] || fail "a failed start left $(ls -A "$dir/empty")"
 expect 0 'tern run -m' train "$dir/run.yaml" --run-dir "$dir/a" --max-ram 1GiB --set train.max_steps=1
 [ "$(grep -c 'data.train: 1 documents' "$dir/err")" -eq 1 ] || fail "--max-ram read the data more than once"
 expect 0 '^\{"parameters":' train "$dir/run.yaml" --plan --json
@@ -71,13 +83,16 @@ expect 1 'character' eval "$dir/run" configs/shakespeare-char-cpu.yaml
 mkfifo "$dir/pipe"
 "$tern" train "$dir/run.yaml" --run-dir "$dir/early" --set data.train="$dir/pipe" >"$dir/out" 2>"$dir/err" &
 pid=$!
+exec 3<>"$dir/pipe"
 for _ in $(seq 500); do
-    if [ -e "$dir/early/lock" ]; then break; fi
+    if readlink "/proc/$pid/fd/"* | grep -q "^$dir/pipe$"; then break; fi
     sleep 0.02
 done
 kill -TERM "$pid"
 status=0
 wait "$pid" || status=$?
+exec 3>&-
+[ ! -e "$dir/early" ] || fail "SIGTERM while the data are read: left a run folder behind"
 [ "$status" -eq 143 ] || fail "SIGTERM while the data are read: status $status, expected 143"
 grep -q 'stopped before the first step; nothing was trained' "$dir/err" || fail "SIGTERM while the data are read: no sentence"
 

@@ -6,6 +6,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+/* All that a start can make in the folder. */
+static const char *const parts[] = {"lock", "checkpoints", "tokenizer.json", "config.yaml", "metrics.jsonl",
+                                    "metrics.csv"};
 
 static tn_status take_lock(tn_run_dir *dir) {
     char path[TN_RUN_PATH];
@@ -19,14 +24,22 @@ static tn_status name_paths(tn_run_dir *dir, const char *path) {
     *dir = (tn_run_dir){.lock = {-1}};
     if (strlen(path) + 64 > sizeof dir->path) return TN_FAIL(RANGE, "%.60s...: path is too long", path);
     snprintf(dir->path, sizeof dir->path, "%s", path);
+    dir->existed = strlen(path);
     return tn_path_join(dir->checkpoints, sizeof dir->checkpoints, path, "checkpoints");
 }
 
+static void note_parts(tn_run_dir *dir, size_t first, size_t end) {
+    char path[TN_RUN_PATH];
+    for (size_t i = first; i < end; i++)
+        if (!tn_run_dir_file(dir, parts[i], path) && tn_path_exists(path)) dir->found |= 1u << i;
+}
+
+/* Only the lock is looked for before it is taken: until then another process may be making the rest. */
 static tn_status lock_folder(tn_run_dir *dir) {
+    note_parts(dir, 0, 1);
     TN_TRY(take_lock(dir));
-    tn_status status = tn_dir_make(dir->checkpoints);
-    if (status) tn_run_dir_release(dir);
-    return status;
+    note_parts(dir, 1, TN_COUNT(parts));
+    return TN_OK;
 }
 
 /* What a start that was cut off before its config.yaml may leave behind. */
@@ -35,22 +48,57 @@ static bool is_remnant(const char *name) {
            strstr(name, ".tmp.");
 }
 
-static tn_status check_unused(const tn_run_dir *dir) {
+static tn_status check_unused(const char *path) {
     tn_names names = {0};
-    tn_status status = tn_dir_list(dir->path, &names);
+    tn_status status = tn_dir_list(path, &names);
     for (size_t i = 0; i < names.count && !status; i++)
         if (!is_remnant(names.list[i]))
             status = TN_FAIL(ARG, "%s: is not empty; go on with its run by --resume %s, or choose another folder",
-                             dir->path, dir->path);
+                             path, path);
     tn_names_release(&names);
     return status;
 }
 
+/* Cut the last name off `path`, of which `len` bytes are left. */
+static size_t cut_name(char *path, size_t len) {
+    while (len && path[len - 1] != '/') len--;
+    while (len && path[len - 1] == '/') len--;
+    path[len] = '\0';
+    return len;
+}
+
+static size_t existing_length(const char *path) {
+    char part[TN_RUN_PATH];
+    size_t len = strlen(path);
+    memcpy(part, path, len + 1);
+    while (len && !tn_path_exists(part)) len = cut_name(part, len);
+    return len;
+}
+
+tn_status tn_run_dir_check(const char *path) {
+    tn_run_dir dir;
+    TN_TRY(name_paths(&dir, path));
+    dir.path[existing_length(path)] = '\0';
+    const char *folder = *dir.path ? dir.path : *path == '/' ? "/" : ".";
+    if (!tn_path_is_dir(folder)) return TN_FAIL(IO, "%s: is a file where a folder was expected", folder);
+    if (access(folder, W_OK | X_OK) != 0) return tn_fail_errno(folder, "write into the folder");
+    return strlen(folder) < strlen(path) ? TN_OK : check_unused(path);
+}
+
+static tn_status make_and_lock(tn_run_dir *dir) {
+    TN_TRY(tn_dir_make(dir->path));
+    TN_TRY(check_unused(dir->path));
+    TN_TRY(lock_folder(dir));
+    TN_TRY(check_unused(dir->path)); /* a run may have come and gone meanwhile */
+    return tn_dir_make(dir->checkpoints);
+}
+
 tn_status tn_run_dir_create(tn_run_dir *dir, const char *path) {
     TN_TRY(name_paths(dir, path));
-    TN_TRY(tn_dir_make(path));
-    TN_TRY(check_unused(dir));
-    return lock_folder(dir);
+    dir->existed = existing_length(path);
+    tn_status status = make_and_lock(dir);
+    if (status) tn_run_dir_discard(dir);
+    return status;
 }
 
 /* Writers name temporary files NAME.tmp.PID; the lock says that no writer is alive. */
@@ -71,15 +119,27 @@ tn_status tn_run_dir_open(tn_run_dir *dir, const char *path) {
     TN_TRY(name_paths(dir, path));
     if (!tn_path_is_dir(path)) return TN_FAIL(MISSING, "%s: there is no such run folder", path);
     TN_TRY(lock_folder(dir));
-    tn_status status = sweep(dir->path);
+    tn_status status = tn_dir_make(dir->checkpoints);
+    if (!status) status = sweep(dir->path);
     if (!status) status = sweep(dir->checkpoints);
-    if (status) tn_run_dir_release(dir);
+    if (status) tn_run_dir_discard(dir);
     return status;
 }
 
 void tn_run_dir_release(tn_run_dir *dir) {
     if (dir->lock.fd >= 0) tn_lock_release(&dir->lock);
     dir->lock.fd = -1;
+}
+
+/* remove() and rmdir() leave a folder alone that is not empty. */
+void tn_run_dir_discard(tn_run_dir *dir) {
+    char path[TN_RUN_PATH];
+    if (dir->lock.fd < 0) dir->found = ~0u; /* the parts are another process's */
+    for (size_t i = TN_COUNT(parts); i-- > 0;)
+        if (!(dir->found >> i & 1) && !tn_run_dir_file(dir, parts[i], path)) (void)remove(path);
+    tn_run_dir_release(dir);
+    memcpy(path, dir->path, sizeof path);
+    for (size_t len = strlen(path); len > dir->existed; len = cut_name(path, len)) (void)rmdir(path);
 }
 
 tn_status tn_run_dir_file(const tn_run_dir *dir, const char *name, char out[TN_RUN_PATH]) {

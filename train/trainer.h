@@ -59,7 +59,7 @@ typedef struct tn_run_summary {
     char checkpoint[4096]; /* the newest one, "" when there is none */
 } tn_run_summary;
 
-/* Opens the data, takes the folder's lock, writes config.yaml, makes or restores everything. `config` is completed
+/* Opens the data, makes or restores everything, takes the folder's lock, writes config.yaml. `config` is completed
  * (vocabulary size, derived sizes) and must outlive the trainer. A damaged newest checkpoint is passed over for the one
  * before it, with a warning; a folder without any starts at step 0. A train.sample_prompt that no sample could begin
  * with is refused here, not hours later.

@@ -26,7 +26,7 @@ tn_checkpoint tn_trainer_checkpoint(tn_trainer *t) {
 
 static tn_status open_data(tn_trainer *t, bool resume) {
     char file[TN_RUN_PATH];
-    TN_TRY(tn_run_dir_file(&t->dir, "tokenizer.json", file));
+    if (resume) TN_TRY(tn_run_dir_file(&t->dir, "tokenizer.json", file));
     return tn_train_data_open(&t->data, &t->config->data, resume ? file : NULL, t->config->model.context,
                               (uint64_t)t->config->train.seed);
 }
@@ -147,9 +147,10 @@ static tn_status check_ram(const tn_trainer *t, int64_t max_ram) {
     return tn_plan_check_ram(&plan, max_ram);
 }
 
+/* A new folder is made last, so that a start that fails or is interrupted leaves nothing behind. */
 static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     tn_run_config *c = t->config;
-    TN_TRY(options->resume ? tn_run_dir_open(&t->dir, options->run_dir) : tn_run_dir_create(&t->dir, options->run_dir));
+    TN_TRY(options->resume ? tn_run_dir_open(&t->dir, options->run_dir) : tn_run_dir_check(options->run_dir));
     TN_TRY(open_data(t, options->resume));
     TN_TRY(tn_run_config_complete(c, t->data.tokenizer));
     TN_TRY(check_prompt(t));
@@ -158,6 +159,7 @@ static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     TN_TRY(check_ram(t, options->max_ram));
     TN_TRY(tn_engine_init(&t->engine, TN_ENGINE_REAL, c, &t->course));
     TN_TRY(make_state(t, options->resume));
+    if (!options->resume) TN_TRY(tn_run_dir_create(&t->dir, options->run_dir));
     TN_TRY(write_head(t));
     TN_TRY(tidy_checkpoints(t));
     return tn_metrics_open(&t->metrics, t->dir.path, t->resumed ? t->state.step : -1);
@@ -173,10 +175,12 @@ tn_status tn_trainer_create(tn_trainer **out, tn_run_config *config, const tn_tr
     t->saved_step = -1;
     t->evaluation.loss = t->evaluation.bits_per_byte = (double)NAN;
     tn_status status = build(t, options);
-    if (status)
-        tn_trainer_free(t);
-    else
+    if (!status) {
         *out = t;
+        return TN_OK;
+    }
+    tn_run_dir_discard(&t->dir);
+    tn_trainer_free(t);
     return status;
 }
 
