@@ -2,6 +2,7 @@
 #include "cmd/tokenizer_source.h"
 #include "core/fs.h"
 #include "core/log.h"
+#include "core/utf8.h"
 #include "data/stories.h"
 #include "data/token_store.h"
 
@@ -64,7 +65,7 @@ static int run_prepare(int argc, char **argv) {
 
 /* ---- tern data stories ---- */
 
-enum { FLUSH_BYTES = 1 << 20, MAX_CHECKED = 1 << 30 };
+enum { DEFAULT_STORIES = 10, FLUSH_BYTES = 1 << 20, MAX_CHECKED = 1 << 30 };
 
 typedef struct story_settings {
     int64_t count, seed;
@@ -155,6 +156,7 @@ static tn_status judge(const story_settings *s, const tn_buf *text, tn_buf *why)
 static tn_status check_stories(const story_settings *s) {
     tn_buf text = {0}, why = {0};
     tn_status status = tn_file_read(strcmp(s->check, "-") == 0 ? "/dev/stdin" : s->check, MAX_CHECKED, &text);
+    if (!status) status = tn_utf8_check(s->check, 0, tn_buf_text(&text), text.len);
     if (!status) status = judge(s, &text, &why);
     tn_buf_release(&text);
     tn_buf_release(&why);
@@ -162,9 +164,9 @@ static tn_status check_stories(const story_settings *s) {
 }
 
 static int run_stories(int argc, char **argv) {
-    story_settings s = {.count = 10};
+    story_settings s = {0};
     const tn_option options[] = {
-        {"count", 'n', TN_OPT_COUNT, &s.count, "N", "how many stories", 1, 1e12, NULL},
+        {"count", 'n', TN_OPT_COUNT, &s.count, "N", "how many stories, else 10", 1, 1e12, NULL},
         {"seed", 's', TN_OPT_COUNT, &s.seed, "N", "same seed, same stories", 0, 1e18, NULL},
         {"output", 'o', TN_OPT_TEXT, &s.output, "FILE", "write there; .jsonl: a row {\"text\"} a story", 0, 0, NULL},
         {"questions", 0, TN_OPT_ON, &s.questions, NULL, "chat rows: a story with a question, and the answer", 0, 0,
@@ -181,6 +183,8 @@ static int run_stories(int argc, char **argv) {
     };
     int status = tn_options_parse(&usage, &argc, argv);
     if (status != TN_OPTIONS_GO) return status;
+    if (s.check && (s.count || s.output)) return tn_cmd_usage_error("--check judges stories; -n and -o write them");
+    if (!s.count) s.count = DEFAULT_STORIES;
     tn_status done = s.check ? check_stories(&s) : write_stories(&s);
     return done ? tn_cmd_fail(done) : TN_EXIT_DONE;
 }

@@ -249,7 +249,7 @@ int tn_cmd_run(int argc, char **argv) {
                   .show_prompt = true};
     const tn_option options[] = {
         {"model", 'm', TN_OPT_TEXT, &s.model, "F", "run folder, checkpoint or GGUF file", 0, 0, NULL},
-        {"prompt", 'p', TN_OPT_TEXT, &s.prompt, "TEXT", "the text to continue", 0, 0, NULL},
+        {"prompt", 'p', TN_OPT_ANY, &s.prompt, "TEXT", "the text to continue", 0, 0, NULL},
         {"file", 'f', TN_OPT_TEXT, &s.file, "FILE", "the text to continue is in FILE, - for stdin", 0, 0, NULL},
         {"predict|n-predict", 'n', TN_OPT_INT, &s.max_tokens, "N", "tokens to write; -1: until the end", -2, 1 << 30,
          NULL},

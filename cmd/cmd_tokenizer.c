@@ -154,7 +154,7 @@ static int run_code(const tn_usage *usage, const code_settings *s, code_action *
 static int run_encode(int argc, char **argv) {
     code_settings s = {0};
     const tn_option options[] = {
-        {"prompt", 'p', TN_OPT_TEXT, &s.prompt, "TEXT", "the text", 0, 0, NULL},
+        {"prompt", 'p', TN_OPT_ANY, &s.prompt, "TEXT", "the text", 0, 0, NULL},
         {"file", 'f', TN_OPT_TEXT, &s.file, "FILE", "the text is in FILE; without -p and -f it comes from stdin", 0, 0,
          NULL},
         {"specials", 0, TN_OPT_ON, &s.specials, NULL, "read texts of special tokens as those tokens", 0, 0, NULL},
@@ -175,7 +175,7 @@ static int run_encode(int argc, char **argv) {
 static int run_decode(int argc, char **argv) {
     code_settings s = {0};
     const tn_option options[] = {
-        {"ids", 'p', TN_OPT_TEXT, &s.prompt, "IDS", "the ids, \"1 2 3\"", 0, 0, NULL},
+        {"ids", 'p', TN_OPT_ANY, &s.prompt, "IDS", "the ids, \"1 2 3\"", 0, 0, NULL},
         {"file", 'f', TN_OPT_TEXT, &s.file, "FILE", "the ids are in FILE; without -p and -f they come from stdin", 0, 0,
          NULL},
         {"specials", 0, TN_OPT_ON, &s.specials, NULL, "print special tokens too", 0, 0, NULL},

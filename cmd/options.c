@@ -112,6 +112,8 @@ static tn_status store_list(const tn_option *option, const char *what, const cha
 static tn_status store(const tn_option *option, const char *what, const char *text) {
     bool any = option->min == 0 && option->max == 0;
     double min = option->min, max = option->max;
+    bool named = option->type == TN_OPT_TEXT || option->type == TN_OPT_LIST;
+    if (named && !*text) return TN_FAIL(RANGE, "%s: is empty, expected %s", what, option->arg);
     switch (option->type) {
     case TN_OPT_INT:
         return tn_parse_int(what, text, any ? INT_MIN : (int)min, any ? INT_MAX : (int)max, option->target);
@@ -122,7 +124,8 @@ static tn_status store(const tn_option *option, const char *what, const char *te
     case TN_OPT_SIZE: return tn_parse_size(what, text, option->target);
     case TN_OPT_SECONDS: return tn_parse_seconds(what, text, option->target);
     case TN_OPT_CHOICE: return tn_parse_choice(what, text, option->choices, option->target);
-    case TN_OPT_TEXT: *(const char **)option->target = text; return TN_OK;
+    case TN_OPT_TEXT:
+    case TN_OPT_ANY: *(const char **)option->target = text; return TN_OK;
     case TN_OPT_LIST: return store_list(option, what, text);
     default: return TN_OK;
     }
@@ -196,10 +199,12 @@ static int read_words(const tn_usage *usage, int *argc, char **argv) {
     return TN_OPTIONS_GO;
 }
 
-static int check_arguments(const tn_usage *usage, int n) {
+static int check_arguments(const tn_usage *usage, int n, char **argv) {
     if (n < usage->min_arguments) return tn_cmd_usage_error("something is missing: expected %s", usage->synopsis);
     if (usage->max_arguments >= 0 && n > usage->max_arguments)
         return tn_cmd_usage_error("too many arguments: expected %s", usage->synopsis);
+    for (int i = 1; i <= n; i++)
+        if (!*argv[i]) return tn_cmd_usage_error("argument %d is empty: expected %s", i, usage->synopsis);
     return TN_OPTIONS_GO;
 }
 
@@ -215,7 +220,7 @@ int tn_options_parse(const tn_usage *usage, int *argc, char **argv) {
     if (read_environment(usage)) return tn_cmd_usage_error("%s", tn_error_message());
     int status = read_words(usage, argc, argv);
     if (status == TN_OPTIONS_GO && common.help) return tn_options_print_help(usage) ? TN_EXIT_FAILED : TN_EXIT_DONE;
-    if (status == TN_OPTIONS_GO) status = check_arguments(usage, *argc - 1);
+    if (status == TN_OPTIONS_GO) status = check_arguments(usage, *argc - 1, argv);
     if (status != TN_OPTIONS_GO) return status;
     tn_status opened = open_console();
     return opened ? tn_cmd_fail(opened) : TN_OPTIONS_GO;

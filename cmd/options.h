@@ -21,8 +21,9 @@ typedef enum tn_option_type {
     TN_OPT_SIZE,    /* int64_t bytes; "2GiB" */
     TN_OPT_SECONDS, /* double; "90", "2h" */
     TN_OPT_CHOICE,  /* int; position in `choices` */
-    TN_OPT_TEXT,    /* const char *, borrowed from argv or the environment */
-    TN_OPT_LIST,    /* tn_option_list; the flag may be repeated. No environment variable */
+    TN_OPT_TEXT,    /* const char *, borrowed from argv or the environment; "" is refused */
+    TN_OPT_ANY,     /* the same, and "" is a text: prompts */
+    TN_OPT_LIST,    /* tn_option_list; the flag may be repeated; "" is refused. No environment variable */
     TN_OPT_IGNORED, /* accepted so that other tools' scripts work, without effect; takes a value when `arg` is given */
     TN_OPT_REFUSED  /* a flag of other tools that Tern does not have; `help` says why, or what to do */
 } tn_option_type;
@@ -49,9 +50,9 @@ typedef struct tn_option_list {
 } tn_option_list;
 
 typedef struct tn_usage {
-    const char *command;  /* "data prepare" */
-    const char *synopsis; /* "INPUT... -o OUT.h5" */
-    const char *about;    /* a sentence or two */
+    const char *command;            /* "data prepare" */
+    const char *synopsis;           /* "INPUT... -o OUT.h5" */
+    const char *about;              /* a sentence or two */
     tn_status (*more)(tn_buf *out); /* appends what --help says after the flags; or NULL */
     const tn_option *options;
     int min_arguments, max_arguments; /* besides flags; max -1 = any number */

@@ -6,13 +6,16 @@
 
 enum { HELP_COLUMN = 32 };
 
-/* " [default]" of a row whose target says one. */
+/* " [default]" of a row whose target says one; a count below its range says none. */
 static tn_status put_default(const tn_option *option, tn_buf *out) {
     char word[TN_OPTION_NAME];
     const char *text = NULL;
+    int64_t count;
     switch (option->type) {
     case TN_OPT_INT: return tn_buf_printf(out, " [%d]", *(const int *)option->target);
-    case TN_OPT_COUNT: return tn_buf_printf(out, " [%lld]", (long long)*(const int64_t *)option->target);
+    case TN_OPT_COUNT:
+        count = *(const int64_t *)option->target;
+        return count < option->min ? TN_OK : tn_buf_printf(out, " [%lld]", (long long)count);
     case TN_OPT_REAL: return tn_buf_printf(out, " [%g]", *(const double *)option->target);
     case TN_OPT_CHOICE:
         text = tn_config_choice_name(option->choices, *(const int *)option->target, word, sizeof word);

@@ -67,6 +67,7 @@ tn_status tn_config_store_list(const tn_config *config, const tn_section *sectio
     TN_TAKE(copies, config->arena, count, "config");
     for (int i = 0; i < count; i++) {
         snprintf(what, sizeof what, "%s: %s: item %d", where, name, i + 1);
+        if (!*items[i]) return TN_FAIL(CONFIG, "%s is empty, expected a text ([] is the empty list)", what);
         TN_TRY(copy_text(config, what, items[i], &copies[i]));
     }
     *(tn_text_list *)tn_config_field(section, key) = (tn_text_list){copies, count};

@@ -17,7 +17,7 @@ typedef enum tn_key_type {
     TN_KEY_BOOL,   /* bool;     true on yes 1 enabled / false off no 0 disabled */
     TN_KEY_CHOICE, /* int;      position in `choices`, "adamw|sgd|lion|muon" */
     TN_KEY_TEXT,   /* const char *, never NULL, "" when unset; lives in the config's arena */
-    TN_KEY_LIST    /* tn_text_list; one scalar, or a list of scalars */
+    TN_KEY_LIST    /* tn_text_list; one scalar, or a list of scalars; "" is refused as an item */
 } tn_key_type;
 
 typedef struct tn_text_list {

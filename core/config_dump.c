@@ -103,7 +103,7 @@ tn_status tn_config_dump(const tn_config *config, tn_buf *out) {
 static void describe_domain(const tn_key *key, char *out, size_t size) {
     switch (key->type) {
     case TN_KEY_INT:
-    case TN_KEY_COUNT:
+    case TN_KEY_COUNT: snprintf(out, size, "%.0f..%.0f", key->min, key->max); break;
     case TN_KEY_REAL: snprintf(out, size, "%.12g..%.12g", key->min, key->max); break;
     case TN_KEY_BOOL: snprintf(out, size, "true|false"); break;
     case TN_KEY_CHOICE: snprintf(out, size, "%s", key->choices); break;

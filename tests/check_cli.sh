@@ -53,6 +53,13 @@ expect 2 '' '--json: takes no value' "$tern" data stories --json=1
 expect 2 '' 'too many arguments' "$tern" data stories -n 1 -- -x
 expect 2 '' 'something is missing' "$tern" data prepare -o x.h5
 expect 2 '' '-o is missing' "$tern" data prepare x.txt
+expect 2 '' '^tern data prepare: -o: is empty, expected FILE' "$tern" data prepare x.txt -o ''
+expect 2 '' '--log-file: is empty' "$tern" data stories --log-file ''
+expect 2 '' '-m: is empty' "$tern" run -m '' -p x
+expect 2 '' '-r: is empty' "$tern" run -m x -r ''
+expect 2 '' '--run-dir: is empty' "$tern" train x.yaml --run-dir ''
+expect 2 '' 'TERN_MODEL: is empty' env TERN_MODEL= "$tern" run
+expect 2 '' 'argument 2 is empty' "$tern" data prepare x.txt '' -o x.h5
 expect 2 '' '--split: "gpt3" is not one of' "$tern" data prepare x.txt -o x.h5 --split gpt3
 
 # ---- environment < flag ----
@@ -86,6 +93,9 @@ expect 1 '' 'no/such/s.txt: cannot write: no such file' "$tern" data stories -o 
 "$tern" data stories -n 300 -s 7 >b.txt
 same a.txt b.txt
 expect 0 'consistent 300 \(100\.0 %\)' '' "$tern" data stories --check a.txt
+printf 'Once upon a t\377me.\n' >bad.txt
+expect 1 '' 'bad\.txt: byte 13 \(0xff\) is not valid UTF-8' "$tern" data stories --check bad.txt
+expect 2 '' '--check judges' "$tern" data stories --check a.txt -n 10
 "$tern" data stories -n 300 -s 7 --log-disable -o a.jsonl
 [ "$(wc -l <a.jsonl)" -eq 300 ] || { echo "FAILED: a.jsonl has $(wc -l <a.jsonl) rows"; failed=$((failed + 1)); }
 expect 0 '300 documents in 1 file, vocabulary 400' '' "$tern" data prepare a.jsonl -o a.h5 --vocab-size 400

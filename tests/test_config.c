@@ -248,6 +248,10 @@ static void set__wins_over_the_file_and_names_itself(void **state) {
     assert_string_equal(tn_error_message(), "--set train.max_steps=-1: train.max_steps: -1 is outside 0..1000000");
     assert_int_equal(tn_config_set(&f->config, "train.max_steps"), TN_E_CONFIG);
     assert_string_equal(tn_error_message(), "--set train.max_steps: expected section.key=value");
+    assert_int_equal(tn_config_set(&f->config, "train.files="), TN_E_CONFIG);
+    assert_non_null(strstr(tn_error_message(), "train.files: item 1 is empty"));
+    expect_refused(f, "train: {files: [a, '']}\n",
+                   "x.yaml:1:16: train.files: item 2 is empty, expected a text ([] is the empty list)");
     assert_int_equal(tn_config_set(&f->config, "train.files=[a, b"), TN_E_CONFIG);
     assert_int_equal(tn_config_set(&f->config, "train.files=[a]\n- b"), TN_E_CONFIG);
     assert_int_equal(tn_config_set(&f->config, "model.base=\xff"), TN_E_TEXT);
@@ -256,7 +260,6 @@ static void set__wins_over_the_file_and_names_itself(void **state) {
 static void dump__loads_back_to_the_same(void **state) {
     fixture *f = *state;
     static const char *const texts[] = {
-        "",
         " a",
         "- a",
         "a: b",
@@ -272,6 +275,7 @@ static void dump__loads_back_to_the_same(void **state) {
         "\xef\xbb\xbf",
         "\xf0\x9f\x90\xa6 \xc3\xa9",
         "\x7f\x01",
+        "", /* last, so in no list, where it is refused */
     };
     f->train.learning_rate = 0.1 + 0.2; /* needs all 17 digits */
     f->model.tokens = 999999999999999999;
@@ -303,6 +307,7 @@ static void help__has_a_line_for_every_key(void **state) {
         for (int k = 0; k < f->sections[s].n_keys; k++)
             assert_non_null(strstr(tn_buf_text(&out), f->sections[s].keys[k].help));
     assert_non_null(strstr(tn_buf_text(&out), "1..512"));
+    assert_non_null(strstr(tn_buf_text(&out), "0..1000000000000000000"));
     tn_buf_release(&out);
 }
 
