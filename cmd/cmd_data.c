@@ -32,6 +32,7 @@ static tn_status print_store(const prepare_settings *s, const tn_store_report *r
 
 static tn_status prepare(const prepare_settings *s, const char *const *paths, int n_paths) {
     tn_tokenizer *tokenizer;
+    TN_TRY(tn_tokenizer_flags_guard(&s->tokenizer, s->output, paths, n_paths));
     TN_TRY(tn_tokenizer_from_flags(&tokenizer, &s->tokenizer, paths, n_paths));
     tn_store_report report = {0};
     tn_status status = tn_store_build(s->output, paths, n_paths, tokenizer, &report);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * cmd_export.c - `tern export`: a model to a GGUF file that is proven equal before it gets its name. */
 #include "cmd/options.h"
+#include "cmd/output_guard.h"
+#include "core/fs.h"
 #include "infer/export.h"
 
 #include <ctype.h>
@@ -49,9 +51,21 @@ static tn_status print_report(const settings *s, const char *type, const tn_expo
     return tn_cmd_print("the F16 numbers in it move logits by at most %.3g from the source's\n", r->difference);
 }
 
+/* Of a run folder only the checkpoints are read; a GGUF file may stand beside them. */
+static tn_status guard_model(const char *output, const char *source) {
+    char checkpoints[4096];
+    const char *read = source;
+    if (tn_path_is_dir(source)) {
+        TN_TRY(tn_path_join(checkpoints, sizeof checkpoints, source, "checkpoints"));
+        read = checkpoints;
+    }
+    return tn_output_guard(output, &read, 1);
+}
+
 static tn_status run(const settings *s, const char *source, tn_export_type type) {
     tn_export_options options = {.type = type, .f16_tables = s->tables == 1};
     tn_export_report report;
+    TN_TRY(guard_model(s->output, source));
     TN_TRY(tn_cmd_start_compute(s->threads));
     TN_TRY(tn_export(source, s->output, options, &report));
     return print_report(s, tn_export_type_name(type), &report);

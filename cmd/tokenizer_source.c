@@ -1,13 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/tokenizer_source.h"
+#include "cmd/output_guard.h"
 #include "data/tokenizer_file.h"
 
 #include <string.h>
 
+static bool is_learnt(const tn_tokenizer_flags *flags) {
+    return strcmp(flags->source, "char") == 0 || strcmp(flags->source, "bpe") == 0;
+}
+
+tn_status tn_tokenizer_flags_guard(const tn_tokenizer_flags *flags, const char *output, const char *const *paths,
+                                   int n_paths) {
+    TN_TRY(tn_output_guard(output, paths, n_paths));
+    return is_learnt(flags) ? TN_OK : tn_output_guard(output, &flags->source, 1);
+}
+
 tn_status tn_tokenizer_from_flags(tn_tokenizer **out, const tn_tokenizer_flags *flags, const char *const *paths,
                                   int n_paths) {
     bool character = strcmp(flags->source, "char") == 0;
-    if (!character && strcmp(flags->source, "bpe") != 0) return tn_tokenizer_load(out, flags->source);
+    if (!is_learnt(flags)) return tn_tokenizer_load(out, flags->source);
     tn_tokenizer_options options = {
         .kind = character ? TN_TOKENIZER_CHAR : TN_TOKENIZER_BPE,
         .split = (tn_split)flags->split,

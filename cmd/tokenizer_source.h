@@ -22,6 +22,9 @@ typedef struct tn_tokenizer_flags {
         "special", 0, TN_OPT_LIST, &(f)->specials, "TEXT", "one more special token; may be repeated", 0, 0, NULL       \
     }
 
+/* Refuse an output that is one of the texts or the file with the tokenizer (cmd/output_guard.h). */
+tn_status tn_tokenizer_flags_guard(const tn_tokenizer_flags *flags, const char *output, const char *const *paths,
+                                   int n_paths);
 /* Learn from all documents of `paths` (data/text_reader.h), or load `flags->source`. */
 tn_status tn_tokenizer_from_flags(tn_tokenizer **out, const tn_tokenizer_flags *flags, const char *const *paths,
                                   int n_paths);

@@ -108,6 +108,21 @@ for source in t.json a.h5 c.h5; do
     "$tern" tokenizer decode $source -f ids.txt >back.txt
     same a.txt back.txt
 done
+# an output that is an input, by its own name, another one, or in a folder
+mkdir folder
+cp a.txt folder/a.txt
+cp a.txt kept.txt
+ln -s a.txt link.txt
+ln a.txt hard.txt
+for out in a.txt ./a.txt link.txt hard.txt; do
+    expect 1 '' "^tern data prepare: $out: is the input a.txt; writing" "$tern" data prepare a.txt -o $out --tokenizer char
+    expect 1 '' "^tern tokenizer train: $out: is the input a.txt; writing" "$tern" tokenizer train t.json a.txt -o $out
+done
+expect 1 '' '^tern data prepare: folder/a.txt: is folder/a.txt, which is read as part of the input folder;' \
+    "$tern" data prepare folder -o folder/a.txt
+expect 1 '' 't.json: is the input t.json' "$tern" data prepare a.txt --tokenizer t.json -o t.json
+same a.txt kept.txt
+same folder/a.txt kept.txt
 "$tern" tokenizer encode t.json <a.txt >one.txt
 "$tern" tokenizer encode a.h5 <a.txt >two.txt
 same one.txt two.txt

@@ -46,6 +46,12 @@ grep -q '"stop_reason":' "$dir/c" || fail "no stop reason in $(cat "$dir/c")"
 grep -q 'blk.0.ffn_down.weight .*I2_S .*zeros' "$dir/out" || fail "inspect: $(cat "$dir/out")"
 "$tern" inspect --json "$dir/run" 2>/dev/null | grep -q '"zeros":' || fail "inspect of a run has no share of zeros"
 
+for f in "$dir"/run/checkpoints/*.h5; do
+    status 1 'writing it would destroy it' "$tern" export "$dir/run" -o "$f"
+    status 1 'writing it would destroy it' "$tern" export "$f" -o "$f"
+done
+"$tern" inspect "$dir/run" >"$dir/out" 2>&1 || fail "a refused export spoilt the checkpoint: $(cat "$dir/out")"
+
 # a name that is not UTF-8
 name=$dir/c$'\xff'.gguf
 "$tern" export "$dir/run" -o "$name" --json >"$dir/out" 2>"$dir/err" || fail "$(cat "$dir/err")"
