@@ -4,7 +4,9 @@
 #include "tests/trainer_rig.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- resuming ---- */
 
@@ -57,7 +59,7 @@ static void damaged_checkpoint__is_passed_over(void **state) {
     assert_ok(tn_path_join(path, sizeof path, straight.dir, "checkpoints/step-00000024.h5"));
     tn_buf text = {0};
     assert_ok(tn_file_read(path, 1 << 24, &text));
-    text.data[text.len / 2] ^= 1;
+    for (size_t i = text.len / 2; i < text.len / 2 + 4096; i++) text.data[i] ^= 1; /* wider than any padding */
     assert_ok(tn_file_write(path, text.data, text.len));
     tn_buf_release(&text);
     tn_trainer_free(straight.trainer);
@@ -84,6 +86,9 @@ static void other_settings__are_refused_by_name(void **state) {
         {"data.validation_fraction=0.2",
          "data.validation_fraction: 0.1, but this run has data.validation_fraction: 0.2"},
         {"train.seed=1", "train.seed: 42, but this run has train.seed: 1"},
+        {"data.tokenizer=bpe", "data.tokenizer: char, but this run has data.tokenizer: bpe"},
+        {"data.vocab_size=300", "data.vocab_size: 4096, but this run has data.vocab_size: 300"},
+        {"data.split=llama3", "data.split: gpt2, but this run has data.split: llama3"},
     };
     tn_run r, other;
     tn_run_once(&r, *state, "a", "train.max_steps=8");
@@ -94,6 +99,70 @@ static void other_settings__are_refused_by_name(void **state) {
         assert_non_null(strstr(tn_error_message(), changes[i].expected));
         tn_run_release(&other);
     }
+}
+
+static void other_tokenizer__is_refused_before_the_first_checkpoint(void **state) {
+    tn_run r, other;
+    tn_run_init(&r, *state, "a", "");
+    assert_ok(tn_run_open(&r, false));
+    tn_run_release(&r);
+    tn_run_init(&other, *state, "a", "data.tokenizer=bpe");
+    assert_int_equal(tn_run_open(&other, true), TN_E_MISMATCH);
+    assert_non_null(strstr(tn_error_message(), "config.yaml: was trained with data.tokenizer: char"));
+    tn_run_release(&other);
+}
+
+/* The folder that the process works in, for as long as a test needs it. */
+static void go_to(const char *dir) { assert_int_equal(chdir(dir), 0); }
+
+static void relative_paths__are_kept_whole(void **state) {
+    const tn_place *p = *state;
+    char home[TN_RUN_PATH], path[TN_RUN_PATH];
+    tn_run r, again;
+    tn_buf text = {0};
+    assert_non_null(getcwd(home, sizeof home));
+    go_to(p->dir);
+    tn_run_init(&r, p, "a", "data.train=stories.txt data.validation=./stories.txt train.max_steps=8");
+    tn_run_go(&r, false);
+    tn_run_release(&r);
+    go_to(home);
+    tn_run_init(&again, p, "a", "");
+    assert_ok(tn_path_join(path, sizeof path, again.dir, "config.yaml"));
+    assert_ok(tn_config_load_file(&again.config.config, path));
+    assert_ok(tn_config_set(&again.config.config, "train.max_steps=9"));
+    tn_run_go(&again, true);
+    assert_int_equal(again.summary.step, 9);
+    assert_ok(tn_file_read(path, 1 << 20, &text));
+    assert_non_null(realpath(p->text, path));
+    assert_string_equal(again.config.data.train.items[0], path);
+    assert_string_equal(again.config.data.validation.items[0], path);
+    assert_non_null(strstr(tn_buf_text(&text), path));
+    tn_buf_release(&text);
+    tn_run_release(&again);
+}
+
+static void lost_checkpoints__are_named(void **state) {
+    tn_run straight, again;
+    tn_buf heard = {0};
+    tn_run_once(&straight, *state, "a", "");
+    static const char *const names[] = {"step-00000008.h5", "step-00000016.h5", "step-00000024.h5"};
+    for (size_t i = 0; i < TN_COUNT(names); i++) {
+        char path[TN_RUN_PATH];
+        snprintf(path, sizeof path, "%.3000s/checkpoints/%s", straight.dir, names[i]);
+        assert_ok(tn_file_remove(path));
+    }
+    tn_trainer_free(straight.trainer);
+    straight.trainer = NULL;
+    tn_run_init(&again, *state, "a", "");
+    tn_hear(&heard);
+    assert_ok(tn_run_open(&again, true));
+    tn_hear(NULL);
+    assert_non_null(strstr(tn_buf_text(&heard), "begins again at step 0; its metrics, up to step 24, are dropped"));
+    assert_ok(tn_trainer_run(again.trainer, &again.summary));
+    assert_true(again.summary.val_loss == straight.summary.val_loss);
+    tn_buf_release(&heard);
+    tn_run_release(&straight);
+    tn_run_release(&again);
 }
 
 static void other_data__are_refused(void **state) {
@@ -155,7 +224,10 @@ int main(void) {
         TEST(folder_without_checkpoint__begins_again),
         TEST(damaged_checkpoint__is_passed_over),
         TEST(other_settings__are_refused_by_name),
+        TEST(other_tokenizer__is_refused_before_the_first_checkpoint),
         TEST(other_data__are_refused),
+        TEST(relative_paths__are_kept_whole),
+        TEST(lost_checkpoints__are_named),
         TEST(longer_run__goes_on_from_a_finished_one),
         TEST(used_folder__is_refused_without_resume),
         TEST(folder_in_use__is_refused),

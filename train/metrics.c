@@ -90,9 +90,27 @@ static int64_t step_of(const char *line, const char *start) {
     return end == line + n || *end != ',' ? INT64_MAX : step;
 }
 
+static tn_status read_rows(const char *path, tn_buf *out) {
+    return tn_path_exists(path) ? tn_file_read(path, (size_t)1 << 32, out) : TN_OK;
+}
+
+tn_status tn_metrics_last_step(const char *dir, int64_t *step) {
+    char path[4096];
+    tn_buf rows = {0};
+    *step = -1;
+    TN_TRY(tn_path_join(path, sizeof path, dir, "metrics.jsonl"));
+    tn_status status = read_rows(path, &rows);
+    for (const char *line = tn_buf_text(&rows), *end; (end = strchr(line, '\n')); line = end + 1) {
+        int64_t found = step_of(line, JSON_START);
+        if (found < INT64_MAX) *step = found;
+    }
+    tn_buf_release(&rows);
+    return status;
+}
+
 static tn_status keep_rows(const char *path, const char *start, const tn_buf *head, int64_t keep) {
     tn_buf old = {0}, kept = {0};
-    tn_status status = tn_path_exists(path) ? tn_file_read(path, (size_t)1 << 32, &old) : TN_OK;
+    tn_status status = read_rows(path, &old);
     if (!status) status = tn_buf_append(&kept, tn_buf_text(head), head->len);
     const char *line = tn_buf_text(&old), *end;
     for (; !status && (end = strchr(line, '\n')); line = end + 1)

@@ -16,6 +16,8 @@ typedef struct tn_metrics {
 } tn_metrics;
 
 tn_metrics_row tn_metrics_row_empty(void); /* all NAN */
+/* The step of the last whole row in run folder `dir`, -1 when there is none. Fails: TN_E_IO. */
+tn_status tn_metrics_last_step(const char *dir, int64_t *step);
 /* Keep the rows up to step `keep` (-1 = none) and drop the others, and what a killed process left half written. */
 tn_status tn_metrics_open(tn_metrics *metrics, const char *dir, int64_t keep);
 /* `layers`: a JSON object that goes under "layers", or NULL. Both files are with the kernel when it returns. */

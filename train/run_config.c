@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/run_config.h"
 
+#include "core/fs.h"
 #include "core/log.h"
 
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 tn_status tn_run_config_init(tn_run_config *run, tn_arena *arena) {
@@ -26,7 +29,7 @@ static tn_status check_patience(const tn_run_config *run) {
     return TN_OK;
 }
 
-/* Muon's updates have a length of their own, so the defaults, which are AdamW's, hold it back (training.md 3.4). */
+/* Muon's updates have a length of their own, so the defaults, which are AdamW's, hold it back. */
 static void warn_of_muon(const tn_train_config *c) {
     if (c->optimizer != TN_OPTIMIZER_muon) return;
     if (c->max_grad_norm > 0)
@@ -54,8 +57,40 @@ tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokeniz
     return tn_model_config_complete(model);
 }
 
+/* ---- paths ---- */
+
+static tn_status make_absolute(const char **path, tn_arena *arena) {
+    char whole[PATH_MAX];
+    if (!realpath(*path, whole)) return TN_OK;
+    *path = tn_arena_strdup(arena, whole, "configuration");
+    return *path ? TN_OK : TN_E_NOMEM;
+}
+
+static tn_status make_list_absolute(tn_text_list *list, tn_arena *arena) {
+    const char **items = tn_arena_array(arena, (size_t)list->count, sizeof *items, "configuration");
+    if (!items) return TN_E_NOMEM;
+    for (int i = 0; i < list->count; i++) {
+        items[i] = list->items[i];
+        TN_TRY(make_absolute(&items[i], arena));
+    }
+    list->items = items;
+    return TN_OK;
+}
+
+tn_status tn_run_config_make_absolute(tn_run_config *run) {
+    tn_arena *arena = run->config.arena;
+    const char **tokenizer = &run->data.tokenizer;
+    TN_TRY(make_list_absolute(&run->data.train, arena));
+    TN_TRY(make_list_absolute(&run->data.validation, arena));
+    bool learnt = strcmp(*tokenizer, "char") == 0 || strcmp(*tokenizer, "bpe") == 0;
+    return learnt || !**tokenizer ? TN_OK : make_absolute(tokenizer, arena);
+}
+
+/* ---- what a resumed run may not change ---- */
+
 /* Keys of other sections that decide what the stored state means. */
-static const char *const fixed_keys[] = {"train.seed", "train.optimizer", "data.shuffle", "data.validation_fraction"};
+static const char *const fixed_keys[] = {"train.seed", "train.optimizer", "data.shuffle", "data.validation_fraction",
+                                         "data.tokenizer", "data.vocab_size", "data.split"};
 
 static bool is_fixed(const char *section, const char *key) {
     if (strcmp(section, "model") == 0) return true;
@@ -97,6 +132,7 @@ static tn_status compare_with(const tn_run_config *run, tn_arena *arena, const c
     TN_TRY(tn_run_config_init(&other, arena));
     other.config.ignore_other_sections = true;
     TN_TRY(tn_config_load_text(&other.config, name, text, len));
+    TN_TRY(tn_run_config_make_absolute(&other));
     TN_TRY(tn_model_config_complete(&other.model));
     tn_buf a = {0}, b = {0};
     tn_status status = TN_OK;
@@ -112,5 +148,13 @@ tn_status tn_run_config_compare(const tn_run_config *run, const char *name, cons
     if (!arena) return TN_E_NOMEM;
     tn_status status = compare_with(run, arena, name, text, len);
     tn_arena_free(arena);
+    return status;
+}
+
+tn_status tn_run_config_compare_file(const tn_run_config *run, const char *path) {
+    tn_buf text = {0};
+    tn_status status = tn_file_read(path, (size_t)1 << 20, &text);
+    if (!status) status = tn_run_config_compare(run, path, tn_buf_text(&text), text.len);
+    tn_buf_release(&text);
     return status;
 }

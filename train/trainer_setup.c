@@ -98,6 +98,22 @@ static tn_status load_newest(tn_trainer *t, const int64_t *steps, int count) {
     return count ? TN_FAIL(CORRUPT, "%s: none of its %d checkpoints can be read", t->dir.path, count) : TN_E_MISSING;
 }
 
+/* A run that was killed before its first checkpoint, or has lost them all. */
+static tn_status begin_again(const tn_trainer *t) {
+    char path[TN_RUN_PATH];
+    int64_t last;
+    TN_TRY(tn_run_dir_file(&t->dir, "config.yaml", path));
+    if (tn_path_exists(path)) TN_TRY(tn_run_config_compare_file(t->config, path));
+    TN_TRY(tn_metrics_last_step(t->dir.path, &last));
+    if (last < 0)
+        tn_log(TN_LOG_INFO, "train", "%s: no checkpoint yet, so the run begins at step 0", t->dir.path);
+    else
+        tn_log(TN_LOG_WARN, "train",
+               "%s: there is no checkpoint, so the run begins again at step 0; its metrics, up to step %lld, are dropped",
+               t->dir.path, (long long)last);
+    return TN_OK;
+}
+
 static tn_status restore(tn_trainer *t) {
     int64_t *steps;
     int count;
@@ -105,9 +121,7 @@ static tn_status restore(tn_trainer *t) {
     tn_status status = load_newest(t, steps, count);
     tn_heap_free(steps);
     t->resumed = !status;
-    if (status != TN_E_MISSING) return status;
-    tn_log(TN_LOG_INFO, "train", "%s: no checkpoint yet, so the run begins at step 0", t->dir.path);
-    return TN_OK;
+    return status == TN_E_MISSING ? begin_again(t) : status;
 }
 
 /* The text files may be ahead of, or behind, what was restored, and old checkpoints may not be removed yet. */
@@ -140,6 +154,14 @@ static void warn_of_warmup(const tn_trainer *t) {
         (long long)warmup, (long long)tokens);
 }
 
+static void warn_of_rise(const tn_trainer *t) {
+    if (t->course.endless || t->course.schedule.warmup < t->course.total) return;
+    tn_log(TN_LOG_WARN, "train",
+           "the warm-up (train.warmup_steps, train.warmup_ratio) takes all %lld steps of the run, so the learning rate "
+           "only rises",
+           (long long)t->course.total);
+}
+
 static tn_status check_ram(const tn_trainer *t, int64_t max_ram) {
     tn_plan plan = {0};
     if (!max_ram) return TN_OK;
@@ -152,10 +174,12 @@ static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     tn_run_config *c = t->config;
     TN_TRY(options->resume ? tn_run_dir_open(&t->dir, options->run_dir) : tn_run_dir_check(options->run_dir));
     TN_TRY(open_data(t, options->resume));
+    TN_TRY(tn_run_config_make_absolute(c));
     TN_TRY(tn_run_config_complete(c, t->data.tokenizer));
     TN_TRY(check_prompt(t));
     TN_TRY(tn_train_course(&t->course, &c->train, c->model.context, tn_batches_per_epoch(&t->data.train)));
     warn_of_warmup(t);
+    warn_of_rise(t);
     TN_TRY(check_ram(t, options->max_ram));
     TN_TRY(tn_engine_init(&t->engine, TN_ENGINE_REAL, c, &t->course));
     TN_TRY(make_state(t, options->resume));
