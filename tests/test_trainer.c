@@ -157,7 +157,7 @@ static void metrics__have_a_row_for_every_logged_step(void **state) {
     static const char *const of_layer[] = {"zero_share", "flip_share", "scale", "saturation"};
     for (size_t j = 0; j < TN_COUNT(of_layer); j++) assert_non_null(json_object_get(down, of_layer[j]));
     double zeros = json_number_value(json_object_get(json_array_get(rows, 1), "zero_share"));
-    assert_true(zeros > 0.2 && zeros < 0.45); /* .31 at Gaussian weights (training.md 1.5) */
+    assert_true(zeros > 0.2 && zeros < 0.45); /* .31 at Gaussian weights (docs/math.md) */
     assert_int_equal(r.samples, 4);
     json_decref(rows);
     tn_run_release(&r);
@@ -255,6 +255,7 @@ static void limits__end_the_run_at_the_first_one(void **state) {
 static void contradictory_settings__are_refused(void **state) {
     static const char *const sets[] = {"train.max_steps=0",
                                        "train.max_steps=0 train.max_time=1h",
+                                       "train.max_time=0s",
                                        "train.batch_tokens=100 train.grad_accumulation=2",
                                        "train.batch_size=65536 train.grad_accumulation=65536",
                                        "train.warmup_steps=1 train.warmup_ratio=0.1",
@@ -293,6 +294,28 @@ static void muon__is_warned_of_settings_that_hold_it_back(void **state) {
     tn_hear(NULL);
     tn_buf_release(&heard);
     tn_run_release(&r);
+}
+
+static void warmup_of_the_whole_run__is_warned_of(void **state) {
+    static const struct {
+        const char *set;
+        bool warns;
+    } warmups[] = {{"train.warmup_steps=24", true},
+                   {"train.warmup_ratio=1", true},
+                   {"train.warmup_steps=23", false},
+                   {"train.warmup_steps=0", false}};
+    for (size_t i = 0; i < TN_COUNT(warmups); i++) {
+        tn_run r;
+        tn_buf heard = {0};
+        tn_run_init(&r, *state, "a", warmups[i].set);
+        tn_hear(&heard);
+        assert_int_equal(tn_run_open(&r, i > 0), TN_OK);
+        tn_hear(NULL);
+        bool warned = strstr(tn_buf_text(&heard), "takes all 24 steps of the run, so the learning rate only rises");
+        assert_int_equal(warned, warmups[i].warns);
+        tn_buf_release(&heard);
+        tn_run_release(&r);
+    }
 }
 
 static void short_held_out_data__is_named(void **state) {
@@ -434,6 +457,7 @@ int main(void) {
         TEST(limits__end_the_run_at_the_first_one),
         TEST(contradictory_settings__are_refused),
         TEST(muon__is_warned_of_settings_that_hold_it_back),
+        TEST(warmup_of_the_whole_run__is_warned_of),
         TEST(short_held_out_data__is_named),
         TEST(broken_weight__skips_steps_then_stops_on_the_last_good_checkpoint),
         TEST(overflowing_gradient__is_skipped_and_counted),

@@ -54,7 +54,12 @@ static int64_t tighter(int64_t limit, double other) {
 }
 
 static tn_status fill_total(tn_course *out, const tn_train_config *c, int64_t windows) {
-    if (*c->max_time) TN_TRY(tn_parse_seconds("train.max_time", c->max_time, &out->max_seconds));
+    if (*c->max_time) {
+        TN_TRY(tn_parse_seconds("train.max_time", c->max_time, &out->max_seconds));
+        if (!(out->max_seconds > 0))
+            return TN_FAIL(CONFIG, "train.max_time is \"%.40s\", no time at all; leave it empty for no limit",
+                           c->max_time);
+    }
     if (c->max_steps) out->total = c->max_steps;
     if (c->epochs > 0) out->total = tighter(out->total, c->epochs * (double)windows / (double)out->rows_per_step);
     if (c->max_tokens) out->total = tighter(out->total, (double)c->max_tokens / (double)out->tokens_per_step);
