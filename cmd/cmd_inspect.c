@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * cmd_inspect.c - `tern inspect`: what a file holds. One description is built for each kind of file, as JSON; --json
- * prints it, else it is shown as lines and a table. */
+ * prints it, else it is shown as lines and a table. Only a number that JSON does not have is put as null in the one, as
+ * "nan" or "inf" in the other. */
 #include "cmd/options.h"
 #include "core/utf8.h"
 #include "core/fs.h"
@@ -12,6 +13,7 @@
 #include "infer/model_file.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +23,11 @@ enum { SHOWN_TEXT = 4096 }; /* bytes of a text value */
 static json_t *text_value(const char *data, size_t len) {
     bool valid = tn_utf8_valid_prefix(data, len, NULL) == len;
     return valid ? json_stringn(data, len) : json_sprintf("(%zu bytes that are not UTF-8)", len);
+}
+
+static json_t *real_value(double value, bool json) {
+    if (isfinite(value)) return json_real(value);
+    return json ? json_null() : json_sprintf("%g", value);
 }
 
 static double zero_share(const int8_t *states, int64_t n) {
@@ -36,7 +43,8 @@ static tn_status add(json_t *object, const char *key, json_t *value) {
 
 /* ---- GGUF ---- */
 
-static tn_status gguf_value(const tn_gguf *file, const char *key, tn_gguf_kind kind, int64_t count, json_t **out) {
+static tn_status gguf_value(const tn_gguf *file, const char *key, tn_gguf_kind kind, int64_t count, bool json,
+                            json_t **out) {
     tn_gguf_text text;
     int64_t whole;
     double real;
@@ -54,7 +62,7 @@ static tn_status gguf_value(const tn_gguf *file, const char *key, tn_gguf_kind k
     case TN_GGUF_F32:
     case TN_GGUF_F64:
         TN_TRY(tn_gguf_get_real(file, key, &real));
-        *out = json_real(real);
+        *out = real_value(real, json);
         return TN_OK;
     default:
         TN_TRY(tn_gguf_get_int(file, key, &whole));
@@ -63,13 +71,13 @@ static tn_status gguf_value(const tn_gguf *file, const char *key, tn_gguf_kind k
     }
 }
 
-static tn_status gguf_keys(const tn_gguf *file, json_t *object) {
+static tn_status gguf_keys(const tn_gguf *file, bool json, json_t *object) {
     for (int64_t i = 0; i < tn_gguf_n_keys(file); i++) {
         tn_gguf_kind kind;
         int64_t count = 0;
         json_t *value = NULL;
         const char *key = tn_gguf_key_at(file, i, &kind, NULL, &count);
-        TN_TRY(gguf_value(file, key, kind, count, &value));
+        TN_TRY(gguf_value(file, key, kind, count, json, &value));
         TN_TRY(add(object, key, value));
     }
     return TN_OK;
@@ -115,22 +123,22 @@ static tn_status gguf_tensor(const tn_gguf_tensor *t, json_t *list, int64_t *tot
     return add_states(t, rows, entry);
 }
 
-static tn_status describe_gguf_file(const tn_gguf *file, json_t *out) {
+static tn_status describe_gguf_file(const tn_gguf *file, bool json, json_t *out) {
     json_t *keys = json_object(), *tensors = json_array();
     int64_t total = 0;
     TN_TRY(add(out, "keys", keys));
     TN_TRY(add(out, "tensors", tensors));
-    TN_TRY(gguf_keys(file, keys));
+    TN_TRY(gguf_keys(file, json, keys));
     for (int64_t i = 0; i < tn_gguf_n_tensors(file); i++)
         TN_TRY(gguf_tensor(tn_gguf_tensor_at(file, i), tensors, &total));
     return add(out, "weights", json_integer(total));
 }
 
-static tn_status describe_gguf(const char *path, json_t *out) {
+static tn_status describe_gguf(const char *path, bool json, json_t *out) {
     tn_gguf *file;
     TN_TRY(add(out, "kind", json_string("GGUF")));
     TN_TRY(tn_gguf_open(&file, path));
-    tn_status status = describe_gguf_file(file, out);
+    tn_status status = describe_gguf_file(file, json, out);
     tn_gguf_close(file);
     return status;
 }
@@ -240,14 +248,14 @@ static bool is_gguf(const char *path) {
     return yes;
 }
 
-static tn_status describe(const char *path, bool hash, json_t *out) {
+static tn_status describe(const char *path, bool hash, bool json, json_t *out) {
     TN_TRY(add(out, "path", tn_cmd_json_path(path)));
     if (tn_path_is_dir(path)) {
         TN_TRY(describe_checkpoint(path, out));
     } else {
         TN_TRY(add_file(path, hash, out));
         if (is_gguf(path))
-            TN_TRY(describe_gguf(path, out));
+            TN_TRY(describe_gguf(path, json, out));
         else if (tn_store_is_store(path))
             TN_TRY(describe_store(path, out));
         else
@@ -303,7 +311,10 @@ static tn_status show(json_t *description, tn_buf *out) {
 static tn_status print_text(json_t *description) {
     tn_buf text = {0};
     tn_status status = show(description, &text);
-    if (!status) status = tn_cmd_write(tn_buf_text(&text), text.len);
+    if (!status) {
+        tn_utf8_tame(text.data, "\t\n");
+        status = tn_cmd_write(text.data, strlen(text.data));
+    }
     tn_buf_release(&text);
     return status;
 }
@@ -327,7 +338,7 @@ int tn_cmd_inspect(int argc, char **argv) {
     if (status != TN_OPTIONS_GO) return status;
     json_t *description = json_object();
     tn_status done = tn_cmd_start_compute(0);
-    if (!done) done = describe(argv[1], hash, description);
+    if (!done) done = describe(argv[1], hash, json, description);
     if (!done) done = json ? tn_cmd_print_json(json_incref(description)) : print_text(description);
     json_decref(description);
     return done ? tn_cmd_fail(done) : TN_EXIT_DONE;
