@@ -9,7 +9,7 @@
 #include <string.h>
 
 static struct {
-    bool help, verbose, disabled;
+    bool help, verbose, disabled, jsonl;
     const char *file;
     int level;
     char ignored[256]; /* flags without effect, each after a space */
@@ -17,6 +17,7 @@ static struct {
 
 const tn_option tn_options_common[] = {
     {"log-file", 0, TN_OPT_TEXT, &common.file, "FILE", "append log messages to FILE too", 0, 0, NULL},
+    {"log-jsonl", 0, TN_OPT_ON, &common.jsonl, NULL, "log messages as one JSON object a line", 0, 0, NULL},
     {"log-verbosity|lv|verbosity", 0, TN_OPT_INT, &common.level, "N", "0 output, 1 error, 2 warn, 3 info ... 5 debug",
      0, 5, NULL},
     {"verbose|log-verbose", 'v', TN_OPT_ON, &common.verbose, NULL, "the same as --log-verbosity 5", 0, 0, NULL},
@@ -210,7 +211,7 @@ static int check_arguments(const tn_usage *usage, int n, char **argv) {
 
 static tn_status open_console(void) {
     if (common.disabled) return TN_OK;
-    TN_TRY(tn_console_open(common.file, common.verbose ? TN_LOG_DEBUG : (tn_log_level)common.level));
+    TN_TRY(tn_console_open(common.file, common.verbose ? TN_LOG_DEBUG : (tn_log_level)common.level, common.jsonl));
     if (common.ignored[0]) tn_log(TN_LOG_DEBUG, "cmd", "accepted, without effect here:%s", common.ignored);
     return TN_OK;
 }

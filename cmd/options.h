@@ -66,9 +66,9 @@ typedef struct tn_usage {
 
 enum { TN_OPTIONS_GO = -1 };
 
-/* Fill the targets and open the console (--log-file, -lv, -v, --log-disable are part of every command). Arguments that
- * are no flags move to argv[1] and on; *argc becomes their number plus one. Returns TN_OPTIONS_GO, or the exit status
- * when all is said (--help, or a wrong command line). */
+/* Fill the targets and open the console (--log-file, --log-jsonl, -lv, -v, --log-disable are part of every command).
+ * Arguments that are no flags move to argv[1] and on; *argc becomes their number plus one. Returns TN_OPTIONS_GO, or
+ * the exit status when all is said (--help, or a wrong command line). */
 int tn_options_parse(const tn_usage *usage, int *argc, char **argv);
 
 #endif

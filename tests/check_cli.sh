@@ -76,6 +76,8 @@ expect 0 '' '' "$tern" data stories -n 2 -o s.txt --log-disable
 expect 0 '' '' "$tern" data stories -n 2 -o s.txt -lv 1
 expect 0 '' 'INFO' "$tern" data stories -n 2 -o s.txt --log-file log
 grep -qE '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z INFO data: ' log || { echo "FAILED: log file: $(cat log)"; failed=$((failed + 1)); }
+expect 0 '' '^\{"time":"[0-9TZ:-]+","level":"INFO","room":"data","text":".*"\}$' \
+    "$tern" data stories -n 2 -o s.txt --log-jsonl
 expect 1 '' 'standard output: cannot write: no space left' bash -c "'$tern' data stories -n 9 >/dev/full"
 "$tern" data stories -n 100000 2>err | head -n 1 >/dev/null
 status=${PIPESTATUS[0]}
