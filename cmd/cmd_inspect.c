@@ -71,6 +71,15 @@ static tn_status gguf_value(const tn_gguf *file, const char *key, tn_gguf_kind k
     }
 }
 
+/* Keys of a file may be any bytes. */
+static tn_status add_repaired(json_t *object, const char *key, json_t *value) {
+    tn_buf name = {0};
+    tn_status status = tn_utf8_repair(key, strlen(key), &name);
+    if (!status) status = add(object, tn_buf_text(&name), value);
+    tn_buf_release(&name);
+    return status;
+}
+
 static tn_status gguf_keys(const tn_gguf *file, bool json, json_t *object) {
     for (int64_t i = 0; i < tn_gguf_n_keys(file); i++) {
         tn_gguf_kind kind;
@@ -78,7 +87,7 @@ static tn_status gguf_keys(const tn_gguf *file, bool json, json_t *object) {
         json_t *value = NULL;
         const char *key = tn_gguf_key_at(file, i, &kind, NULL, &count);
         TN_TRY(gguf_value(file, key, kind, count, json, &value));
-        TN_TRY(add(object, key, value));
+        TN_TRY(add_repaired(object, key, value));
     }
     return TN_OK;
 }

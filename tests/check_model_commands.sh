@@ -52,10 +52,11 @@ for f in "$dir"/run/checkpoints/*.h5; do
 done
 "$tern" inspect "$dir/run" >"$dir/out" 2>&1 || fail "a refused export spoilt the checkpoint: $(cat "$dir/out")"
 
-# a number that JSON does not have; without our version the file needs no checksum
-perl -0777 -pe 's/(layer_norm_rms_epsilon\x06\0\0\0)..../$1\0\0\xc0\x7f/s; s/tern\.(version|checksum)/tarn.$1/g' "$dir/m.gguf" >"$dir/nan.gguf"
+# a number that JSON does not have, and a key that is not UTF-8; without our version the file needs no checksum
+perl -0777 -pe 's/(layer_norm_rms_epsilon\x06\0\0\0)..../$1\0\0\xc0\x7f/s; s/tern\.(version|checksum)/tarn.$1/g; s/general.type/general.t\xffpe/' "$dir/m.gguf" >"$dir/nan.gguf"
 "$tern" inspect "$dir/nan.gguf" >"$dir/out" 2>"$dir/err" || fail "$(cat "$dir/err")"
 grep -q 'layer_norm_rms_epsilon: nan$' "$dir/out" || fail "nan is not shown: $(cat "$dir/out")"
+grep -q $'^general.t\xef\xbf\xbdpe: model$' "$dir/out" || fail "a repaired key: $(cat "$dir/out")"
 "$tern" inspect --json "$dir/nan.gguf" >"$dir/out" 2>"$dir/err" || fail "$(cat "$dir/err")"
 grep -q 'layer_norm_rms_epsilon":null,' "$dir/out" || fail "nan is not null: $(cat "$dir/out")"
 
