@@ -31,13 +31,17 @@ static void on_early_signal(int number) {
     _exit(TN_EXIT_SIGNAL + number);
 }
 
-/* Later, the first Ctrl-C or SIGTERM lets the step finish and saves; the second one ends the process. */
+/* Later, the first signal lets the step finish and saves; a second Ctrl-C or SIGTERM ends the process. */
 static void on_signal(int number) { stop_signal = number; }
 
+/* A lost terminal sends SIGHUP twice, by the kernel and by the shell, so the second one must not end the process. Under
+ * nohup it stays ignored. */
 static void catch_signals(void (*handler)(int)) {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = handler, .sa_flags = (int)SA_RESETHAND}, present;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    action.sa_flags = 0;
+    if (sigaction(SIGHUP, NULL, &present) == 0 && present.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
 }
 
 /* ---- configuration ---- */
@@ -179,7 +183,26 @@ static tn_status print_summary_json(const tn_run_summary *r, const char *dir) {
     return tn_cmd_print_json(object);
 }
 
-static void say_summary(const tn_run_summary *r, const char *dir) {
+/* What can be done next: a limit that has ended the run would end it again. */
+static void say_how_to_go_on(const tn_run_summary *r, const tn_train_config *c, const char *dir) {
+    if (r->end == TN_END_STEPS || r->end == TN_END_PATIENCE)
+        fprintf(stderr, "try it: tern run -m %s -p \"...\"\n", dir);
+    if (r->end == TN_END_STOPPED)
+        fprintf(stderr, "go on: tern train --resume %s\n", dir);
+    else if (r->end == TN_END_TIME)
+        fprintf(stderr, "go on: tern train --resume %s --set train.max_time=TIME   (now %s, over all parts)\n", dir,
+                c->max_time);
+    else if (r->end == TN_END_PATIENCE)
+        fprintf(stderr, "go on: tern train --resume %s --set train.patience=N   (now %lld; 0 = no limit)\n", dir,
+                (long long)c->patience);
+    else
+        fprintf(stderr,
+                "more steps (the learning rate then follows the longer schedule): tern train --resume %s --set "
+                "train.max_steps=N\n",
+                dir);
+}
+
+static void say_summary(const tn_run_summary *r, const tn_train_config *c, const char *dir) {
     static const char *const ends[] = {"all steps are done", "train.max_time is over",
                                        "the held-out loss has not improved for train.patience evaluations",
                                        "stopped by a signal"};
@@ -191,13 +214,7 @@ static void say_summary(const tn_run_summary *r, const char *dir) {
         fprintf(stderr, "\nbest held-out loss %.4f at step %lld", r->best_loss, (long long)r->best_step);
     fprintf(stderr, "\nwritten: %s/metrics.jsonl, %s/metrics.csv, %s\n", dir, dir,
             *r->checkpoint ? r->checkpoint : "no checkpoint");
-    if (r->end == TN_END_STOPPED || r->end == TN_END_TIME)
-        fprintf(stderr, "go on: tern train --resume %s\n", dir);
-    else
-        fprintf(stderr,
-                "try it: tern run -m %s -p \"...\"\nmore steps (the learning rate then follows the longer schedule): "
-                "tern train --resume %s --set train.max_steps=N\n",
-                dir, dir);
+    say_how_to_go_on(r, c, dir);
 }
 
 static tn_status train(const settings *s, tn_run_config *config, tn_run_summary *summary) {
@@ -218,7 +235,7 @@ static tn_status train(const settings *s, tn_run_config *config, tn_run_summary 
     tn_progress_view_end(&view);
     tn_trainer_free(trainer);
     if (status) return status;
-    if (s->progress != TN_PROGRESS_OFF) say_summary(summary, dir);
+    if (s->progress != TN_PROGRESS_OFF) say_summary(summary, &config->train, dir);
     return s->json ? print_summary_json(summary, dir) : TN_OK;
 }
 
@@ -259,7 +276,8 @@ int tn_cmd_train(int argc, char **argv) {
         {"run-dir", 0, TN_OPT_TEXT, &s.run_dir, "DIR", "folder for the new run", 0, 0, NULL},
         {"resume", 0, TN_OPT_TEXT, &s.resume, "DIR", "go on with the run in DIR", 0, 0, NULL},
         {"plan", 0, TN_OPT_ON, &s.plan, NULL, "print memory, arithmetic and time; train nothing", 0, 0, NULL},
-        {"max-ram", 0, TN_OPT_SIZE, &s.max_ram, "SIZE", "refuse to start when the run takes more (2GiB)", 0, 0, NULL},
+        {"max-ram", 0, TN_OPT_SIZE, &s.max_ram, "SIZE", "refuse to start when the run takes more (for example 2GiB)", 0,
+         0, NULL},
         TN_OPTION_THREADS(&s.threads),
         {"progress", 0, TN_OPT_CHOICE, &s.progress, "STYLE", "how to show progress", 0, 0, TN_PROGRESS_STYLES},
         TN_OPTION_JSON(&s.json),

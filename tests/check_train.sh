@@ -20,7 +20,7 @@ expect() {
     shift 2
     "$tern" "$@" >"$dir/out" 2>"$dir/err" || status=$?
     [ "$status" -eq "$wanted" ] || fail "tern $*: status $status, expected $wanted"
-    cat "$dir/err" "$dir/out" | grep -qE -- "$pattern" || fail "tern $*: nothing matches: $pattern"
+    grep -qE -- "$pattern" "$dir/err" "$dir/out" || fail "tern $*: nothing matches: $pattern"
 }
 # value FILE KEY: a number of a JSON object.
 value() { grep -oE "\"$2\": ?[-0-9.e]+" "$1" | tail -n 1 | sed 's/.*: *//'; }
@@ -81,11 +81,11 @@ expect 1 'character' eval "$dir/run" configs/shakespeare-char-cpu.yaml
 
 # a signal while the data are read: the end, at once
 mkfifo "$dir/pipe"
-"$tern" train "$dir/run.yaml" --run-dir "$dir/early" --set data.train="$dir/pipe" >"$dir/out" 2>"$dir/err" &
-pid=$!
 exec 3<>"$dir/pipe"
-for _ in $(seq 500); do
-    if readlink "/proc/$pid/fd/"* | grep -q "^$dir/pipe$"; then break; fi
+"$tern" train "$dir/run.yaml" --run-dir "$dir/early" --set data.train=/dev/fd/3 >"$dir/out" 2>"$dir/err" &
+pid=$!
+for _ in $(seq 500); do # until it has opened the pipe besides the one it was given
+    if [ "$(readlink "/proc/$pid/fd/"* | grep -c "^$dir/pipe$")" -gt 1 ]; then break; fi
     sleep 0.02
 done
 kill -TERM "$pid"
@@ -113,5 +113,27 @@ grep -q "go on: tern train --resume $dir/long" "$dir/err" || fail "SIGTERM: does
 [ -e "$dir/long/checkpoints/latest" ] || fail "SIGTERM: nothing was saved"
 done_steps=$(sed -E 's/^step-0*([0-9]+).h5$/\1/' "$dir/long/checkpoints/latest")
 expect 0 "\"step\":$((done_steps + 3))" train --resume "$dir/long" --set train.max_steps=$((done_steps + 3)) --json --progress off
+
+# a lost terminal, which says so twice, is no different
+"$tern" train --resume "$dir/long" --set train.max_steps=1M >"$dir/out" 2>"$dir/err" &
+pid=$!
+for _ in $(seq 500); do
+    if grep -q '^step ' "$dir/err"; then break; fi
+    sleep 0.02
+done
+kill -HUP "$pid"
+kill -HUP "$pid" 2>/dev/null || true
+status=0
+wait "$pid" || status=$?
+[ "$status" -eq 129 ] || fail "SIGHUP: status $status, expected 129"
+grep -q "go on: tern train --resume $dir/long" "$dir/err" || fail "SIGHUP: does not say how to go on"
+
+# advice that leads on: the limit that ended the run is the one to change
+expect 0 "--resume $dir/timed --set train.max_time=TIME   \(now 0.2s" train "$dir/run.yaml" --run-dir "$dir/timed" --set train.max_steps=1M --set train.max_time=0.2s
+expect 0 'train.max_time is over' train --resume "$dir/timed" --set train.max_time=0.4s
+patient="--set train.max_steps=1M --set train.eval_steps=2 --set train.learning_rate=1e-30"
+# shellcheck disable=SC2086
+expect 0 "--resume $dir/patient --set train.patience=N   \(now 2;" train "$dir/run.yaml" --run-dir "$dir/patient" $patient --set train.patience=2
+expect 0 '"end":"patience","step":10,' train --resume "$dir/patient" --set train.patience=4 --json --progress off
 
 [ "$bad" -eq 0 ]
