@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * muon.h - momentum, made orthogonal (training.md 3.4 item 3), for one matrix W [m,k]:
+ * muon.h - momentum, made orthogonal (Jordan 2024), for one matrix W [m,k]:
  *   b = mu b + g;  u = g + mu b;  rows of u to unit RMS;  X = u / |u|;
  *   three times  A = X X', X = 3.4445 X + (-4.775 A + 2.0315 A^2) X       (from the other side when m > k)
  *   W -= lr (sqrt(max(1, m/k)) X + decay W) */

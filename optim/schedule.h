@@ -5,9 +5,9 @@
  *   - constant   1
  *   - linear     r + (1 - r)(1 - x)
  *   - cosine     r + (1 - r)(1 + cos pi x) / 2
- *   - wsd        1, then over the last fifth of S in a line to r (training.md 3.2, warm-down)
+ *   - wsd        1, then over the last fifth of S in a line to r
  *   - two_stage  1 - t/S before stage2_start S, from there stage2_ratio (1 - t/S), never below r; the weight decay
- *     changes at the same step (training.md 3.2, the Tern form)
+ *     changes at the same step (after Ma 2024, docs/math.md)
  *
  * In the first W steps all are multiplied by (t + 1) / W. */
 #ifndef TN_OPTIM_SCHEDULE_H

@@ -89,8 +89,9 @@ tn_status tn_run_config_make_absolute(tn_run_config *run) {
 /* ---- what a resumed run may not change ---- */
 
 /* Keys of other sections that decide what the stored state means. */
-static const char *const fixed_keys[] = {"train.seed", "train.optimizer", "data.shuffle", "data.validation_fraction",
-                                         "data.tokenizer", "data.vocab_size", "data.split"};
+static const char *const fixed_keys[] = {
+    "train.seed",     "train.optimizer", "data.shuffle", "data.validation_fraction",
+    "data.tokenizer", "data.vocab_size", "data.split"};
 
 static bool is_fixed(const char *section, const char *key) {
     if (strcmp(section, "model") == 0) return true;

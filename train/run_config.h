@@ -24,9 +24,9 @@ tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokeniz
 /* Give every path of the data section from the root, so that a stored configuration means the same files in whatever
  * folder it is read. What cannot be resolved stays as it is. Fails: TN_E_NOMEM. */
 tn_status tn_run_config_make_absolute(tn_run_config *run);
-/* What a resumed run may not change - the model, the optimizer, the seed, the tokenizer, the order and the held-out share
- * of the data - compared with the text of a checkpoint's configuration. `name` stands for the checkpoint. Fails: TN_E_MISMATCH
- * naming the first key that differs, and both values. */
+/* What a resumed run may not change - the model, the optimizer, the seed, the tokenizer, the order and the held-out
+ * share of the data - compared with the text of a checkpoint's configuration, or with a file of it. `name` stands for
+ * the checkpoint. Fails: TN_E_MISMATCH naming the first key that differs, and both values. */
 tn_status tn_run_config_compare(const tn_run_config *run, const char *name, const char *text, size_t len);
 tn_status tn_run_config_compare_file(const tn_run_config *run, const char *path);
 

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 /* All that a start can make in the folder. */
-static const char *const parts[] = {"lock", "checkpoints", "tokenizer.json", "config.yaml", "metrics.jsonl",
-                                    "metrics.csv"};
+static const char *const parts[] = {"lock",        "checkpoints",   "tokenizer.json",
+                                    "config.yaml", "metrics.jsonl", "metrics.csv"};
 
 static tn_status take_lock(tn_run_dir *dir) {
     char path[TN_RUN_PATH];
@@ -53,8 +53,8 @@ static tn_status check_unused(const char *path) {
     tn_status status = tn_dir_list(path, &names);
     for (size_t i = 0; i < names.count && !status; i++)
         if (!is_remnant(names.list[i]))
-            status = TN_FAIL(ARG, "%s: is not empty; go on with its run by --resume %s, or choose another folder",
-                             path, path);
+            status = TN_FAIL(ARG, "%s: is not empty; go on with its run by --resume %s, or choose another folder", path,
+                             path);
     tn_names_release(&names);
     return status;
 }

@@ -26,8 +26,8 @@ tn_status tn_run_dir_create(tn_run_dir *dir, const char *path);
 /* Take the lock of an existing folder and sweep up half-written files. Fails: TN_E_MISSING, TN_E_BUSY. */
 tn_status tn_run_dir_open(tn_run_dir *dir, const char *path);
 void tn_run_dir_release(tn_run_dir *dir);
-/* Release after a start that failed: removes what this process made, folders too, and nothing that was there before. The
- * error message stays. */
+/* Release after a start that failed: removes what this process made, folders too, and nothing that was there before.
+ * The error message stays. */
 void tn_run_dir_discard(tn_run_dir *dir);
 
 tn_status tn_run_dir_file(const tn_run_dir *dir, const char *name, char out[TN_RUN_PATH]);

@@ -109,7 +109,8 @@ static tn_status begin_again(const tn_trainer *t) {
         tn_log(TN_LOG_INFO, "train", "%s: no checkpoint yet, so the run begins at step 0", t->dir.path);
     else
         tn_log(TN_LOG_WARN, "train",
-               "%s: there is no checkpoint, so the run begins again at step 0; its metrics, up to step %lld, are dropped",
+               "%s: there is no checkpoint, so the run begins again at step 0; its metrics, up to step %lld, are "
+               "dropped",
                t->dir.path, (long long)last);
     return TN_OK;
 }
