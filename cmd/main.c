@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cmd.h"
 #include "cmd/console.h"
+#include "core/fs.h"
 #include "core/par.h"
 
 #include <signal.h>
@@ -19,8 +20,23 @@ static const tn_command_set tern = {
     .count = TN_COUNT(commands),
 };
 
+/* No half-written file stays behind; then the signal does what it would have done. */
+static void on_end(int number) {
+    tn_atomic_abort_all();
+    raise(number); /* blocked while this runs, and SA_RESETHAND has put the default back */
+}
+
+static void catch_ends(void) {
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction action = {.sa_handler = on_end, .sa_flags = (int)SA_RESETHAND}, old;
+    for (size_t i = 0; i < TN_COUNT(numbers); i++) /* nohup and a shell's & have them ignored: so they stay */
+        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaction(numbers[i], &action, NULL);
+}
+
 int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* a write then fails with EPIPE, which tn_cmd_write knows */
+    signal(SIGXFSZ, SIG_IGN); /* likewise with EFBIG, above the limit of ulimit -f */
+    catch_ends();
     if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0)) {
         tn_status status = tn_cmd_print_version();
         return status ? tn_cmd_fail(status) : TN_EXIT_DONE;

@@ -24,8 +24,28 @@ tn_status tn_fail_errno(const char *path, const char *verb) {
     return TN_FAIL(IO, "%s: cannot %s: %s", path, verb, reason);
 }
 
-static tn_status open_to_read(const char *path, int *fd, size_t *size) {
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+static const char *special_kind(mode_t mode) {
+    if (S_ISREG(mode) || S_ISDIR(mode)) return NULL;
+    if (S_ISFIFO(mode)) return "a pipe";
+    return S_ISSOCK(mode) ? "a socket" : "a device";
+}
+
+const char *tn_path_special(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 ? special_kind(st.st_mode) : NULL;
+}
+
+static bool starts_with(const char *path, const char *start) { return strncmp(path, start, strlen(start)) == 0; }
+
+/* What somebody gave this process open already, "-" or <(command). */
+static bool is_open_already(const char *path) {
+    return strcmp(path, "/dev/stdin") == 0 || starts_with(path, "/dev/fd/") || starts_with(path, "/proc/self/fd/");
+}
+
+static tn_status open_to_read(const char *path, bool regular, int *fd, size_t *size) {
+    const char *special = regular || !is_open_already(path) ? tn_path_special(path) : NULL;
+    if (special) return TN_FAIL(IO, "%s: is %s where a file was expected", path, special);
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (*fd < 0) return tn_fail_errno(path, "open");
     struct stat st;
     tn_status status = TN_OK;
@@ -54,7 +74,7 @@ static tn_status read_all(int fd, const char *path, size_t max, tn_buf *out) {
 tn_status tn_file_read(const char *path, size_t max, tn_buf *out) {
     int fd;
     size_t size = 0;
-    TN_TRY(open_to_read(path, &fd, &size));
+    TN_TRY(open_to_read(path, false, &fd, &size));
     tn_status status = size > max ? TN_FAIL(RANGE, "%s: is larger than the %zu bytes accepted here", path, max)
                                   : tn_buf_reserve(out, size + 1);
     if (!status) status = read_all(fd, path, max, out);
@@ -65,7 +85,7 @@ tn_status tn_file_read(const char *path, size_t max, tn_buf *out) {
 tn_status tn_map_init(tn_map *map, const char *path) {
     int fd;
     *map = (tn_map){0};
-    TN_TRY(open_to_read(path, &fd, &map->size));
+    TN_TRY(open_to_read(path, true, &fd, &map->size));
     tn_status status = TN_OK;
     if (map->size) {
         void *data = mmap(NULL, map->size, PROT_READ, MAP_SHARED, fd, 0);
@@ -81,54 +101,6 @@ tn_status tn_map_init(tn_map *map, const char *path) {
 void tn_map_release(tn_map *map) {
     if (map->data) munmap((void *)(uintptr_t)map->data, map->size);
     *map = (tn_map){0};
-}
-
-static void parent_of(const char *path, char *dir, size_t size) {
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        snprintf(dir, size, ".");
-    else
-        snprintf(dir, size, "%.*s", (int)TN_MAX(slash - path, 1), path);
-}
-
-tn_status tn_atomic_begin(tn_atomic *file, const char *path) {
-    *file = (tn_atomic){{0}, {0}};
-    if (strlen(path) >= sizeof file->path) return TN_FAIL(RANGE, "%.60s...: path is too long", path);
-    if (tn_path_is_dir(path)) return TN_FAIL(IO, "%s: is a folder where a file was to be written", path);
-    char temp[sizeof file->temp];
-    snprintf(temp, sizeof temp, "%s.tmp.%ld", path, (long)getpid());
-    int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) return tn_fail_errno(path, "write");
-    close(fd);
-    snprintf(file->path, sizeof file->path, "%s", path);
-    snprintf(file->temp, sizeof file->temp, "%s", temp);
-    return TN_OK;
-}
-
-static tn_status sync_path(const char *path, const char *shown, int flags) {
-    int fd = open(path, flags | O_CLOEXEC);
-    if (fd < 0) return tn_fail_errno(shown, "write");
-    tn_status status = fsync(fd) == 0 ? TN_OK : tn_fail_errno(shown, "write");
-    close(fd);
-    return status;
-}
-
-tn_status tn_atomic_commit(tn_atomic *file) {
-    char dir[sizeof file->path];
-    parent_of(file->path, dir, sizeof dir);
-    tn_status status = sync_path(file->temp, file->path, O_RDONLY);
-    if (!status && rename(file->temp, file->path) != 0) status = tn_fail_errno(file->path, "write");
-    if (status) {
-        tn_atomic_abort(file);
-        return status;
-    }
-    file->temp[0] = '\0';
-    return sync_path(dir, dir, O_RDONLY | O_DIRECTORY);
-}
-
-void tn_atomic_abort(tn_atomic *file) {
-    if (file->temp[0]) unlink(file->temp);
-    file->temp[0] = '\0';
 }
 
 static tn_status write_fd(int fd, const char *path, const void *data, size_t len) {

@@ -5,7 +5,9 @@
 #define TN_CORE_FS_H
 #include "core/buf.h"
 
-/* Append the whole file to `out`. Fails: TN_E_MISSING, TN_E_IO, TN_E_RANGE when it holds more than `max` bytes. */
+/* Append the whole file to `out`. Fails: TN_E_MISSING, TN_E_IO, TN_E_RANGE when it holds more than `max` bytes. A
+ * device, a pipe or a socket is refused with TN_E_IO, for it may never end, unless it is open already (/dev/stdin,
+ * /dev/fd/N). */
 tn_status tn_file_read(const char *path, size_t max, tn_buf *out);
 
 typedef struct tn_map {
@@ -13,13 +15,16 @@ typedef struct tn_map {
     size_t size;
 } tn_map;
 
-/* Map a file read-only. Fails: TN_E_MISSING, TN_E_IO (also for a folder). */
+/* Map a file read-only. Fails: TN_E_MISSING, TN_E_IO (also for what is no regular file). */
 tn_status tn_map_init(tn_map *map, const char *path);
 void tn_map_release(tn_map *map);
 
 /* An atomic write: begin chooses a temporary name beside `path` and makes sure the folder can be written; the caller
  * writes `temp` by any means and closes it; commit fsyncs it, renames it over `path` and fsyncs the folder; abort
- * removes it. After commit or abort the struct is empty, and abort is then harmless. */
+ * removes it. After commit or abort the struct is empty, and abort is then harmless.
+ * Where `path` is a symbolic link, the file it leads to is replaced and the link stays; what is no regular file, and a
+ * link to nothing, are refused with TN_E_IO. Begin also removes what a process that is no more had left of the same
+ * file. */
 typedef struct tn_atomic {
     char path[4096];
     char temp[4096 + 32];
@@ -28,6 +33,9 @@ typedef struct tn_atomic {
 tn_status tn_atomic_begin(tn_atomic *file, const char *path);
 tn_status tn_atomic_commit(tn_atomic *file);
 void tn_atomic_abort(tn_atomic *file);
+/* Remove the temporary files of every atomic write under way (of the first 16 at a time), for a handler of a signal
+ * that ends the process: it calls nothing but unlink. */
+void tn_atomic_abort_all(void);
 tn_status tn_file_write(const char *path, const void *data, size_t len); /* begin, write, commit */
 
 /* Append `len` bytes and flush them to the kernel. */
@@ -36,6 +44,8 @@ tn_status tn_file_append(const char *path, const void *data, size_t len);
 tn_status tn_dir_make(const char *path); /* with its parents; fine when it exists */
 bool tn_path_exists(const char *path);
 bool tn_path_is_dir(const char *path);
+/* "a device", "a pipe" or "a socket"; NULL for a regular file, a folder, and where nothing is. */
+const char *tn_path_special(const char *path);
 tn_status tn_file_remove(const char *path); /* fine when absent */
 /* "a/b" from "a" and "b". Fails: TN_E_RANGE when it does not fit in `size`. */
 tn_status tn_path_join(char *out, size_t size, const char *dir, const char *name);

@@ -24,7 +24,8 @@ struct tn_h5 {
 hid_t tn_h5_disk_use(hid_t fapl, int *error);
 
 /* Make a group (or the root, by a file's creation properties) keep its links and attributes in its own header, however
- * many there are: the dense storage that the library otherwise turns to has crashed it when a byte of it was damaged. */
+ * many there are: the dense storage that the library otherwise turns to has crashed it when a byte of it was damaged.
+ */
 bool tn_h5_keep_compact(hid_t gcpl);
 /* TN_E_UNSUPPORTED unless the links of `group` ("/" = root) are kept so. */
 tn_status tn_h5_check_compact(const tn_h5 *file, const char *group);

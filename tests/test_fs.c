@@ -81,8 +81,36 @@ static void read__says_what_is_wrong(void **state) {
     assert_ok(tn_file_read(path, 11, &buf));
     assert_int_equal(buf.len, 11);
     tn_buf_release(&buf);
-    assert_int_equal(tn_file_read("/dev/zero", 1000, &buf), TN_E_RANGE); /* has no size, never ends */
+}
+
+static void read__refuses_what_may_never_end(void **state) {
+    (void)state;
+    char path[PATH];
+    tn_buf buf = {0};
+    tn_map map;
+    assert_int_equal(tn_file_read("/dev/zero", 1000, &buf), TN_E_IO);
+    assert_non_null(strstr(tn_error_message(), "/dev/zero: is a device where a file was expected"));
+    assert_int_equal(mkfifo(in_dir(path, "pipe"), 0600), 0);
+    assert_int_equal(tn_file_read(path, 1000, &buf), TN_E_IO);
+    assert_int_equal(tn_map_init(&map, path), TN_E_IO);
+    assert_non_null(strstr(tn_error_message(), "pipe: is a pipe where a file was expected"));
+    assert_string_equal(tn_path_special(path), "a pipe");
+    assert_null(tn_path_special(dir));
+}
+
+static void read__takes_a_pipe_that_is_open_already(void **state) {
+    (void)state;
+    int ends[2];
+    char path[PATH];
+    tn_buf buf = {0};
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(write(ends[1], "piped", 5), 5);
+    close(ends[1]);
+    snprintf(path, sizeof path, "/dev/fd/%d", ends[0]);
+    assert_ok(tn_file_read(path, 1000, &buf));
+    assert_string_equal(tn_buf_text(&buf), "piped");
     tn_buf_release(&buf);
+    close(ends[0]);
 }
 
 static void map__shows_the_bytes(void **state) {
@@ -130,6 +158,75 @@ static void kill__leaves_the_old_file(void **state) {
     assert_ok(tn_file_write(in_dir(path, "old"), "old", 3));
     assert_int_equal(in_child(die_half_way, path), 128 + SIGKILL);
     expect_content(path, "old");
+}
+
+static void kill__leaves_a_temporary_file_to_the_next_writer(void **state) {
+    (void)state;
+    char path[PATH], alive[PATH + 32];
+    assert_int_equal(in_child(die_half_way, in_dir(path, "a")), 128 + SIGKILL);
+    assert_int_equal(count_files(), 1);
+    snprintf(alive, sizeof alive, "%s.tmp.%ld", path, (long)getppid());
+    assert_ok(tn_file_append(alive, "", 0));
+    assert_ok(tn_file_write(path, "new", 3));
+    assert_int_equal(count_files(), 2); /* the file, and the one whose writer is there */
+    assert_true(tn_path_exists(alive));
+    assert_ok(tn_file_write(in_dir(path, "a.tmp.x"), "", 0));
+    assert_ok(tn_file_write(in_dir(path, "a"), "new", 3));
+    assert_int_equal(count_files(), 3);
+}
+
+static void remove_temporary_files(int number) {
+    tn_atomic_abort_all();
+    _exit(number);
+}
+
+static int end_half_way(const char *path) {
+    tn_atomic files[3];
+    char other[PATH + 8];
+    snprintf(other, sizeof other, "%s.other", path);
+    signal(SIGTERM, remove_temporary_files);
+    if (tn_atomic_begin(&files[0], path) || tn_atomic_begin(&files[1], other)) return 1;
+    if (tn_atomic_commit(&files[1]) || tn_atomic_begin(&files[2], other)) return 2;
+    raise(SIGTERM);
+    return 3;
+}
+
+static void abort_all__removes_every_temporary_file(void **state) {
+    (void)state;
+    char path[PATH];
+    assert_int_equal(in_child(end_half_way, in_dir(path, "a")), SIGTERM);
+    assert_false(tn_path_exists(path));
+    assert_int_equal(count_files(), 1); /* the one that was committed */
+}
+
+static void write__replaces_no_device_and_no_pipe(void **state) {
+    (void)state;
+    char path[PATH];
+    struct stat st;
+    assert_int_equal(mkfifo(in_dir(path, "pipe"), 0600), 0);
+    assert_int_equal(tn_file_write(path, "x", 1), TN_E_IO);
+    assert_non_null(strstr(tn_error_message(), "pipe: is a pipe, not a regular file that could be replaced"));
+    assert_true(stat(path, &st) == 0 && S_ISFIFO(st.st_mode));
+    assert_int_equal(tn_file_write("/dev/null", "x", 1), TN_E_IO);
+    assert_non_null(strstr(tn_error_message(), "/dev/null: is a device"));
+    assert_true(stat("/dev/null", &st) == 0 && S_ISCHR(st.st_mode));
+    assert_int_equal(count_files(), 1);
+}
+
+static void write__goes_through_a_link(void **state) {
+    (void)state;
+    char path[PATH], link[PATH];
+    struct stat st;
+    assert_ok(tn_dir_make(in_dir(path, "there")));
+    assert_ok(tn_file_write(in_dir(path, "there/file"), "old", 3));
+    assert_int_equal(symlink("there/file", in_dir(link, "link")), 0);
+    assert_ok(tn_file_write(link, "new", 3));
+    expect_content(path, "new");
+    assert_true(lstat(link, &st) == 0 && S_ISLNK(st.st_mode));
+    assert_ok(tn_file_remove(path));
+    assert_int_equal(tn_file_write(link, "new", 3), TN_E_IO);
+    assert_non_null(strstr(tn_error_message(), "link: is a symbolic link to nothing"));
+    assert_int_equal(count_files(), 2);
 }
 
 static int write_as_nobody(const char *path) {
@@ -234,12 +331,24 @@ static void lock__keeps_other_processes_out(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(write__replaces_the_whole_file), CASE(read__says_what_is_wrong),
-        CASE(map__shows_the_bytes),           CASE(abort__leaves_nothing),
-        CASE(kill__leaves_the_old_file),      CASE(write__is_refused_in_a_read_only_folder),
-        CASE(write__names_a_full_disk),       CASE(write__is_refused_where_a_folder_is_or_none),
-        CASE(dir__is_made_with_its_parents),  CASE(dir__lists_names_in_order),
-        CASE(path__joins_and_removes),        CASE(lock__keeps_other_processes_out),
+        CASE(write__replaces_the_whole_file),
+        CASE(read__says_what_is_wrong),
+        CASE(read__refuses_what_may_never_end),
+        CASE(read__takes_a_pipe_that_is_open_already),
+        CASE(kill__leaves_a_temporary_file_to_the_next_writer),
+        CASE(abort_all__removes_every_temporary_file),
+        CASE(write__replaces_no_device_and_no_pipe),
+        CASE(write__goes_through_a_link),
+        CASE(map__shows_the_bytes),
+        CASE(abort__leaves_nothing),
+        CASE(kill__leaves_the_old_file),
+        CASE(write__is_refused_in_a_read_only_folder),
+        CASE(write__names_a_full_disk),
+        CASE(write__is_refused_where_a_folder_is_or_none),
+        CASE(dir__is_made_with_its_parents),
+        CASE(dir__lists_names_in_order),
+        CASE(path__joins_and_removes),
+        CASE(lock__keeps_other_processes_out),
     };
     return cmocka_run_group_tests_name("fs", tests, NULL, NULL);
 }
