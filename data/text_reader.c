@@ -21,7 +21,8 @@ typedef struct source {
     int index;
     gzFile file; /* zlib reads plain files as they are, so both go one way */
     tn_buf buf;
-    uint64_t base; /* place in the (unpacked) file of buf.data[0] */
+    uint64_t base;  /* place in the (unpacked) file of buf.data[0] */
+    size_t checked; /* bytes of buf that are known to be text */
     bool ended;
     tn_document_visit *visit;
     void *context;
@@ -62,27 +63,40 @@ static tn_status start(source *s) {
     return TN_OK;
 }
 
-static tn_status check_text(const source *s, uint64_t base, const char *text, size_t len) {
-    const char *nul = memchr(text, 0, len);
+/* Check what came since the last time, but for a character that is not complete yet: endless input that is no text must
+ * end here, not in memory. */
+static tn_status check_new(source *s) {
+    const char *text = s->buf.data + s->checked;
+    size_t len = s->buf.len - s->checked;
+    uint64_t base = s->base + s->checked;
+    bool incomplete = false;
+    size_t valid = tn_utf8_valid_prefix(text, len, &incomplete);
+    const char *nul = valid ? memchr(text, 0, valid) : NULL;
     if (nul)
         return TN_FAIL(TEXT, "%s: byte %" PRIu64 " is NUL, so this is no text file", s->path,
                        base + (uint64_t)(nul - text));
-    return tn_utf8_check(s->path, base, text, len);
+    s->checked += valid;
+    return valid == len || (incomplete && !s->ended) ? TN_OK : tn_utf8_check(s->path, base, text, len);
 }
 
 static tn_status too_long(const source *s) {
     return TN_FAIL(RANGE, "%s: a document is longer than %zu bytes, split it", s->path, max_document);
 }
 
+static tn_status fill_text(source *s) {
+    TN_TRY(fill(s));
+    return check_new(s);
+}
+
 /* ---- one document a file ---- */
 
 static tn_status read_plain(source *s) {
+    TN_TRY(check_new(s));
     while (!s->ended) {
-        TN_TRY(fill(s));
+        TN_TRY(fill_text(s));
         if (s->buf.len > max_document) return too_long(s);
     }
     if (!s->buf.len) return TN_FAIL(EMPTY, "%s: is empty", s->path);
-    TN_TRY(check_text(s, s->base, s->buf.data, s->buf.len));
     return s->visit(s->context, s->buf.data, s->buf.len, s->index, s->path);
 }
 
@@ -107,10 +121,28 @@ static tn_status fail_without_text(const source *s, const rows *r, const json_t 
     return status;
 }
 
+/* A row of text that is also one of another kind of data: which of both is meant, nobody can tell. */
+static tn_status check_kind(const source *s, const rows *r, const json_t *row) {
+    static const char *const others[] = {"messages", "conversations", "prompt", "completion", "instruction", "chosen"};
+    for (size_t i = 0; i < TN_COUNT(others); i++)
+        if (json_object_get(row, others[i]))
+            return TN_FAIL(CORRUPT, "%s:%" PRId64 ": row has both \"text\" and \"%s\", expected one kind of data",
+                           s->path, r->line, others[i]);
+    return TN_OK;
+}
+
+static tn_status fail_json(const source *s, const rows *r, const json_error_t *error) {
+    if (json_error_code(error) == json_error_null_character || json_error_code(error) == json_error_null_byte_in_key)
+        return TN_FAIL(CORRUPT, "%s:%" PRId64 ":%d: has the character \\u0000, which no text may have", s->path,
+                       r->line, error->column);
+    return TN_FAIL(CORRUPT, "%s:%" PRId64 ":%d: %s", s->path, r->line, error->column, error->text);
+}
+
 static tn_status visit_row(source *s, rows *r, const json_t *row) {
     const json_t *text = json_object_get(row, "text");
     if (!json_is_object(row)) return TN_FAIL(CORRUPT, "%s:%" PRId64 ": row is no JSON object", s->path, r->line);
     if (!json_is_string(text)) return fail_without_text(s, r, row);
+    TN_TRY(check_kind(s, r, row));
     if (!json_string_length(text)) return r->empty++, TN_OK;
     r->documents++;
     return s->visit(s->context, json_string_value(text), json_string_length(text), s->index, s->path);
@@ -124,11 +156,10 @@ static bool is_blank(const char *line, size_t len) {
 static tn_status read_row(source *s, rows *r, size_t at, size_t len) {
     const char *line = s->buf.data + at;
     r->line++;
-    TN_TRY(check_text(s, s->base + at, line, len));
     if (is_blank(line, len)) return TN_OK;
     json_error_t error;
-    json_t *row = json_loadb(line, len, 0, &error);
-    if (!row) return TN_FAIL(CORRUPT, "%s:%" PRId64 ":%d: %s", s->path, r->line, error.column, error.text);
+    json_t *row = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
+    if (!row) return fail_json(s, r, &error);
     tn_status status = visit_row(s, r, row);
     json_decref(row);
     return status;
@@ -148,6 +179,7 @@ static tn_status read_lines(source *s, rows *r, size_t *searched) {
     memmove(s->buf.data, s->buf.data + at, s->buf.len - at + 1); /* the closing NUL too */
     s->buf.len -= at;
     s->base += at;
+    s->checked -= at;
     *searched = s->buf.len;
     return s->buf.len > max_document ? too_long(s) : TN_OK;
 }
@@ -155,9 +187,10 @@ static tn_status read_lines(source *s, rows *r, size_t *searched) {
 static tn_status read_jsonl(source *s) {
     rows r = {0};
     size_t searched = 0;
+    TN_TRY(check_new(s));
     TN_TRY(read_lines(s, &r, &searched));
     while (!s->ended) {
-        TN_TRY(fill(s));
+        TN_TRY(fill_text(s));
         TN_TRY(read_lines(s, &r, &searched));
     }
     if (r.empty) tn_log(TN_LOG_WARN, "data", "%s: %" PRId64 " rows with an empty \"text\" left out", s->path, r.empty);
@@ -200,6 +233,9 @@ static tn_status list_entry(const char *dir, const char *name, int depth, tn_nam
 
 static tn_status list_files(const char *path, int depth, tn_names *files) {
     if (!tn_path_exists(path)) return TN_FAIL(MISSING, "%s: there is no such file or folder", path);
+    const char *special = tn_path_special(path);
+    if (special && depth == 0) return TN_FAIL(IO, "%s: is %s, expected a file or a folder", path, special);
+    if (special) return tn_log(TN_LOG_WARN, "data", "%s: is %s, left out", path, special), TN_OK;
     if (!tn_path_is_dir(path)) return tn_names_add(files, path);
     if (depth > MAX_DEPTH)
         return TN_FAIL(RANGE, "%s: folders are nested deeper than %d (a link to a parent?)", path, MAX_DEPTH);

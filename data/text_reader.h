@@ -4,7 +4,9 @@
  * .ndjson is .jsonl; any other name is one document. In folders, names that begin with a dot are left out. Rows whose
  * text is "" are left out and counted in the log.
  * Policy: text must be valid UTF-8; anything else is refused with file and byte offset, never repaired in silence. A
- * UTF-8 byte-order mark at the start is dropped. A NUL byte means a binary file: refused. An empty file is refused. */
+ * UTF-8 byte-order mark at the start is dropped. A NUL byte means a binary file: refused. An empty file is refused.
+ * What is neither a file nor a folder (a device, a pipe) is refused, and in folders left out with a warning. A row that
+ * names a key twice, or has "text" and a key of another kind of data ("messages", "prompt", ...), is refused. */
 #ifndef TN_DATA_TEXT_READER_H
 #define TN_DATA_TEXT_READER_H
 #include "core/buf.h"

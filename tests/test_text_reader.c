@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <zlib.h>
 
 static const char *place(tn_test_files *f, const char *name) {
@@ -92,7 +93,9 @@ static void jsonl__bad_rows_are_named_with_their_line(void **state) {
         {"{}\n", "row has keys (none)"},
         {"{\"text\": 5}\n", "row has keys \"text\", expected \"text\" with a string"},
         {"{\"text\": \"a\"} {\"text\": \"b\"}\n", "a.jsonl:1:"},
-        {"{\"text\": \"a\\u0000b\"}\n", "a.jsonl:1:"},
+        {"{\"text\": \"a\\u0000b\"}\n", ": has the character \\u0000, which no text may have"},
+        {"{\"text\": \"a\", \"text\": \"b\"}\n", "a.jsonl:1:"},
+        {"{\"text\": \"a\", \"messages\": []}\n", "a.jsonl:1: row has both \"text\" and \"messages\""},
         {"{\"text\": \"\\ud800\"}\n", "a.jsonl:1:"},
         {"{\"text\": NaN}\n", "a.jsonl:1:"},
     };
@@ -161,6 +164,29 @@ static void folders__are_read_in_order_of_names(void **state) {
     tn_buf_release(&out);
 }
 
+static void files__that_may_never_end_are_refused(void **state) {
+    tn_test_files *f = *state;
+    assert_refused("/dev/zero", TN_E_IO, "/dev/zero: is a device, expected a file or a folder");
+    assert_int_equal(mkfifo(place(f, "pipe"), 0600), 0);
+    assert_refused(f->path, TN_E_IO, "pipe: is a pipe, expected a file or a folder");
+    put(f, "a.txt", "one", 3);
+    assert_documents(f->dir, "0:one|");
+}
+
+static void text__is_whole_across_blocks(void **state) {
+    enum { LONG = (1 << 20) + 7 };
+    static char text[LONG + 1];
+    for (int i = 0; i + 3 <= LONG; i += 3) memcpy(text + i, "\xE2\x82\xAC", 3); /* 2^20 is no multiple of 3 */
+    tn_buf expected = {0};
+    size_t len = strlen(text);
+    assert_ok(tn_buf_printf(&expected, "0:%s|", text));
+    assert_documents(put(*state, "a.txt", text, len), expected.data);
+    assert_refused(put(*state, "b.txt", text, len - 1), TN_E_TEXT, "b.txt: byte");
+    text[len - 1] = 'x';
+    assert_refused(put(*state, "c.txt", text, len), TN_E_TEXT, "c.txt: byte");
+    tn_buf_release(&expected);
+}
+
 static tn_status refuse(void *context, const char *text, size_t len, int source, const char *name) {
     (void)text, (void)len, (void)source, (void)name;
     ++*(int *)context;
@@ -186,6 +212,8 @@ int main(void) {
         TEST(text__that_is_not_utf8_is_refused_with_its_place),
         TEST(files__that_cannot_be_text_are_refused),
         TEST(folders__are_read_in_order_of_names),
+        TEST(files__that_may_never_end_are_refused),
+        TEST(text__is_whole_across_blocks),
         TEST(visit__stops_the_reading),
     };
     return cmocka_run_group_tests_name("text_reader", tests, NULL, NULL);
