@@ -6,6 +6,7 @@
 #include "tests/testing.h"
 
 #include <errno.h>
+#include <hdf5.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -258,6 +259,22 @@ static void hdf5_file__a_flipped_bit_never_crashes(void **state) {
     tn_test_flip_each(f->path, 7, read_flipped, NULL);
 }
 
+static void hdf5_file__a_group_with_a_heap_is_refused(void **state) {
+    tn_test_files *f = *state;
+    hid_t fapl = H5Pcreate(H5P_FILE_ACCESS);
+    assert_true(H5Pset_libver_bounds(fapl, H5F_LIBVER_V18, H5F_LIBVER_V110) >= 0);
+    hid_t raw = H5Fcreate(f->path, H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
+    for (int i = 0; i < 20; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "group%d", i);
+        assert_true(H5Gclose(H5Gcreate2(raw, name, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT)) >= 0);
+    }
+    assert_true(H5Fclose(raw) >= 0 && H5Pclose(fapl) >= 0);
+    tn_h5 *file;
+    assert_int_equal(tn_h5_open(&file, f->path, NULL), TN_E_UNSUPPORTED);
+    assert_non_null(strstr(tn_error_message(), "keeps its links in a heap or a table"));
+}
+
 static tn_status list_group(void *context, const char *path, bool is_group) {
     tn_h5 *file = context;
     tn_h5_info info;
@@ -392,6 +409,7 @@ int main(void) {
         TEST(other_files_are_named_for_what_they_are),
         TEST(a_truncated_file_is_damaged),
         TEST(a_flipped_bit_never_crashes),
+        TEST(a_group_with_a_heap_is_refused),
         TEST(a_flipped_bit_in_a_large_group_never_crashes),
         TEST(a_failed_write_leaves_the_old_file),
         TEST(a_full_disk_is_named),
