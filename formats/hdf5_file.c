@@ -90,6 +90,7 @@ tn_status tn_h5_create(tn_h5 **out, const char *path) {
 }
 
 static tn_status close_written(tn_h5 *file) {
+    TN_TRY(tn_h5_set_int(file, "sealed", 1));
     TN_TRY(tn_h5_set_int(file, "complete", 1));
     herr_t closed = H5Fclose(file->file);
     file->file = -1;
@@ -108,6 +109,7 @@ tn_status tn_h5_commit(tn_h5 *file) {
     TN_ASSERT(file->writing);
     tn_h5_silence();
     tn_status status = close_written(file);
+    if (!status) status = tn_h5_seal(file->atomic.temp);
     if (!status) status = verify_written(file);
     if (!status) status = tn_atomic_commit(&file->atomic);
     tn_h5_close(file);
@@ -125,7 +127,9 @@ static tn_status check_superblock(tn_h5 *file) {
     file->size = (int64_t)map.size;
     bool hdf5 = map.size > 8 && memcmp(map.data, signature, 8) == 0;
     int version = hdf5 ? map.data[8] : 0;
+    tn_status status = hdf5 ? tn_h5_check_seal(file, map.data, map.size, &file->sealed) : TN_OK;
     tn_map_release(&map);
+    TN_TRY(status);
     if (!hdf5) return TN_FAIL(FORMAT, "%s: is not an HDF5 file", file->path);
     if (version != 2 && version != 3)
         return TN_FAIL(FORMAT, "%s: has HDF5 superblock version %d, whose metadata has no checksums; expected 2 or 3",
@@ -165,6 +169,9 @@ static tn_status check_complete(tn_h5 *file) {
     int64_t complete = 0;
     if (has_attribute(file, "complete")) TN_TRY(tn_h5_get_int(file, "complete", &complete));
     if (complete != 1) return TN_FAIL(CORRUPT, "%s: was never finished: attribute \"complete\" is not 1", file->path);
+    int64_t sealed = 0; /* files from elsewhere have no seal, and need none */
+    if (has_attribute(file, "sealed")) TN_TRY(tn_h5_get_int(file, "sealed", &sealed));
+    if (sealed && !file->sealed) return TN_FAIL(CORRUPT, "%s: is damaged: its end is missing", file->path);
     return TN_OK;
 }
 

@@ -12,6 +12,7 @@ struct tn_h5 {
     char *path;   /* for messages, and where a written file will appear */
     hid_t driver; /* ours, when writing; negative when not registered */
     bool writing;
+    bool sealed;      /* a seal was there and matched, when reading */
     int write_error;  /* errno of the first write that failed; from then on nothing is written */
     int64_t size;     /* of the file in bytes, when reading */
     tn_atomic atomic; /* when writing */
@@ -29,6 +30,12 @@ hid_t tn_h5_disk_use(hid_t fapl, int *error);
 bool tn_h5_keep_compact(hid_t gcpl);
 /* TN_E_UNSUPPORTED unless the links of `group` ("/" = root) are kept so. */
 tn_status tn_h5_check_compact(const tn_h5 *file, const char *group);
+
+/* Put the seal behind a file that is closed (hdf5_seal.c). */
+tn_status tn_h5_seal(const char *path);
+/* TN_E_CORRUPT when the bytes of the file carry a seal that does not match them; `sealed` tells whether they carry one.
+ */
+tn_status tn_h5_check_seal(const tn_h5 *file, const unsigned char *data, size_t size, bool *sealed);
 
 /* The library prints its error stack per thread unless told not to; every entry point says so. */
 void tn_h5_silence(void);

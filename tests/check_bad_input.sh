@@ -109,8 +109,6 @@ for file in "$work/good.h5" "$ckpt" "$work/good.gguf"; do
     done
     for k in 1 2 3 4 5 6 7; do
         flip "$file" $((size * k / 8)) "$work/flipped.$ext"
-        # A bit in padding between HDF5 datasets carries nothing and may go unnoticed: then the file must still be read as it was.
-        $tern inspect "$work/flipped.$ext" >/dev/null 2>&1 && [ "$ext" = h5 ] && continue
         use 'damaged|checksum|not a|corrupt|expected' "$work/flipped.$ext"
     done
 done
