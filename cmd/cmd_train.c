@@ -28,6 +28,7 @@ static void on_early_signal(int number) {
     static const char text[] = "tern train: stopped before the first step; nothing was trained\n";
     ssize_t written = write(STDERR_FILENO, text, sizeof text - 1);
     (void)written;
+    tn_atomic_abort_all();
     _exit(TN_EXIT_SIGNAL + number);
 }
 
