@@ -64,9 +64,9 @@ static void stories__story_zero_of_seed_42_stays_what_it_is(void **state) {
     char text[TEXT_MAX];
     write_story(text, SEED, 0);
     assert_string_equal(
-        text, "Once upon a time there lived a little girl named Mia. One sunny day her dad took her to the "
+        text, "Once upon a time there lived a little girl named Mia. One sunny day her uncle took her to the "
               "park. Mia looked around and saw two rabbits and three birds. She counted them, and there were five "
-              "animals. \"You can count very well, Mia,\" said her dad. Mia played with the rabbits all day. "
+              "animals. She was very glad to count so well. Mia played with the rabbits all day. "
               "That night Mia was very happy.");
 }
 
