@@ -5,9 +5,7 @@
 
 #include <string.h>
 
-static bool is_learnt(const tn_tokenizer_flags *flags) {
-    return strcmp(flags->source, "char") == 0 || strcmp(flags->source, "bpe") == 0;
-}
+static bool is_learnt(const tn_tokenizer_flags *flags) { return tn_tokenizer_is_learnt(flags->source); }
 
 tn_status tn_tokenizer_flags_guard(const tn_tokenizer_flags *flags, const char *output, const char *const *paths,
                                    int n_paths) {

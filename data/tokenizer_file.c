@@ -18,6 +18,8 @@ static tn_status add_document(void *context, const char *text, size_t len, int s
     return tn_tokenizer_trainer_add(context, text, len);
 }
 
+bool tn_tokenizer_is_learnt(const char *setting) { return strcmp(setting, "char") == 0 || strcmp(setting, "bpe") == 0; }
+
 tn_status tn_tokenizer_learn(tn_tokenizer **out, const tn_tokenizer_options *options, const char *const *paths,
                              int n_paths) {
     tn_tokenizer_trainer *trainer;

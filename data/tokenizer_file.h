@@ -4,6 +4,8 @@
 #define TN_DATA_TOKENIZER_FILE_H
 #include "data/tokenizer.h"
 
+/* Whether a setting asks for a tokenizer learnt from the texts ("char", "bpe") rather than naming a file. */
+bool tn_tokenizer_is_learnt(const char *setting);
 /* Learn from all documents of `paths`. Fails: what reading them (text_reader.h) and training (tokenizer.h) give. */
 tn_status tn_tokenizer_learn(tn_tokenizer **out, const tn_tokenizer_options *options, const char *const *paths,
                              int n_paths);

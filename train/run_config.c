@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/run_config.h"
+#include "data/tokenizer_file.h"
 
 #include "core/fs.h"
 #include "core/log.h"
@@ -82,8 +83,7 @@ tn_status tn_run_config_make_absolute(tn_run_config *run) {
     const char **tokenizer = &run->data.tokenizer;
     TN_TRY(make_list_absolute(&run->data.train, arena));
     TN_TRY(make_list_absolute(&run->data.validation, arena));
-    bool learnt = strcmp(*tokenizer, "char") == 0 || strcmp(*tokenizer, "bpe") == 0;
-    return learnt || !**tokenizer ? TN_OK : make_absolute(tokenizer, arena);
+    return tn_tokenizer_is_learnt(*tokenizer) || !**tokenizer ? TN_OK : make_absolute(tokenizer, arena);
 }
 
 /* ---- what a resumed run may not change ---- */

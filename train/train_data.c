@@ -47,12 +47,21 @@ static tn_status open_paths(tn_store **out, const char *key, const tn_text_list 
     return TN_OK;
 }
 
+/* How to learn a tokenizer is advice for texts, which a configuration may give without knowing what it is used on; a
+ * file that has one contradicts the store. */
+static tn_status leave_to_store(const tn_data_config *c) {
+    if (!tn_tokenizer_is_learnt(c->tokenizer))
+        return TN_FAIL(CONFIG, "data.tokenizer is \"%.200s\", but a token store brings its own tokenizer; leave it out",
+                       c->tokenizer);
+    tn_log(TN_LOG_INFO, "train", "%s is a token store and has its tokenizer; data.tokenizer is for texts",
+           c->train.items[0]);
+    return TN_OK;
+}
+
 static tn_status open_train(tn_train_data *data, const tn_data_config *c, const char *tokenizer_file) {
     if (!c->train.count) return TN_FAIL(CONFIG, "data.train names no file to learn from");
     bool store = any_store(&c->train);
-    if (store && *c->tokenizer)
-        return TN_FAIL(CONFIG, "data.tokenizer is \"%.200s\", but a token store brings its own tokenizer; leave it out",
-                       c->tokenizer);
+    if (store && *c->tokenizer) TN_TRY(leave_to_store(c));
     if (!store) TN_TRY(make_tokenizer(&data->own, c, tokenizer_file));
     TN_TRY(open_paths(&data->store, "data.train", &c->train, data->own));
     data->tokenizer = data->own ? data->own : tn_store_tokenizer(data->store);
