@@ -125,7 +125,7 @@ static void save_total_limit__keeps_the_newest_and_the_best(void **state) {
     /* Learning stops paying when the rate is far too high: the best evaluation is an early one. */
     tn_run_once(&r, *state, "a",
                 "train.max_steps=20 train.eval_steps=2 train.save_steps=2 train.save_total_limit=2 "
-                "train.eval_at_start=true train.learning_rate=0.5 train.schedule=constant");
+                "train.eval_at_start=true train.learning_rate=20 train.schedule=constant");
     assert_int_equal(r.summary.best_step, 0);
     for (int64_t step = 0; step <= 20; step++)
         assert_int_equal(tn_run_has_checkpoint(&r, step), step == 0 || step == 18 || step == 20);
