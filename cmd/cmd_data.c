@@ -4,6 +4,7 @@
 #include "core/log.h"
 #include "core/utf8.h"
 #include "data/stories.h"
+#include "data/text_reader.h"
 #include "data/token_store.h"
 
 #include <jansson.h>
@@ -146,21 +147,37 @@ static tn_status print_verdict(const story_settings *s, const tn_story_report *r
                         (long long)r->accepted, 100 * sentences);
 }
 
-static tn_status judge(const story_settings *s, const tn_buf *text, tn_buf *why) {
-    tn_story_report report = {0};
-    TN_TRY(tn_story_check(tn_buf_text(text), text->len, &report, s->json ? NULL : why));
-    if (!report.stories) return TN_FAIL(EMPTY, "%s: has no stories", s->check);
-    if (why->len) TN_TRY(tn_cmd_write(why->data, why->len));
-    return print_verdict(s, &report);
+typedef struct verdict {
+    tn_story_report report;
+    tn_buf why;
+    bool explains;
+} verdict;
+
+static tn_status judge(void *context, const char *text, size_t len, int source, const char *name) {
+    (void)source, (void)name;
+    verdict *v = context;
+    return tn_story_check(text, len, &v->report, v->explains ? &v->why : NULL);
+}
+
+/* Of a stream: standard input, or what a shell passes as /dev/fd/N. */
+static tn_status judge_stream(verdict *v, const char *path) {
+    tn_buf text = {0};
+    tn_status status = tn_file_read(path, MAX_CHECKED, &text);
+    if (!status) status = tn_utf8_check(path, 0, tn_buf_text(&text), text.len);
+    if (!status) status = judge(v, tn_buf_text(&text), text.len, 0, path);
+    tn_buf_release(&text);
+    return status;
 }
 
 static tn_status check_stories(const story_settings *s) {
-    tn_buf text = {0}, why = {0};
-    tn_status status = tn_file_read(strcmp(s->check, "-") == 0 ? "/dev/stdin" : s->check, MAX_CHECKED, &text);
-    if (!status) status = tn_utf8_check(s->check, 0, tn_buf_text(&text), text.len);
-    if (!status) status = judge(s, &text, &why);
-    tn_buf_release(&text);
-    tn_buf_release(&why);
+    verdict v = {.explains = !s->json};
+    const char *path = strcmp(s->check, "-") == 0 ? "/dev/stdin" : s->check;
+    tn_status status =
+        tn_path_special(path) || path != s->check ? judge_stream(&v, path) : tn_read_documents(&path, 1, judge, &v);
+    if (!status && !v.report.stories) status = TN_FAIL(EMPTY, "%s: has no stories", s->check);
+    if (!status && v.why.len) status = tn_cmd_write(v.why.data, v.why.len);
+    if (!status) status = print_verdict(s, &v.report);
+    tn_buf_release(&v.why);
     return status;
 }
 
@@ -172,7 +189,8 @@ static int run_stories(int argc, char **argv) {
         {"output", 'o', TN_OPT_TEXT, &s.output, "FILE", "write there; .jsonl: a row {\"text\"} a story", 0, 0, NULL},
         {"questions", 0, TN_OPT_ON, &s.questions, NULL, "chat rows: a story with a question, and the answer", 0, 0,
          NULL},
-        {"check", 0, TN_OPT_TEXT, &s.check, "FILE", "judge the stories in FILE (- = stdin) instead", 0, 0, NULL},
+        {"check", 0, TN_OPT_TEXT, &s.check, "FILE", "judge the stories in FILE (.txt, .jsonl, .gz; - = stdin) instead",
+         0, 0, NULL},
         TN_OPTION_JSON(&s.json),
         TN_OPTIONS_END,
     };

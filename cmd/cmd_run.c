@@ -180,6 +180,9 @@ static tn_status write_sample(run *r, int number) {
     r->tokens += done.tokens;
     r->seconds += done.seconds;
     if (status) return status;
+    if (done.reason == TN_STOP_CONTEXT && s->max_tokens >= 0)
+        tn_log(TN_LOG_WARN, "run", "text %d ends after %d tokens: the context of %d tokens is full", number + 1,
+               done.tokens, tn_session_context(r->session));
     tn_log(TN_LOG_DEBUG, "run", "text %d: %d tokens, seed %llu, ended by %s", number + 1, done.tokens,
            (unsigned long long)seed, tn_stop_reason_name(done.reason));
     if (s->json) return keep_sample(r, seed, &done);

@@ -60,6 +60,9 @@ static tn_status leave_to_store(const tn_data_config *c) {
 
 static tn_status open_train(tn_train_data *data, const tn_data_config *c, const char *tokenizer_file) {
     if (!c->train.count) return TN_FAIL(CONFIG, "data.train names no file to learn from");
+    for (int i = 0; i < c->train.count; i++)
+        if (!tn_path_exists(c->train.items[i]))
+            return TN_FAIL(MISSING, "%s: cannot open: there is no such file or folder (data.train)", c->train.items[i]);
     bool store = any_store(&c->train);
     if (store && *c->tokenizer) TN_TRY(leave_to_store(c));
     if (!store) TN_TRY(make_tokenizer(&data->own, c, tokenizer_file));

@@ -159,7 +159,7 @@ static void warn_of_rise(const tn_trainer *t) {
     if (t->course.endless || t->course.schedule.warmup < t->course.total) return;
     tn_log(TN_LOG_WARN, "train",
            "the warm-up (train.warmup_steps, train.warmup_ratio) takes all %lld steps of the run, so the learning rate "
-           "only rises",
+           "never reaches its peak",
            (long long)t->course.total);
 }
 
