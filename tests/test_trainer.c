@@ -311,7 +311,7 @@ static void warmup_of_the_whole_run__is_warned_of(void **state) {
         tn_hear(&heard);
         assert_int_equal(tn_run_open(&r, i > 0), TN_OK);
         tn_hear(NULL);
-        bool warned = strstr(tn_buf_text(&heard), "takes all 24 steps of the run, so the learning rate never reaches its peak");
+        bool warned = strstr(tn_buf_text(&heard), "takes all 24 steps of the run, so the learning rate never");
         assert_int_equal(warned, warmups[i].warns);
         tn_buf_release(&heard);
         tn_run_release(&r);
