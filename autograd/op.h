@@ -69,4 +69,10 @@ tn_tensor *tn_tape_apply(tn_tape *tape, tn_op_id op, tn_tensor *const *in, const
 tn_tensor *tn_op_result(tn_op_args *a, tn_dtype dtype, int n_dims, const int *dims);
 static inline bool tn_op_wants(const tn_op_args *a, int input) { return a->in[input]->grad != NULL; }
 
+/* Seconds by op, added up over passes, for benchmarks. */
+typedef struct tn_op_times {
+    double forward[TN_OP_COUNT], backward[TN_OP_COUNT];
+} tn_op_times;
+void tn_tape_set_times(tn_tape *tape, tn_op_times *times); /* NULL: stop */
+
 #endif

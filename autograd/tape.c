@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "autograd/op.h"
 
+#include "core/clock.h"
+
 #include <string.h>
 
 const tn_op tn_ops[TN_OP_COUNT] = {
@@ -38,6 +40,8 @@ struct tn_tape {
     node *last;
     tn_rng rng;
     bool has_rng;
+    tn_backward backward;
+    tn_op_times *times; /* or NULL */
     tn_residual_mode residual_mode;
     residual *first_residual, **next_residual;
     tn_tensor empty;
@@ -89,6 +93,12 @@ tn_tensor *tn_tape_empty(tn_tape *tape) { return &tape->empty; }
 const tn_rng *tn_tape_rng(const tn_tape *tape) { return tape->has_rng ? &tape->rng : NULL; }
 bool tn_tape_recording(const tn_tape *tape) { return tape->mode == TN_TAPE_RECORD; }
 bool tn_tape_is_dry(const tn_tape *tape) { return tape->dry; }
+
+void tn_tape_set_backward(tn_tape *tape, tn_backward arithmetic) {
+    tape->backward = sizeof(tn_real) == 8 ? TN_BACKWARD_F32 : arithmetic;
+}
+tn_backward tn_tape_backward_arithmetic(const tn_tape *tape) { return tape->backward; }
+void tn_tape_set_times(tn_tape *tape, tn_op_times *times) { tape->times = times; }
 
 tn_status tn_tape_fail(tn_tape *tape, tn_status status) {
     if (!tape->status) tape->status = status;
@@ -142,6 +152,12 @@ static tn_status record(tn_tape *tape, const tn_op *op, const tn_op_args *args) 
     return TN_OK;
 }
 
+static void run_forward(const tn_op_args *args, tn_op_id id) {
+    double begin = args->tape->times ? tn_clock_seconds() : 0;
+    tn_ops[id].forward(args);
+    if (args->tape->times) args->tape->times->forward[id] += tn_clock_seconds() - begin;
+}
+
 tn_tensor *tn_tape_apply(tn_tape *tape, tn_op_id id, tn_tensor *const *in, const void *options, size_t options_size) {
     if (tape->status) return &tape->empty;
     const tn_op *op = &tn_ops[id];
@@ -150,7 +166,7 @@ tn_tensor *tn_tape_apply(tn_tape *tape, tn_op_id id, tn_tensor *const *in, const
     tn_status status = prepare(tape, op, &args, options, options_size);
     if (!status) status = record(tape, op, &args);
     if (status) return fail(tape, status);
-    if (!tape->dry) op->forward(&args);
+    if (!tape->dry) run_forward(&args, id);
     tn_arena_reset(tape->scratch);
     return tape->status ? &tape->empty : args.out;
 }
@@ -158,6 +174,13 @@ tn_tensor *tn_tape_apply(tn_tape *tape, tn_op_id id, tn_tensor *const *in, const
 /* ---- backward ---- */
 
 static void clear_grad(const tn_tensor *x) { memset(x->grad, 0, (size_t)tn_tensor_count(x) * sizeof *x->grad); }
+
+static void run_backward(const node *n) {
+    tn_op_times *times = n->args.tape->times;
+    double begin = times ? tn_clock_seconds() : 0;
+    n->op->backward(&n->args);
+    if (times) times->backward[n->op - tn_ops] += tn_clock_seconds() - begin;
+}
 
 tn_status tn_tape_backward(tn_tape *tape, tn_tensor *loss) {
     if (tape->status) return tape->status;
@@ -170,7 +193,7 @@ tn_status tn_tape_backward(tn_tape *tape, tn_tensor *loss) {
     for (node *n = tape->last; n; n = n->before) clear_grad(n->args.out);
     loss->grad[0] = 1;
     for (node *n = tape->last; n && !tape->status; n = n->before) {
-        n->op->backward(&n->args);
+        run_backward(n);
         tn_arena_reset(tape->scratch);
     }
     return tape->status;

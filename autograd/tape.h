@@ -11,6 +11,14 @@
 
 typedef struct tn_tape tn_tape;
 
+/* The arithmetic of the products in backward. Forward products have one arithmetic, which the runtime shares. */
+typedef enum tn_backward {
+    TN_BACKWARD_F32,
+    TN_BACKWARD_BF16, /* operands rounded to bf16, sums in f32 */
+    TN_BACKWARD_INT16 /* ternary matrices: exact integer sums over dY in 16-bit fixed point (kernels/backward.h); the head:
+                         bf16 where the CPU is faster in it than in f32, else f32 */
+} tn_backward;
+
 typedef enum tn_tape_mode {
     TN_TAPE_FORWARD, /* nothing kept for a backward pass */
     TN_TAPE_RECORD
@@ -28,6 +36,9 @@ void tn_tape_free(tn_tape *tape);
 
 /* Forget the last pass and start a new one. `rng` keys dropout (seed, step and micro-batch); NULL = dropout off. */
 void tn_tape_begin(tn_tape *tape, tn_tape_mode mode, const tn_rng *rng);
+/* F32 until set. In the f64 build everything is computed in double. */
+void tn_tape_set_backward(tn_tape *tape, tn_backward arithmetic);
+tn_backward tn_tape_backward_arithmetic(const tn_tape *tape);
 tn_status tn_tape_status(const tn_tape *tape);
 /* Set the sticky status from outside an op; returns it. */
 tn_status tn_tape_fail(tn_tape *tape, tn_status status);
