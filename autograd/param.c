@@ -6,6 +6,7 @@
 #include "kernels/kernels.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { MAX_BLOCKS = 1024, MIN_BLOCK = 1 << 14 };
 
@@ -21,6 +22,7 @@ tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool fro
     x->param = param;
     x->needs_grad = trained;
     param->lambda = 1;
+    param->grad_empty = trained;
     if (!(frozen && quantized)) TN_TAKE0(x->real, arena, count, "weights");
     if (trained) TN_TAKE0(x->grad, arena, count, "gradients");
     if (quantized) {
@@ -34,6 +36,13 @@ tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool fro
     }
     param->packed = quantized ? param->packed_states : param->packed_real;
     return TN_OK;
+}
+
+tn_real *tn_param_grad(tn_param *param) {
+    tn_real *grad = param->tensor.grad;
+    if (grad && param->grad_empty) memset(grad, 0, sizeof(tn_real) * (size_t)tn_param_count(param));
+    param->grad_empty = false;
+    return grad;
 }
 
 tn_status tn_param_allow_mixing(tn_param *param, tn_arena *arena) {

@@ -25,8 +25,9 @@ typedef struct tn_param {
                          trained) */
     int rows, cols;   /* rows = 1 for a vector */
     tn_quantizer quantizer;
-    bool decays;  /* gets weight decay */
-    bool product; /* a matrix that multiplies activations: it is packed */
+    bool decays;     /* gets weight decay */
+    bool product;    /* a matrix that multiplies activations: it is packed */
+    bool grad_empty; /* the gradient holds nothing yet: the first product of a step sets it, later ones add */
     /* derived by tn_param_refresh */
     int8_t *states; /* [rows, cols]; quantised parameters only */
     tn_real scale;  /* a */
@@ -41,6 +42,8 @@ typedef struct tn_param {
 tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool frozen);
 /* Room for `mixed`, needed before the first refresh with lambda < 1. */
 tn_status tn_param_allow_mixing(tn_param *param, tn_arena *arena);
+/* The gradient, ready for adding: cleared first when it was empty. NULL when the parameter is not trained. */
+tn_real *tn_param_grad(tn_param *param);
 /* Derive states, scale and packing from the value (frozen: pack the states). lambda in [0,1]. Parallel inside. */
 void tn_param_refresh(tn_param *param, tn_real lambda);
 /* The quantiser alone: states [rows, cols] and scale of a value [rows, cols]. Parallel inside, fixed reduction shape.
