@@ -40,10 +40,12 @@ static const tn_kernels *best_set(void) {
     return sets[i].rows;
 }
 
+const char *tn_kernels_known(size_t number) { return number < TN_COUNT(sets) ? sets[number].name : NULL; }
+
 static tn_status fail_unknown(const char *isa) {
-    char known[64];
+    char known[128] = "";
     size_t len = 0;
-    for (size_t i = 0; i < TN_COUNT(sets); i++)
+    for (size_t i = 0; i < TN_COUNT(sets) && len < sizeof known; i++)
         len += (size_t)snprintf(known + len, sizeof known - len, "%s%s", i ? ", " : "", sets[i].name);
     return TN_FAIL(ARG, "instruction set \"%s\": expected one of %s", isa, known);
 }

@@ -24,5 +24,8 @@ extern const tn_kernels *const tn_k;
  * TN_E_UNSUPPORTED for one the CPU lacks. Tests may call it again with another name; packed weights are then stale. */
 tn_status tn_kernels_init(const char *isa);
 const char *tn_kernels_isa(void);
+/* Names of instruction sets in rising order within one kind of CPU, "generic" first, for other CPUs too; NULL after the
+ * last. */
+const char *tn_kernels_known(size_t number);
 
 #endif
