@@ -9,6 +9,7 @@
 #include "kernels/bodies_rows.h"
 #include "kernels/bodies_panel.h"
 #include "kernels/bodies_attention.h"
+#include "kernels/bodies_peak.h"
 
 #define TN_KERNEL_SIZES(isa_name)                                                                                      \
     .isa = (isa_name), .ternary_panel_width = TERNARY_WIDTH, .ternary_tile_rows = TERNARY_ROWS,                        \
