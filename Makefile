@@ -35,6 +35,7 @@ LIBDIR = /usr/lib/$(ARCH)/$(BLAS)
 LDLIBS_ALL = $(FLAGS.$(MODE)) $(THREADS) -L$(LIBDIR) -Wl,-rpath,$(LIBDIR) -lopenblas \
              $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm $(LDFLAGS)
 ISA.avx2   := -mavx2 -mfma -mf16c
+ISA.avxvnni := $(ISA.avx2) -mavxvnni
 ISA.avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
 
 ROOMS := core kernels autograd layers optim formats data train infer
@@ -67,6 +68,7 @@ $(OBJ)/%.o: %.c
 	$(if $(Q),@echo "  CC   $<")
 	$(Q)$(CC) $(CFLAGS_ALL) $(EXTRA) -MMD -MP -c $< -o $@
 $(OBJ)/kernels/isa_avx2.o: EXTRA := $(ISA.avx2)
+$(OBJ)/kernels/isa_avxvnni.o: EXTRA := $(ISA.avxvnni)
 $(OBJ)/kernels/isa_avx512.o: EXTRA := $(ISA.avx512)
 $(OBJ)/cmd/version.o: EXTRA = -DTN_VERSION='"$(VERSION)"' -DTN_COMMIT='"$(COMMIT)"'
 $(OBJ)/cmd/version.o: VERSION $(wildcard .git/HEAD .git/logs/HEAD)

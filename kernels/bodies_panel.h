@@ -2,11 +2,12 @@
  * bodies_panel.h - the real product that panels and attention share: C[rows, cols] += A[rows, inner] B[inner, cols].
  * Every element of C is one chain of multiply-adds over ascending `inner` that starts from C's old value; how rows and
  * columns are grouped into registers therefore changes no bit. Included once by every isa_*.c. */
+#include "kernels/tile.h"
 
 /* Registers for accumulators: TILE_ROWS x TILE_VRS of them, chosen so that none spills. */
 #if VP_BYTES == 64
 enum { TILE_ROWS = 6, TILE_VRS = 4 };
-#elif VP_BYTES == 32
+#elif VP_BYTES == 32 || defined(VP_NEON)
 enum { TILE_ROWS = 6, TILE_VRS = 1 };
 #else
 enum { TILE_ROWS = 2, TILE_VRS = 1 };
@@ -21,16 +22,6 @@ typedef struct product {
     tn_real *c; /* rows c_row apart */
     int64_t c_row;
 } product;
-
-/* Accumulators are named variables, not an array: gcc 12 keeps only those in registers. */
-#define ROWS_1(DO, WIDTH) DO(0, WIDTH)
-#define ROWS_2(DO, WIDTH) ROWS_1(DO, WIDTH) DO(1, WIDTH)
-#define ROWS_3(DO, WIDTH) ROWS_2(DO, WIDTH) DO(2, WIDTH)
-#define ROWS_4(DO, WIDTH) ROWS_3(DO, WIDTH) DO(3, WIDTH)
-#define ROWS_5(DO, WIDTH) ROWS_4(DO, WIDTH) DO(4, WIDTH)
-#define ROWS_6(DO, WIDTH) ROWS_5(DO, WIDTH) DO(5, WIDTH)
-#define VRS_1(DO, r)      DO(r, 0)
-#define VRS_4(DO, r)      DO(r, 0) DO(r, 1) DO(r, 2) DO(r, 3)
 
 #define ACC_LOAD(r, j)  vr acc##r##j = vr_load(c + r * p->c_row + j * LANES);
 #define ACC_STORE(r, j) vr_store(c + r * p->c_row + j * LANES, acc##r##j);
@@ -61,7 +52,7 @@ typedef void tile_fn(const product *p, const tn_real *a, const tn_real *b, tn_re
 
 DEFINE_TILE(1, 1)
 DEFINE_TILE(2, 1)
-#if VP_BYTES >= 32
+#if VP_BYTES >= 32 || defined(VP_NEON)
 DEFINE_TILE(3, 1)
 DEFINE_TILE(4, 1)
 DEFINE_TILE(5, 1)

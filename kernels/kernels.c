@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if TN_KERNELS_X86
+#include <cpuid.h>
+#endif
 
 const tn_kernels *const tn_k = &tn_kernels_table;
 
@@ -14,30 +17,44 @@ static bool cpu_has_generic(void) { return true; }
 static bool cpu_has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }
+/* gcc 12 does not know its name; that the system keeps the registers is in cpu_has_avx2. */
+static bool cpu_has_avxvnni(void) {
+    unsigned a, b, c, d;
+    return cpu_has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1U << 4);
+}
 static bool cpu_has_avx512(void) {
     return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
 }
-#define X86(name) &tn_kernels_##name, cpu_has_##name
+#define X86(name)            &tn_kernels_##name, cpu_has_##name, NULL
+#define X86_MORE(than, name) &tn_kernels_##than, cpu_has_##name, tn_kernels_add_##name
 #else
-#define X86(name) NULL, NULL
+#define X86(name)            NULL, NULL, NULL
+#define X86_MORE(than, name) NULL, NULL, NULL
 #endif
 
 static const struct {
     const char *name;
     const tn_kernels *rows; /* NULL: not in this build */
     bool (*cpu_has)(void);
+    void (*add)(tn_kernels *table); /* NULL or: puts more rows on top of `rows` */
 } sets[] = {
-    {"generic", &tn_kernels_generic, cpu_has_generic},
+    {"generic", &tn_kernels_generic, cpu_has_generic, NULL},
     {"avx2", X86(avx2)},
+    {"avxvnni", X86_MORE(avx2, avxvnni)},
     {"avx512", X86(avx512)},
 };
 
-static const tn_kernels *best_set(void) {
+static size_t best_set(void) {
     size_t i = TN_COUNT(sets) - 1;
     while (!sets[i].rows || !sets[i].cpu_has()) i--;
-    return sets[i].rows;
+    return i;
+}
+
+static void use_set(size_t i) {
+    tn_kernels_table = *sets[i].rows;
+    if (sets[i].add) sets[i].add(&tn_kernels_table);
 }
 
 const char *tn_kernels_known(size_t number) { return number < TN_COUNT(sets) ? sets[number].name : NULL; }
@@ -54,7 +71,7 @@ tn_status tn_kernels_init(const char *isa) {
     tn_blas_init();
     if (!isa) isa = getenv("TN_ISA");
     if (!isa || !*isa) {
-        tn_kernels_table = *best_set();
+        use_set(best_set());
         return TN_OK;
     }
     size_t i = 0;
@@ -62,7 +79,7 @@ tn_status tn_kernels_init(const char *isa) {
     if (i == TN_COUNT(sets)) return fail_unknown(isa);
     if (!sets[i].rows) return TN_FAIL(UNSUPPORTED, "instruction set \"%s\": not in this build", isa);
     if (!sets[i].cpu_has()) return TN_FAIL(UNSUPPORTED, "instruction set \"%s\": this CPU does not have it", isa);
-    tn_kernels_table = *sets[i].rows;
+    use_set(i);
     return TN_OK;
 }
 

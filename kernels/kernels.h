@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * kernels.h - the table of kernels: arithmetic on raw pointers, chosen once for this CPU.
  * Use: tn_kernels_init(NULL) at program start (after that the table is constant), then tn_k->rms_row(...).
- * TN_ISA=generic|avx2|avx512 in the environment masks the choice (tests, bug reports). */
+ * TN_ISA=generic|avx2|avxvnni|avx512 in the environment masks the choice (tests, bug reports). */
 #ifndef TN_KERNELS_KERNELS_H
 #define TN_KERNELS_KERNELS_H
 #include "core/status.h"
@@ -9,7 +9,7 @@
 #include "kernels/steps.h"
 
 typedef struct tn_kernels {
-    const char *isa; /* "generic", "avx2", "avx512" */
+    const char *isa; /* "generic", "avx2", "avxvnni", "avx512" */
 #define KERNEL(result, name, parameters) result(*name) parameters;
 #include "kernels/kernels.def"
 #undef KERNEL

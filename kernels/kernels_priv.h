@@ -20,6 +20,7 @@ extern const tn_kernels tn_kernels_generic;
 #if defined(__x86_64__) && !defined(TN_F64)
 #define TN_KERNELS_X86 1
 extern const tn_kernels tn_kernels_avx2, tn_kernels_avx512;
+void tn_kernels_add_avxvnni(tn_kernels *table); /* to the rows of avx2 */
 #else
 #define TN_KERNELS_X86 0
 #endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ * AVX2 with AVX-VNNI, byte dot products in 256 bits: the rows in which that differs from AVX2. */
+#ifndef TN_F64
+#include "kernels/kernels_priv.h"
+#include "kernels/bodies_vnni.h"
+
+void tn_kernels_add_avxvnni(tn_kernels *table) {
+    table->isa = "avxvnni";
+    table->ternary_panel = ternary_panel;
+    table->ternary_panel_width = TERNARY_WIDTH;
+    table->ternary_tile_rows = TERNARY_ROWS;
+}
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ * tile.h - DO(r, WIDTH) for the rows of a tile, DO(r, j) for the registers of a row. Accumulators are named variables,
+ * acc##r##j, not an array: gcc 12 keeps only those in registers. */
+#ifndef TN_KERNELS_TILE_H
+#define TN_KERNELS_TILE_H
+
+#define ROWS_1(DO, WIDTH) DO(0, WIDTH)
+#define ROWS_2(DO, WIDTH) ROWS_1(DO, WIDTH) DO(1, WIDTH)
+#define ROWS_3(DO, WIDTH) ROWS_2(DO, WIDTH) DO(2, WIDTH)
+#define ROWS_4(DO, WIDTH) ROWS_3(DO, WIDTH) DO(3, WIDTH)
+#define ROWS_5(DO, WIDTH) ROWS_4(DO, WIDTH) DO(4, WIDTH)
+#define ROWS_6(DO, WIDTH) ROWS_5(DO, WIDTH) DO(5, WIDTH)
+#define VRS_1(DO, r)      DO(r, 0)
+#define VRS_2(DO, r)      VRS_1(DO, r) DO(r, 1)
+#define VRS_4(DO, r)      VRS_2(DO, r) DO(r, 2) DO(r, 3)
+
+#endif
