@@ -3,9 +3,12 @@
 #ifndef TN_F64
 #include "kernels/kernels_priv.h"
 #include "kernels/bodies_vnni.h"
+#include "kernels/bodies_peak.h"
 
 void tn_kernels_add_avxvnni(tn_kernels *table) {
     table->isa = "avxvnni";
+    table->spin_bytes = spin_bytes;
+    table->spin_words = spin_words;
     table->ternary_panel = ternary_panel;
     table->ternary_panel_width = TERNARY_WIDTH;
     table->ternary_tile_rows = TERNARY_ROWS;
