@@ -85,11 +85,11 @@ void tn_op_act_quant_forward(const tn_op_args *a) {
 
 static void backward_run(void *context, int64_t i, int64_t end) {
     const tn_op_args *a = context;
-    tn_k->accumulate(end - i, a->out->grad + i, a->in[0]->grad + i);
+    tn_op_deliver(a, 0, i, end - i, a->out->grad + i);
 }
 
 void tn_op_act_quant_backward(const tn_op_args *a) {
-    if (tn_op_wants(a, 0)) tn_op_runs(a, backward_run);
+    if (tn_op_wants(a, 0) && a->write[0] != TN_WRITE_HANDED) tn_op_runs(a, backward_run);
 }
 
 static const act_quant_options full = {1}, half = {(tn_real)0.5}, none = {0}, beyond = {2};

@@ -16,8 +16,8 @@ static void forward_run(void *context, int64_t i, int64_t end) {
 
 static void backward_run(void *context, int64_t i, int64_t end) {
     const tn_op_args *a = context;
-    if (tn_op_wants(a, 0)) tn_k->accumulate(end - i, a->out->grad + i, a->in[0]->grad + i);
-    if (tn_op_wants(a, 1)) tn_k->accumulate(end - i, a->out->grad + i, a->in[1]->grad + i);
+    for (int input = 0; input < 2; input++)
+        if (tn_op_wants(a, input)) tn_op_deliver(a, input, i, end - i, a->out->grad + i);
 }
 
 void tn_op_add_forward(const tn_op_args *a) { tn_op_runs(a, forward_run); }

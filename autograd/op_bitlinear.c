@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * op_bitlinear.c -  Y = ((q T') / s) a
+ * op_bitlinear.c -  Y = ((q T') / s) a;  bitlinear_add: Y = X0 + ((q T') / s) a
  *                   q [N,k] int8 with s [N]   T [m,k] in {-1,0,1} with scale a   Y [N,m]
  *                   dX = a dY T,  dW = dY' (q / s)        straight through both quantisers, onto X and the latent W
  * lambda < 1: Y = X V', V = W + lambda (a T - W), both real;  dX = dY V,  dW = dY' X.
@@ -7,6 +7,8 @@
  * For backward only references to the codes and the states are held. */
 #include "autograd/op_page.h"
 #include "kernels/gemm.h"
+
+#include <string.h>
 
 /* Reals of scratch for one slice of an expanded operand: the slices depend on the shapes alone. */
 enum { SLICE = 1 << 20, SLICE_ROWS_MIN = 64 };
@@ -18,19 +20,30 @@ typedef struct bit_aux {
     void *packed;      /* V of a replay, packed */
 } bit_aux;
 
+/* bitlinear_add has X0 in front of the inputs of bitlinear. */
+static bool has_base(const tn_op_args *a) { return a->in[2] != NULL; }
+static int codes_at(const tn_op_args *a) { return has_base(a) ? 1 : 0; }
+static int weights_at(const tn_op_args *a) { return codes_at(a) + 1; }
+static tn_tensor *codes_of(const tn_op_args *a) { return a->in[codes_at(a)]; }
+static tn_param *weights_of(const tn_op_args *a) { return a->in[weights_at(a)]->param; }
+
 tn_tensor *tn_bitlinear(tn_tape *t, tn_tensor *x, tn_param *w) {
     return tn_tape_apply(t, TN_OP_bitlinear, (tn_tensor *const[]){x, &w->tensor}, NULL, 0);
+}
+
+tn_tensor *tn_bitlinear_add(tn_tape *t, tn_tensor *x, tn_tensor *codes, tn_param *w) {
+    return tn_tape_apply(t, TN_OP_bitlinear_add, (tn_tensor *const[]){x, codes, &w->tensor}, NULL, 0);
 }
 
 static int slice_rows(int cols) { return TN_MAX(SLICE / cols, SLICE_ROWS_MIN); }
 
 static tn_status check_operands(const tn_op_args *a, bool replay) {
-    const tn_tensor *x = a->in[0];
-    const tn_param *w = a->in[1]->param;
+    const tn_tensor *x = codes_of(a);
+    const tn_param *w = weights_of(a);
     if (!w || w->quantizer == TN_QUANT_NONE)
-        return TN_FAIL(DTYPE, "bitlinear: %s is no quantised parameter", w ? w->name : "input 1");
+        return TN_FAIL(DTYPE, "bitlinear: %s is no quantised parameter", w ? w->name : "the last input");
     bool real = replay || w->lambda < 1;
-    TN_TRY(tn_op_need(a, "bitlinear", 0, real ? TN_REAL : TN_CODES));
+    TN_TRY(tn_op_need(a, "bitlinear", codes_at(a), real ? TN_REAL : TN_CODES));
     char shape[64];
     if (tn_tensor_cols(x) != w->cols)
         return TN_FAIL(SHAPE, "bitlinear: x %s does not fit %s [%d,%d]", tn_tensor_shape(x, shape), w->name, w->rows,
@@ -39,9 +52,9 @@ static tn_status check_operands(const tn_op_args *a, bool replay) {
 }
 
 static tn_status prepare_residual(const tn_op_args *a, bit_aux *aux, bool replay) {
-    const tn_param *w = a->in[1]->param;
+    const tn_param *w = weights_of(a);
     int64_t count = tn_param_count(w);
-    bool latent = a->in[1]->real != NULL;
+    bool latent = w->tensor.real != NULL;
     if (latent && !(aux->residual = tn_tape_residual(a->tape, count))) return tn_tape_fail(a->tape, TN_E_MISMATCH);
     if (!replay) return TN_OK;
     TN_TAKE(aux->replayed, tn_tape_step(a->tape), count, "activations");
@@ -51,9 +64,9 @@ static tn_status prepare_residual(const tn_op_args *a, bit_aux *aux, bool replay
 }
 
 static tn_status reserve_slices(const tn_op_args *a) {
-    const tn_param *w = a->in[1]->param;
+    const tn_param *w = weights_of(a);
     int64_t states = (int64_t)TN_MIN(w->rows, slice_rows(w->cols)) * w->cols;
-    int64_t rows = TN_MIN(tn_tensor_rows(a->in[0]), slice_rows(w->rows + w->cols));
+    int64_t rows = TN_MIN(tn_tensor_rows(codes_of(a)), slice_rows(w->rows + w->cols));
     return tn_op_reserve(a, TN_MAX(states, rows * ((int64_t)w->rows + w->cols)));
 }
 
@@ -61,42 +74,56 @@ tn_status tn_op_bitlinear_check(tn_op_args *a) {
     tn_residual_mode mode = tn_tape_residual_mode(a->tape);
     bool replay = mode == TN_RESIDUAL_REPLAY;
     TN_TRY(check_operands(a, replay));
-    const tn_param *w = a->in[1]->param;
+    const tn_param *w = weights_of(a);
     bit_aux *aux;
     TN_TAKE0(aux, tn_tape_step(a->tape), 1, "tape");
     a->aux = aux;
     if (w->lambda < 1) aux->v = w->mixed;
     if (mode != TN_RESIDUAL_OFF) TN_TRY(prepare_residual(a, aux, replay));
     TN_TRY(reserve_slices(a));
-    return tn_op_rows_result(a, w->rows);
+    int dims[4] = {0};
+    memcpy(dims, codes_of(a)->dims, sizeof dims);
+    dims[codes_of(a)->n_dims - 1] = w->rows;
+    a->out = tn_op_result(a, TN_REAL, codes_of(a)->n_dims, dims);
+    return a->out ? TN_OK : TN_E_NOMEM;
+}
+
+tn_status tn_op_bitlinear_add_check(tn_op_args *a) {
+    char shape[2][64];
+    TN_TRY(tn_op_need(a, "bitlinear_add", 0, TN_REAL));
+    TN_TRY(tn_op_bitlinear_check(a));
+    if (!tn_tensor_same_shape(a->in[0], a->out))
+        return TN_FAIL(SHAPE, "bitlinear_add: shapes %s and %s differ", tn_tensor_shape(a->in[0], shape[0]),
+                       tn_tensor_shape(a->out, shape[1]));
+    return TN_OK;
 }
 
 static void keep_run(void *context, int64_t i, int64_t end) {
     const tn_op_args *a = context;
     const bit_aux *aux = a->aux;
-    const tn_param *w = a->in[1]->param;
+    const tn_param *w = weights_of(a);
     tn_real *residual = aux->residual + i;
     if (aux->v)
         tn_k->scale(end - i, 1, aux->v + i, residual);
     else
         tn_k->expand_states(end - i, w->states + i, w->scale, residual);
-    tn_k->axpy(end - i, -1, a->in[1]->real + i, residual);
+    tn_k->axpy(end - i, -1, weights_of(a)->tensor.real + i, residual);
 }
 
 static void replay_run(void *context, int64_t i, int64_t end) {
     const tn_op_args *a = context;
     const bit_aux *aux = a->aux;
-    const tn_param *w = a->in[1]->param;
+    const tn_param *w = weights_of(a);
     if (aux->residual)
-        tn_k->add(end - i, a->in[1]->real + i, aux->residual + i, aux->replayed + i);
+        tn_k->add(end - i, weights_of(a)->tensor.real + i, aux->residual + i, aux->replayed + i);
     else
         tn_k->expand_states(end - i, w->states + i, w->scale, aux->replayed + i);
 }
 
 void tn_op_bitlinear_forward(const tn_op_args *a) {
     const bit_aux *aux = a->aux;
-    const tn_tensor *x = a->in[0];
-    const tn_param *w = a->in[1]->param;
+    const tn_tensor *x = codes_of(a);
+    const tn_param *w = weights_of(a);
     int n = (int)tn_tensor_rows(x), m = w->rows, k = w->cols;
     bool keep = aux->residual && !aux->replayed;
     if (keep) tn_par_for(tn_param_count(w), TN_OP_RUN, keep_run, (void *)(uintptr_t)a);
@@ -107,16 +134,30 @@ void tn_op_bitlinear_forward(const tn_op_args *a) {
     } else if (aux->v) {
         tn_gemm_real(n, m, k, x->real, w->packed, a->out->real);
     } else {
-        tn_gemm_ternary(n, m, k, x->codes, x->row_scale, w->packed, w->scale, a->out->real);
+        const tn_real *base = has_base(a) ? a->in[0]->real : NULL;
+        tn_gemm_ternary_add(n, m, k, x->codes, x->row_scale, w->packed, w->scale, base, a->out->real);
     }
 }
 
+static void add_base(void *context, int64_t i, int64_t end) {
+    const tn_op_args *a = context;
+    tn_k->accumulate(end - i, a->in[0]->real + i, a->out->real + i);
+}
+
+void tn_op_bitlinear_add_forward(const tn_op_args *a) {
+    const bit_aux *aux = a->aux;
+    tn_op_bitlinear_forward(a);
+    if (aux->v) tn_op_runs(a, add_base); /* the ternary product has added it in passing */
+}
+
 static void backward_real(const tn_op_args *a, const tn_real *v) {
-    const tn_tensor *x = a->in[0], *w = a->in[1];
+    const tn_tensor *x = codes_of(a);
+    const tn_param *w = weights_of(a);
     const tn_real *dy = a->out->grad;
-    int n = (int)tn_tensor_rows(x), m = w->param->rows, k = w->param->cols;
-    if (tn_op_wants(a, 0)) tn_product(TN_AS_IS, TN_AS_IS, n, k, m, 1, dy, m, v, k, 1, x->grad, k);
-    if (tn_op_wants(a, 1)) tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, n, 1, dy, m, x->real, k, 1, w->grad, k);
+    int n = (int)tn_tensor_rows(x), m = w->rows, k = w->cols, at = codes_at(a);
+    if (tn_op_wants(a, at)) tn_product(TN_AS_IS, TN_AS_IS, n, k, m, 1, dy, m, v, k, tn_op_beta(a, at), x->grad, k);
+    if (tn_op_wants(a, at + 1))
+        tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, n, 1, dy, m, x->real, k, tn_op_beta(a, at + 1), w->tensor.grad, k);
 }
 
 typedef struct slice {
@@ -128,29 +169,29 @@ typedef struct slice {
 
 static void expand_state_rows(void *context, int64_t begin, int64_t end) {
     const slice *p = context;
-    const tn_param *w = p->a->in[1]->param;
+    const tn_param *w = weights_of(p->a);
     int64_t k = w->cols;
     tn_k->expand_states((end - begin) * k, w->states + (p->first + begin) * k, 1, p->states + begin * k);
 }
 
 /* dX += a (dY T), over slices of T's rows in order. */
 static void backward_dx(const tn_op_args *a) {
-    const tn_param *w = a->in[1]->param;
-    int n = (int)tn_tensor_rows(a->in[0]), m = w->rows, k = w->cols, step = TN_MIN(m, slice_rows(k));
+    const tn_param *w = weights_of(a);
+    int n = (int)tn_tensor_rows(codes_of(a)), m = w->rows, k = w->cols, step = TN_MIN(m, slice_rows(k));
     slice p = {.a = a, .states = tn_op_scratch(a, (int64_t)step * k)};
     for (int first = 0; p.states && first < m; first += step) {
         int count = TN_MIN(step, m - first);
         p.first = first;
         tn_par_for(count, TN_MAX(TN_OP_RUN / k, 1), expand_state_rows, &p);
-        tn_product(TN_AS_IS, TN_AS_IS, n, k, count, w->scale, a->out->grad + first, m, p.states, k, 1, a->in[0]->grad,
-                   k);
+        tn_product(TN_AS_IS, TN_AS_IS, n, k, count, w->scale, a->out->grad + first, m, p.states, k,
+                   first ? 1 : tn_op_beta(a, codes_at(a)), codes_of(a)->grad, k);
     }
 }
 
 /* The row scale goes into dY first, so that the product runs on the exact integers q. */
 static void expand_code_rows(void *context, int64_t begin, int64_t end) {
     const slice *p = context;
-    const tn_tensor *x = p->a->in[0], *y = p->a->out;
+    const tn_tensor *x = codes_of(p->a), *y = p->a->out;
     int m = tn_tensor_cols(y), k = tn_tensor_cols(x);
     for (int64_t i = begin; i < end; i++) {
         int64_t row = p->first + i;
@@ -161,16 +202,17 @@ static void expand_code_rows(void *context, int64_t begin, int64_t end) {
 
 /* dW += (dY / s)' q, over slices of tokens in order. */
 static void backward_dw(const tn_op_args *a) {
-    const tn_param *w = a->in[1]->param;
+    const tn_param *w = weights_of(a);
     int m = w->rows, k = w->cols;
-    int64_t n = tn_tensor_rows(a->in[0]), step = TN_MIN(n, slice_rows(m + k));
+    int64_t n = tn_tensor_rows(codes_of(a)), step = TN_MIN(n, slice_rows(m + k));
     slice p = {.a = a, .codes = tn_op_scratch(a, step * ((int64_t)m + k))};
     if (!p.codes) return;
     p.rows = p.codes + step * k;
     for (p.first = 0; p.first < n; p.first += step) {
         int count = (int)TN_MIN(step, n - p.first);
         tn_par_for(count, TN_MAX(TN_OP_RUN / (m + k), 1), expand_code_rows, &p);
-        tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, count, 1, p.rows, m, p.codes, k, 1, a->in[1]->grad, k);
+        tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, count, 1, p.rows, m, p.codes, k, p.first ? 1 : tn_op_beta(a, weights_at(a)),
+                   w->tensor.grad, k);
     }
 }
 
@@ -181,9 +223,19 @@ void tn_op_bitlinear_backward(const tn_op_args *a) {
         return;
     }
     tn_arena_mark mark = tn_arena_get_mark(tn_tape_scratch(a->tape));
-    if (tn_op_wants(a, 0)) backward_dx(a);
+    if (tn_op_wants(a, codes_at(a))) backward_dx(a);
     tn_arena_rewind(tn_tape_scratch(a->tape), &mark);
-    if (tn_op_wants(a, 1)) backward_dw(a);
+    if (tn_op_wants(a, weights_at(a))) backward_dw(a);
+}
+
+static void pass_on(void *context, int64_t i, int64_t end) {
+    const tn_op_args *a = context;
+    tn_op_deliver(a, 0, i, end - i, a->out->grad + i);
+}
+
+void tn_op_bitlinear_add_backward(const tn_op_args *a) {
+    tn_op_bitlinear_backward(a);
+    if (tn_op_wants(a, 0) && a->write[0] != TN_WRITE_HANDED) tn_op_runs(a, pass_on);
 }
 
 const tn_op_sample tn_op_bitlinear_samples[] = {
@@ -193,4 +245,12 @@ const tn_op_sample tn_op_bitlinear_samples[] = {
     {.dims = {{70, 130}, {67, 130}}},     /* several tiles and tails each way */
     {.dims = {{66, 16400}, {65, 16400}}}, /* two slices of states and two of codes */
     {.dims = {{4, 8}, {3, 9}}, .expect = TN_E_SHAPE},
+    TN_SAMPLES_END};
+
+const tn_op_sample tn_op_bitlinear_add_samples[] = {
+    {.dims = {{7, 5}, {7, 33}, {5, 33}}},
+    {.dims = {{2, 3, 40}, {2, 3, 17}, {40, 17}}},
+    {.dims = {{70, 67}, {70, 130}, {67, 130}}},
+    {.dims = {{4, 4}, {4, 8}, {3, 8}}, .expect = TN_E_SHAPE},
+    {.dims = {{4, 3}, {4, 8}, {3, 9}}, .expect = TN_E_SHAPE},
     TN_SAMPLES_END};

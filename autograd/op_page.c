@@ -76,11 +76,49 @@ tn_real *tn_op_grad(const tn_op_args *a, int input) {
     return spare;
 }
 
+void tn_op_deliver(const tn_op_args *a, int input, int64_t at, int64_t n, const tn_real *values) {
+    tn_real *grad = a->in[input]->grad + at;
+    if (a->write[input] == TN_WRITE_SET)
+        memcpy(grad, values, (size_t)n * sizeof *grad);
+    else if (a->write[input] == TN_WRITE_ADD)
+        tn_k->accumulate(n, values, grad);
+}
+
+tn_real *tn_op_grad_run(const tn_op_args *a, int input, int64_t at, int64_t n) {
+    tn_real *grad = a->in[input]->grad + at;
+    if (a->write[input] == TN_WRITE_SET) memset(grad, 0, (size_t)n * sizeof *grad);
+    return grad;
+}
+
 bool tn_op_keeps(const tn_op_args *a) {
-    if (!tn_tape_recording(a->tape)) return false;
+    if (!tn_tape_keeping(a->tape)) return false;
     for (int i = 0; i < TN_OP_INPUTS; i++)
         if (a->in[i] && a->in[i]->needs_grad) return true;
     return false;
+}
+
+enum { BLOCKS_MAX = 64, BLOCK_ROWS_MIN = 16, COLUMNS = 64 };
+
+int64_t tn_op_block_rows(int64_t rows) { return TN_MAX((rows + BLOCKS_MAX - 1) / BLOCKS_MAX, BLOCK_ROWS_MIN); }
+int64_t tn_op_block_count(int64_t rows) { return (rows + tn_op_block_rows(rows) - 1) / tn_op_block_rows(rows); }
+
+typedef struct partials {
+    const tn_op_args *a;
+    int input, cols;
+    const tn_real *values;
+    int64_t blocks;
+} partials;
+
+static void add_columns(void *context, int64_t begin, int64_t end) {
+    const partials *p = context;
+    tn_real *grad = tn_op_grad_run(p->a, p->input, begin, end - begin);
+    for (int64_t block = 0; block < p->blocks; block++)
+        tn_k->accumulate(end - begin, p->values + block * p->cols + begin, grad);
+}
+
+void tn_op_add_partials(const tn_op_args *a, int input, const tn_real *partial, int64_t blocks, int cols) {
+    partials p = {.a = a, .input = input, .cols = cols, .values = partial, .blocks = blocks};
+    tn_par_for(cols, COLUMNS, add_columns, &p);
 }
 
 /* Loop bodies take their context without const because most contexts of other loops are written to. */

@@ -28,8 +28,20 @@ tn_status tn_op_reserve(const tn_op_args *a, int64_t count);
 tn_status tn_op_reserve_grads(const tn_op_args *a, int n);
 /* Where backward adds the gradient of `input`: its own, or a cleared piece of scratch for kernels that write both. */
 tn_real *tn_op_grad(const tn_op_args *a, int input);
+/* The factor of what is in the gradient of `input` already, for products: 0 or 1. */
+static inline tn_real tn_op_beta(const tn_op_args *a, int input) { return a->write[input] == TN_WRITE_SET ? 0 : 1; }
+/* Sets or adds a run of n numbers, as write[input] asks; `at` is the first one's place in the gradient. */
+void tn_op_deliver(const tn_op_args *a, int input, int64_t at, int64_t n, const tn_real *values);
+/* For row loops over kernels that only add: n numbers of the gradient, cleared when they are to be set. */
+tn_real *tn_op_grad_run(const tn_op_args *a, int input, int64_t at, int64_t n);
 /* True when a backward pass may follow: the op then keeps what backward needs. */
 bool tn_op_keeps(const tn_op_args *a);
+
+/* Sums over rows (the gradient of a gain) run over blocks of rows, then over the blocks, in order: the cut depends on
+ * the number of rows alone. `partial` [blocks, cols] is then added up into the gradient of `input` [cols]. */
+int64_t tn_op_block_rows(int64_t rows);
+int64_t tn_op_block_count(int64_t rows);
+void tn_op_add_partials(const tn_op_args *a, int input, const tn_real *partial, int64_t blocks, int cols);
 
 /* body(a, begin, end) over the elements of the result in blocks of TN_OP_RUN. */
 void tn_op_runs(const tn_op_args *a, tn_par_body *body);

@@ -7,8 +7,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { BLOCKS_MAX = 64, BLOCK_ROWS_MIN = 16, COLUMNS = 64 };
-
 typedef struct norm_options {
     tn_real eps;
 } norm_options;
@@ -19,9 +17,6 @@ tn_tensor *tn_rms_norm(tn_tape *t, tn_tensor *x, tn_param *w, tn_real eps) {
 }
 
 static int64_t runs_of(const tn_op_args *a) { return tn_tensor_count(a->in[0]) / tn_tensor_cols(a->in[1]); }
-/* dw is summed over blocks of rows, then over blocks: both cuts depend on N alone. */
-static int64_t block_rows(int64_t rows) { return TN_MAX((rows + BLOCKS_MAX - 1) / BLOCKS_MAX, BLOCK_ROWS_MIN); }
-static int64_t block_count(int64_t rows) { return (rows + block_rows(rows) - 1) / block_rows(rows); }
 
 tn_status tn_op_rms_norm_check(tn_op_args *a) {
     const norm_options *o = a->options;
@@ -36,7 +31,7 @@ tn_status tn_op_rms_norm_check(tn_op_args *a) {
     tn_real *r;
     TN_TAKE(r, tn_op_keeps(a) ? tn_tape_step(a->tape) : tn_tape_scratch(a->tape), runs_of(a), "activations");
     a->aux = r;
-    return w->tensor.needs_grad ? tn_op_reserve(a, block_count(runs_of(a)) * w->cols) : TN_OK;
+    return w->tensor.needs_grad ? tn_op_reserve(a, tn_op_block_count(runs_of(a)) * w->cols) : TN_OK;
 }
 
 static void forward_rows(void *context, int64_t begin, int64_t end) {
@@ -71,25 +66,19 @@ typedef struct gain_sums {
 static void dw_blocks(void *context, int64_t begin, int64_t end) {
     const gain_sums *s = context;
     const tn_real *x = s->a->in[0]->real, *dy = s->a->out->grad, *r = s->a->aux;
-    int64_t step = block_rows(s->rows);
+    int64_t step = tn_op_block_rows(s->rows);
     for (int64_t block = begin; block < end; block++)
         for (int64_t i = block * step; i < TN_MIN(s->rows, (block + 1) * step); i++)
             tn_k->rms_row_dw(s->c, x + i * s->c, dy + i * s->c, r[i], s->partial + block * s->c);
 }
 
-static void dw_columns(void *context, int64_t begin, int64_t end) {
-    const gain_sums *s = context;
-    for (int64_t block = 0; block < s->blocks; block++)
-        tn_k->accumulate(end - begin, s->partial + block * s->c + begin, s->a->in[1]->grad + begin);
-}
-
 void tn_op_rms_norm_backward(const tn_op_args *a) {
-    gain_sums s = {.a = a, .rows = runs_of(a), .blocks = block_count(runs_of(a)), .c = tn_tensor_cols(a->in[1])};
+    gain_sums s = {.a = a, .rows = runs_of(a), .blocks = tn_op_block_count(runs_of(a)), .c = tn_tensor_cols(a->in[1])};
     if (tn_op_wants(a, 0)) tn_op_each_row(a, s.rows, s.c, dx_rows);
     if (!tn_op_wants(a, 1) || !(s.partial = tn_op_scratch(a, s.blocks * s.c))) return;
     memset(s.partial, 0, (size_t)(s.blocks * s.c) * sizeof(tn_real));
     tn_par_for(s.blocks, 1, dw_blocks, &s);
-    tn_par_for(s.c, COLUMNS, dw_columns, &s);
+    tn_op_add_partials(a, 1, s.partial, s.blocks, s.c);
 }
 
 static const norm_options usual = {(tn_real)1e-5}, zero = {0};

@@ -9,6 +9,7 @@
 typedef struct rope_options {
     const tn_rope_table *table;
     int first; /* position of t = 0 */
+    bool in_place;
 } rope_options;
 
 tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positions, int d, double theta) {
@@ -30,7 +31,12 @@ tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positi
 }
 
 tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, int first) {
-    rope_options options = {table, first};
+    rope_options options = {table, first, false};
+    return tn_tape_apply(t, TN_OP_rope, &x, &options, sizeof options);
+}
+
+tn_tensor *tn_rope_in_place(tn_tape *t, tn_tensor *x, const tn_rope_table *table, int first) {
+    rope_options options = {table, first, true};
     return tn_tape_apply(t, TN_OP_rope, &x, &options, sizeof options);
 }
 
@@ -44,7 +50,9 @@ tn_status tn_op_rope_check(tn_op_args *a) {
     if (o->first < 0 || x->dims[1] > o->table->n_positions - o->first)
         return TN_FAIL(RANGE, "rope: positions %d..%lld, the table has 0..%d", o->first,
                        (long long)o->first + x->dims[1] - 1, o->table->n_positions - 1);
-    return tn_op_rows_result(a, x->dims[2]);
+    if (!o->in_place) return tn_op_rows_result(a, x->dims[2]);
+    a->out = tn_op_result_over(a, x->n_dims, x->dims);
+    return a->out ? TN_OK : TN_E_NOMEM;
 }
 
 typedef void turn_kernel(int d, const tn_real *x, const tn_real *cosine, const tn_real *sine, int sign, tn_real *y);
@@ -68,7 +76,8 @@ static void forward_heads(void *context, int64_t begin, int64_t end) {
 
 static void backward_heads(void *context, int64_t begin, int64_t end) {
     const tn_op_args *a = context;
-    turn(a, begin, end, tn_k->rope_row_add, a->out->grad, -1, a->in[0]->grad);
+    bool adds = a->write[0] == TN_WRITE_ADD;
+    turn(a, begin, end, adds ? tn_k->rope_row_add : tn_k->rope_row, a->out->grad, -1, a->in[0]->grad);
 }
 
 static void each_head(const tn_op_args *a, tn_par_body *body) {
@@ -86,11 +95,13 @@ static tn_real cosines[] = {1, 1, (tn_real).6, (tn_real).8, 0, (tn_real).28, (tn
 static tn_real sines[] = {0, 0, (tn_real).8, (tn_real).6, 1, (tn_real).96, (tn_real).8, -1, 0, (tn_real)-.28};
 static const tn_rope_table small = {.n_positions = 5, .d = 4, .cosine = cosines, .sine = sines};
 static const tn_rope_table pair = {.n_positions = 10, .d = 2, .cosine = cosines, .sine = sines};
-static const rope_options start = {&small, 0}, later = {&small, 2}, narrow = {&pair, 0};
+static const rope_options start = {&small, 0, false}, later = {&small, 2, false}, narrow = {&pair, 0, false},
+                          over = {&small, 0, true};
 const tn_op_sample tn_op_rope_samples[] = {
     {.dims = {{1, 1, 2}}, .options = &narrow, .options_size = sizeof narrow},
     {.dims = {{3, 5, 12}}, .options = &start, .options_size = sizeof start},
     {.dims = {{2, 3, 4}}, .options = &later, .options_size = sizeof later},
+    {.dims = {{3, 5, 12}}, .options = &over, .options_size = sizeof over},
     {.dims = {{2, 3, 6}}, .options = &start, .options_size = sizeof start, .expect = TN_E_SHAPE},
     {.dims = {{3, 4}}, .options = &start, .options_size = sizeof start, .expect = TN_E_SHAPE},
     {.dims = {{1, 4, 4}}, .options = &later, .options_size = sizeof later, .expect = TN_E_RANGE},

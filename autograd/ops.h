@@ -9,6 +9,8 @@
 tn_tensor *tn_add(tn_tape *t, tn_tensor *a, tn_tensor *b); /* same shape */
 tn_tensor *tn_mul(tn_tape *t, tn_tensor *a, tn_tensor *b);
 tn_tensor *tn_scale(tn_tape *t, tn_tensor *x, tn_real s);
+/* The same numbers under other dimensions with the same count, without a copy. Not for codes. */
+tn_tensor *tn_reshape(tn_tape *t, tn_tensor *x, int n_dims, const int *dims);
 /* ids [B,T], table [V,C] -> [B,T,C]. Fails: TN_E_RANGE for an id outside 0..V-1. */
 tn_tensor *tn_embedding(tn_tape *t, tn_tensor *ids, tn_param *table);
 /* Over runs of w's length, which must divide the last dimension (a gain per head for QK-norm). eps > 0. */
@@ -22,6 +24,14 @@ tn_tensor *tn_act_quant(tn_tape *t, tn_tensor *x, tn_real lambda);
  * up. */
 tn_tensor *tn_bitlinear(tn_tape *t, tn_tensor *x, tn_param *w);
 
+/* x + tn_bitlinear(codes, w), the end of a branch beside the residual stream. x [..,m]. */
+tn_tensor *tn_bitlinear_add(tn_tape *t, tn_tensor *x, tn_tensor *codes, tn_param *w);
+/* tn_act_quant(tn_rms_norm(x, w), 1) and the same of tn_relu2_gate or tn_silu_gate, the same bits in one pass: neither
+ * the gated nor the normed row is stored. w [C] covers the whole row. -> CODES */
+tn_tensor *tn_norm_quant(tn_tape *t, tn_tensor *x, tn_param *w, tn_real eps);
+typedef enum tn_gate { TN_GATE_RELU2, TN_GATE_SILU } tn_gate;
+tn_tensor *tn_gate_norm_quant(tn_tape *t, tn_tensor *u, tn_tensor *v, tn_param *w, tn_real eps, tn_gate gate);
+
 /* Tables for positions 0..n_positions-1: cosine and sine [n_positions, d/2] of position * theta^(-2i/d), from double.
  */
 typedef struct tn_rope_table {
@@ -31,6 +41,9 @@ typedef struct tn_rope_table {
 tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positions, int d, double theta);
 /* x [B,T,H*d]; row (b,t) is at position first + t. Half-split pairs (i, i+d/2), "NEOX". */
 tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, int first);
+/* The same over the numbers of x, which are gone afterwards: for a result that nothing else reads, neither another op
+ * nor the backward of the op that made it. */
+tn_tensor *tn_rope_in_place(tn_tape *t, tn_tensor *x, const tn_rope_table *table, int first);
 
 /* The keys and values of one layer of one sequence, f32. */
 typedef struct tn_kv {

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-#include "autograd/op.h"
+#include "autograd/op_page.h"
 
+#include "autograd/grad_pool.h"
 #include "core/clock.h"
 
 #include <string.h>
 
 const tn_op tn_ops[TN_OP_COUNT] = {
-#define OP(name, inputs, gradient, tolerance, formula)                                                                 \
+#define OP(name, inputs, gradient, fresh, tolerance, formula)                                                                \
     {#name,                                                                                                            \
      inputs,                                                                                                           \
      formula,                                                                                                          \
      TN_GRADIENT_##gradient,                                                                                           \
+     TN_FRESH_##fresh,                                                                                                 \
      tolerance,                                                                                                        \
      tn_op_##name##_check,                                                                                             \
      tn_op_##name##_forward,                                                                                           \
@@ -20,8 +22,14 @@ const tn_op tn_ops[TN_OP_COUNT] = {
 #undef OP
 };
 
+/* A stretch of the forward pass that keeps its input alone and is run again in backward. */
+typedef struct segment {
+    tn_segment_body *body;
+    void *context;
+} segment;
+
 typedef struct node {
-    const tn_op *op;
+    const tn_op *op; /* NULL: args.aux is a segment, from in[0] to out */
     tn_op_args args;
     struct node *before; /* the node recorded just before this one */
 } node;
@@ -36,6 +44,8 @@ struct tn_tape {
     tn_arena *step, *scratch, *kept; /* kept: residuals, which outlive a pass */
     tn_tape_mode mode;
     bool dry, ran_backward;
+    bool skims; /* inside the first run of a segment: nothing is kept */
+    tn_grad_pool pool;
     tn_status status;
     node *last;
     tn_rng rng;
@@ -54,8 +64,9 @@ static tn_tape *create(bool dry) {
     tape->step = dry ? tn_arena_create_virtual("step") : tn_arena_create("step");
     tape->scratch = dry ? tn_arena_create_virtual("scratch") : tn_arena_create("scratch");
     tape->kept = tn_arena_create("residuals");
+    tape->pool.arena = dry ? tn_arena_create_virtual("gradients") : tn_arena_create("gradients");
     tape->next_residual = &tape->first_residual;
-    if (tape->step && tape->scratch && tape->kept) return tape;
+    if (tape->step && tape->scratch && tape->kept && tape->pool.arena) return tape;
     tn_tape_free(tape);
     return NULL;
 }
@@ -68,12 +79,15 @@ void tn_tape_free(tn_tape *tape) {
     tn_arena_free(tape->step);
     tn_arena_free(tape->scratch);
     tn_arena_free(tape->kept);
+    tn_arena_free(tape->pool.arena);
     tn_heap_free(tape);
 }
 
 void tn_tape_begin(tn_tape *tape, tn_tape_mode mode, const tn_rng *rng) {
     tn_arena_reset(tape->step);
+    tn_grad_pool_reset(&tape->pool);
     tape->mode = mode;
+    tape->skims = false;
     tape->status = TN_OK;
     tape->ran_backward = false;
     tape->last = NULL;
@@ -89,9 +103,11 @@ void tn_tape_begin(tn_tape *tape, tn_tape_mode mode, const tn_rng *rng) {
 tn_status tn_tape_status(const tn_tape *tape) { return tape->status; }
 tn_arena *tn_tape_step(tn_tape *tape) { return tape->step; }
 tn_arena *tn_tape_scratch(tn_tape *tape) { return tape->scratch; }
+const tn_arena *tn_tape_gradients(const tn_tape *tape) { return tape->pool.arena; }
 tn_tensor *tn_tape_empty(tn_tape *tape) { return &tape->empty; }
 const tn_rng *tn_tape_rng(const tn_tape *tape) { return tape->has_rng ? &tape->rng : NULL; }
 bool tn_tape_recording(const tn_tape *tape) { return tape->mode == TN_TAPE_RECORD; }
+bool tn_tape_keeping(const tn_tape *tape) { return tape->mode == TN_TAPE_RECORD && !tape->skims; }
 bool tn_tape_is_dry(const tn_tape *tape) { return tape->dry; }
 
 void tn_tape_set_backward(tn_tape *tape, tn_backward arithmetic) {
@@ -112,14 +128,21 @@ static tn_tensor *fail(tn_tape *tape, tn_status status) {
 
 /* ---- ops ---- */
 
-tn_tensor *tn_op_result(tn_op_args *a, tn_dtype dtype, int n_dims, const int *dims) {
-    tn_arena *step = a->tape->step;
-    tn_tensor *out = tn_arena_zalloc(step, 1, sizeof *out, "tape");
+static tn_tensor *new_tensor(tn_op_args *a, tn_dtype dtype, int n_dims, const int *dims) {
+    tn_tensor *out = tn_arena_zalloc(a->tape->step, 1, sizeof *out, "tape");
     if (!out) return NULL;
     out->dtype = dtype;
     out->n_dims = n_dims;
     memcpy(out->dims, dims, (size_t)n_dims * sizeof *dims);
     for (int i = 0; i < TN_OP_INPUTS && a->in[i]; i++) out->needs_grad |= a->in[i]->needs_grad;
+    out->needs_grad &= tn_tape_keeping(a->tape);
+    return out;
+}
+
+tn_tensor *tn_op_result(tn_op_args *a, tn_dtype dtype, int n_dims, const int *dims) {
+    tn_arena *step = a->tape->step;
+    tn_tensor *out = new_tensor(a, dtype, n_dims, dims);
+    if (!out) return NULL;
     size_t count = (size_t)tn_tensor_count(out), rows = (size_t)tn_tensor_rows(out);
     bool ok = true;
     if (dtype == TN_CODES) {
@@ -128,10 +151,15 @@ tn_tensor *tn_op_result(tn_op_args *a, tn_dtype dtype, int n_dims, const int *di
     } else {
         ok = (out->real = tn_arena_array(step, count, sizeof *out->real, "activations")) != NULL;
     }
-    out->needs_grad &= tn_tape_recording(a->tape);
-    if (ok && out->needs_grad)
-        ok = (out->grad = tn_arena_array(step, count, sizeof *out->grad, "activation gradients")) != NULL;
     return ok ? out : NULL;
+}
+
+tn_tensor *tn_op_result_over(tn_op_args *a, int n_dims, const int *dims) {
+    tn_tensor *out = new_tensor(a, a->in[0]->dtype, n_dims, dims);
+    if (!out) return NULL;
+    out->real = a->in[0]->real;
+    out->ids = a->in[0]->ids;
+    return out;
 }
 
 static tn_status prepare(tn_tape *tape, const tn_op *op, tn_op_args *args, const void *options, size_t options_size) {
@@ -144,7 +172,7 @@ static tn_status prepare(tn_tape *tape, const tn_op *op, tn_op_args *args, const
 }
 
 static tn_status record(tn_tape *tape, const tn_op *op, const tn_op_args *args) {
-    if (tape->mode != TN_TAPE_RECORD || !args->out->needs_grad) return TN_OK;
+    if (!args->out->needs_grad) return TN_OK;
     node *n = tn_arena_alloc(tape->step, sizeof *n, "tape");
     if (!n) return TN_E_NOMEM;
     *n = (node){.op = op, .args = *args, .before = tape->last};
@@ -171,32 +199,150 @@ tn_tensor *tn_tape_apply(tn_tape *tape, tn_op_id id, tn_tensor *const *in, const
     return tape->status ? &tape->empty : args.out;
 }
 
+/* ---- segments ---- */
+
+static tn_tensor *leaf(tn_tape *tape, tn_dtype dtype, int n_dims, const int *dims);
+
+static tn_tensor *copy_result(tn_tape *tape, const tn_tensor *x) {
+    tn_tensor *out = leaf(tape, TN_REAL, x->n_dims, x->dims);
+    if (out) out->real = tn_arena_array(tape->step, (size_t)tn_tensor_count(x), sizeof *out->real, "activations");
+    if (!out || !out->real) return NULL;
+    out->needs_grad = true;
+    return out;
+}
+
+/* The first run: what the body makes is dropped but for the numbers of its result, which go to `out`. */
+static tn_status skim(tn_tape *tape, const segment *s, tn_tensor *x, tn_tensor *out) {
+    tn_arena_mark mark = tn_arena_get_mark(tape->step);
+    tape->skims = true;
+    const tn_tensor *y = s->body(s->context, tape, x);
+    tape->skims = false;
+    if (tape->status) return tape->status;
+    if (!tn_tensor_same_shape(y, x))
+        return TN_FAIL(SHAPE, "segment: the result must have the shape of the input");
+    if (!tape->dry) memcpy(out->real, y->real, (size_t)tn_tensor_count(y) * sizeof *y->real);
+    tn_arena_rewind(tape->step, &mark);
+    return TN_OK;
+}
+
+tn_tensor *tn_tape_segment(tn_tape *tape, tn_segment_body *body, const void *context, size_t context_size,
+                           tn_tensor *x) {
+    if (tape->status) return &tape->empty;
+    segment *s = tn_arena_alloc(tape->step, sizeof *s, "tape");
+    void *copy = tn_arena_alloc(tape->step, context_size, "tape");
+    if (!s || !copy) return fail(tape, TN_E_NOMEM);
+    *s = (segment){body, memcpy(copy, context, context_size)};
+    bool recomputes = tn_tape_keeping(tape) && tape->residual_mode == TN_RESIDUAL_OFF;
+    if (!recomputes) return body(s->context, tape, x);
+    const tn_op_args args = {.tape = tape, .in = {x}, .out = copy_result(tape, x), .aux = s};
+    tn_status status = args.out ? skim(tape, s, x, args.out) : TN_E_NOMEM;
+    if (!status) status = record(tape, NULL, &args);
+    return status ? fail(tape, status) : args.out;
+}
+
 /* ---- backward ---- */
 
-static void clear_grad(const tn_tensor *x) { memset(x->grad, 0, (size_t)tn_tensor_count(x) * sizeof *x->grad); }
+static void clear_run(void *context, int64_t begin, int64_t end) {
+    memset((tn_real *)context + begin, 0, (size_t)(end - begin) * sizeof(tn_real));
+}
 
-static void run_backward(const node *n) {
-    tn_op_times *times = n->args.tape->times;
-    double begin = times ? tn_clock_seconds() : 0;
-    n->op->backward(&n->args);
-    if (times) times->backward[n->op - tn_ops] += tn_clock_seconds() - begin;
+/* Finds or makes the gradient of input i and says what is in it. */
+static tn_status open_gradient(node *n, int i) {
+    tn_tape *tape = n->args.tape;
+    tn_tensor *x = n->args.in[i];
+    tn_op_fresh fresh = n->op->fresh;
+    n->args.write[i] = TN_WRITE_ADD;
+    if (x->param ? !x->param->grad_empty : x->grad != NULL) return TN_OK;
+    if (!x->grad && i == 0 && fresh == TN_FRESH_HANDS) {
+        x->grad = n->args.out->grad;
+        n->args.write[i] = TN_WRITE_HANDED;
+        return TN_OK;
+    }
+    if (!x->grad) x->grad = tn_grad_pool_take(&tape->pool, tn_tensor_count(x));
+    if (!x->grad) return TN_E_NOMEM;
+    if (fresh == TN_FRESH_ADDS && !tape->dry)
+        tn_par_for(tn_tensor_count(x), TN_OP_RUN, clear_run, x->grad);
+    else if (fresh != TN_FRESH_ADDS)
+        n->args.write[i] = TN_WRITE_SET;
+    return TN_OK;
+}
+
+static tn_status open_gradients(node *n) {
+    for (int i = 0; i < TN_OP_INPUTS; i++) {
+        const tn_tensor *x = n->args.in[i];
+        if (!x || !x->needs_grad || (x->param && !x->grad)) continue;
+        TN_TRY(open_gradient(n, i));
+    }
+    return TN_OK;
+}
+
+/* A parameter's gradient holds something now; the result's has served. */
+static void close_gradients(node *n) {
+    tn_tape *tape = n->args.tape;
+    for (int i = 0; i < TN_OP_INPUTS; i++) {
+        const tn_tensor *x = n->args.in[i];
+        if (x && x->param && x->grad && !tape->dry) x->param->grad_empty = false;
+    }
+    if (n->args.write[0] != TN_WRITE_HANDED) tn_grad_pool_give(&tape->pool, n->args.out->grad);
+    n->args.out->grad = NULL;
+}
+
+static tn_status run_op_back(node *n) {
+    tn_tape *tape = n->args.tape;
+    double begin = tape->times ? tn_clock_seconds() : 0;
+    TN_TRY(open_gradients(n));
+    if (!tape->dry) n->op->backward(&n->args);
+    close_gradients(n);
+    tn_arena_reset(tape->scratch);
+    if (tape->times) tape->times->backward[n->op - tn_ops] += tn_clock_seconds() - begin;
+    return tape->status;
+}
+
+static tn_status run_nodes_back(tn_tape *tape, node *last);
+
+/* Run the body again, this time recorded, from a stand-in for x, and backwards. */
+static tn_status run_segment_back(node *n) {
+    tn_tape *tape = n->args.tape;
+    const segment *s = n->args.aux;
+    tn_tensor *x = n->args.in[0];
+    tn_arena_mark mark = tn_arena_get_mark(tape->step);
+    node *before = tape->last;
+    tn_tensor *start = leaf(tape, TN_REAL, x->n_dims, x->dims);
+    if (!start) return TN_E_NOMEM;
+    start->real = x->real;
+    start->needs_grad = x->needs_grad;
+    start->grad = x->grad;
+    tape->last = NULL;
+    tn_tensor *y = s->body(s->context, tape, start);
+    if (!tape->status && y->needs_grad) {
+        y->grad = n->args.out->grad;
+        (void)tn_tape_fail(tape, run_nodes_back(tape, tape->last));
+    }
+    x->grad = start->grad;
+    n->args.out->grad = NULL;
+    tape->last = before;
+    tn_arena_rewind(tape->step, &mark);
+    return tape->status;
+}
+
+/* A result without a gradient was not used on the way to the loss. */
+static tn_status run_nodes_back(tn_tape *tape, node *last) {
+    for (node *n = last; n && !tape->status; n = n->before)
+        if (n->args.out->grad) TN_TRY(n->op ? run_op_back(n) : run_segment_back(n));
+    return tape->status;
 }
 
 tn_status tn_tape_backward(tn_tape *tape, tn_tensor *loss) {
     if (tape->status) return tape->status;
-    if (tape->mode != TN_TAPE_RECORD || !loss->needs_grad || !loss->grad)
+    if (tape->mode != TN_TAPE_RECORD || !loss->needs_grad || !tape->last)
         return TN_FAIL(NOGRAD, "backward: the loss does not depend on anything that is trained");
     if (tn_tensor_count(loss) != 1) return TN_FAIL(SHAPE, "backward: the loss must be one number");
     if (tape->ran_backward) return TN_FAIL(ARG, "backward: this pass was already run backwards");
     tape->ran_backward = true;
-    if (tape->dry) return TN_OK;
-    for (node *n = tape->last; n; n = n->before) clear_grad(n->args.out);
-    loss->grad[0] = 1;
-    for (node *n = tape->last; n && !tape->status; n = n->before) {
-        run_backward(n);
-        tn_arena_reset(tape->scratch);
-    }
-    return tape->status;
+    loss->grad = tn_grad_pool_take(&tape->pool, 1);
+    if (!loss->grad) return tn_tape_fail(tape, TN_E_NOMEM);
+    if (!tape->dry) loss->grad[0] = 1;
+    return tn_tape_fail(tape, run_nodes_back(tape, tape->last));
 }
 
 /* ---- leaves ---- */
@@ -233,22 +379,6 @@ tn_tensor *tn_tape_ids(tn_tape *tape, int n_dims, const int *dims, const int32_t
     if (!x->ids) return fail(tape, TN_E_NOMEM);
     if (!tape->dry) memcpy(x->ids, ids, count * sizeof *x->ids);
     return x;
-}
-
-tn_tensor *tn_tape_reshape(tn_tape *tape, tn_tensor *x, int n_dims, const int *dims) {
-    if (tape->status) return &tape->empty;
-    tn_tensor *y = leaf(tape, x->dtype, n_dims, dims);
-    if (!y) return fail(tape, TN_E_NOMEM);
-    char from[64], to[64];
-    if (tn_tensor_count(y) != tn_tensor_count(x))
-        return fail(tape, TN_FAIL(SHAPE, "reshape: %s does not hold as many numbers as %s", tn_tensor_shape(x, from),
-                                  tn_tensor_shape(y, to)));
-    if (x->dtype == TN_CODES) return fail(tape, TN_FAIL(DTYPE, "reshape: codes keep their rows"));
-    y->real = x->real;
-    y->ids = x->ids;
-    y->grad = x->grad;
-    y->needs_grad = x->needs_grad;
-    return y;
 }
 
 /* ---- residuals ---- */

@@ -47,19 +47,28 @@ tn_status tn_tape_fail(tn_tape *tape, tn_status status);
  * TN_E_NOGRAD when nothing was recorded or loss does not depend on a trained parameter, TN_E_ARG at a second call. */
 tn_status tn_tape_backward(tn_tape *tape, tn_tensor *loss);
 
+/* ---- recompute (Chen 2016) ---- */
+/* Maps x to a tensor of the same shape; pure: it may run twice, and must give the same bits. */
+typedef tn_tensor *tn_segment_body(void *context, tn_tape *tape, tn_tensor *x);
+/* body(context, tape, x), of whose run nothing is kept but x and the result: backward runs it again. `context` is copied.
+ * A pass that records nothing just calls it; so does one that keeps residuals. */
+tn_tensor *tn_tape_segment(tn_tape *tape, tn_segment_body *body, const void *context, size_t context_size,
+                           tn_tensor *x);
+
 /* ---- leaves ---- */
 /* Copies. Real leaves get a gradient when `needs_grad`. */
 tn_tensor *tn_tape_real(tn_tape *tape, int n_dims, const int *dims, const tn_real *values, bool needs_grad);
 tn_tensor *tn_tape_ids(tn_tape *tape, int n_dims, const int *dims, const int32_t *ids);
-/* The same numbers under another shape with the same count (no copy; the gradient is shared). */
-tn_tensor *tn_tape_reshape(tn_tape *tape, tn_tensor *x, int n_dims, const int *dims);
 
 /* ---- for ops ---- */
 tn_arena *tn_tape_step(tn_tape *tape);    /* lives until the next begin */
 tn_arena *tn_tape_scratch(tn_tape *tape); /* empty again after each op */
 tn_tensor *tn_tape_empty(tn_tape *tape);
 const tn_rng *tn_tape_rng(const tn_tape *tape);
-bool tn_tape_recording(const tn_tape *tape);
+const tn_arena *tn_tape_gradients(const tn_tape *tape); /* the pool's, for counting memory */
+bool tn_tape_recording(const tn_tape *tape); /* a pass that trains */
+/* A pass that trains, outside the first run of a segment: what backward needs is to be kept. */
+bool tn_tape_keeping(const tn_tape *tape);
 bool tn_tape_is_dry(const tn_tape *tape);
 
 /* ---- for gradient checks ---- */

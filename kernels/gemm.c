@@ -97,6 +97,7 @@ typedef struct ternary_job {
     const tn_real *s;
     const uint32_t *packed;
     tn_real a;
+    const tn_real *base; /* to add; or NULL */
     tn_real *y;   /* scaled results, or */
     int32_t *acc; /* the bare integers; the other one is NULL */
 } ternary_job;
@@ -104,10 +105,11 @@ typedef struct ternary_job {
 static void store_ternary_tile(const ternary_job *t, const int32_t *tile, int row, int rows, int first, int count) {
     for (int r = row; r < row + rows; r++, tile += tn_k->ternary_panel_width) {
         const int64_t at = (int64_t)r * t->m + first;
-        if (t->y)
-            tn_k->rescale(count, tile, t->s[r], t->a, t->y + at);
-        else
+        if (t->acc)
             memcpy(t->acc + at, tile, sizeof *tile * (size_t)count);
+        else
+            tn_k->rescale(count, tile, t->s[r], t->a, t->y + at);
+        if (t->base) tn_k->accumulate(count, t->base + at, t->y + at);
     }
 }
 
@@ -142,6 +144,12 @@ static void multiply_ternary(ternary_job *t) {
 void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a,
                      tn_real *y) {
     multiply_ternary(&(ternary_job){.n = n, .m = m, .k = k, .q = q, .s = s, .packed = packed, .a = a, .y = y});
+}
+
+void tn_gemm_ternary_add(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a,
+                         const tn_real *base, tn_real *y) {
+    multiply_ternary(
+        &(ternary_job){.n = n, .m = m, .k = k, .q = q, .s = s, .packed = packed, .a = a, .base = base, .y = y});
 }
 
 void tn_gemm_ternary_codes(int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc) {

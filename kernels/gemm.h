@@ -17,6 +17,9 @@ void tn_pack_real(int m, int k, const tn_real *w, void *packed);
 /* Y = (acc / s_i) * a, acc = q T^t exact in int32 (k <= 132104 keeps it exact in f32 too): the one order of operations
  * in trainer and runtime (docs/math.md, BitLinear). q [n,k], s [n]. */
 void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a, tn_real *y);
+/* Y = base + the same; base [n,m], apart from Y, or NULL for none. */
+void tn_gemm_ternary_add(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a,
+                         const tn_real *base, tn_real *y);
 /* The bare integers, acc [n,m]: what every instruction set must agree on. */
 void tn_gemm_ternary_codes(int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc);
 /* Y = X W^t; each output one chain over ascending k. */

@@ -14,13 +14,27 @@ static tn_real eps(const pass *p) { return (tn_real)p->model->config.norm_eps; }
 
 static bool ternary(const pass *p) { return p->model->config.quantization == TN_QUANTIZATION_BITNET; }
 
-/* What the linear layers of one site read: codes for ternary weights, the activations themselves for the float twin. */
-static tn_tensor *input(const pass *p, tn_tensor *x, const char *site) {
-    if (!ternary(p)) return x;
-    tn_tensor *codes = tn_act_quant(p->t, x, p->model->lambda);
+/* Fully quantised: then the fused ops serve, with the bits of the chains they stand for. */
+static bool fused(const pass *p) { return ternary(p) && p->model->lambda >= 1; }
+
+static tn_tensor *observed(const pass *p, tn_tensor *codes, const char *site) {
     if (p->model->observer && codes->dtype == TN_CODES && codes->n_dims)
         p->model->observer(p->model->observer_context, p->layer, site, codes);
     return codes;
+}
+
+/* What the linear layers of one site read of the normed x: codes for ternary weights, the numbers themselves for the
+ * float twin. */
+static tn_tensor *input(const pass *p, tn_tensor *x, tn_param *norm, const char *site) {
+    if (fused(p)) return observed(p, tn_norm_quant(p->t, x, norm, eps(p)), site);
+    x = tn_rms_norm(p->t, x, norm, eps(p));
+    return ternary(p) ? tn_act_quant(p->t, x, p->model->lambda) : x;
+}
+
+static tn_tensor *gated_input(const pass *p, tn_tensor *u, tn_tensor *v, tn_param *norm, const char *site) {
+    bool silu = p->model->config.activation == TN_ACTIVATION_SILU;
+    if (!fused(p)) return input(p, silu ? tn_silu_gate(p->t, u, v) : tn_relu2_gate(p->t, u, v), norm, site);
+    return observed(p, tn_gate_norm_quant(p->t, u, v, norm, eps(p), silu ? TN_GATE_SILU : TN_GATE_RELU2), site);
 }
 
 static tn_tensor *project(const pass *p, tn_tensor *x, tn_param *w) {
@@ -31,30 +45,48 @@ static tn_tensor *drop(const pass *p, tn_tensor *x, int slot) {
     return tn_dropout(p->t, x, (tn_real)p->model->config.dropout, (uint32_t)(p->layer * 4 + slot));
 }
 
+/* x + dropout(project(n, w)) */
+static tn_tensor *add_branch(const pass *p, tn_tensor *x, tn_tensor *n, tn_param *w, int slot) {
+    if (fused(p) && p->model->config.dropout <= 0) return tn_bitlinear_add(p->t, x, n, w);
+    return tn_add(p->t, x, drop(p, project(p, n, w), slot));
+}
+
 static tn_tensor *rotate(const pass *p, tn_tensor *x, tn_param *norm) {
     if (norm) x = tn_rms_norm(p->t, x, norm, eps(p));
-    return tn_rope(p->t, x, &p->model->rope, p->first);
+    return tn_rope_in_place(p->t, x, &p->model->rope, p->first);
 }
 
 static tn_tensor *attention(const pass *p, const tn_block *b, tn_tensor *x) {
     const tn_model_config *c = &p->model->config;
-    tn_tensor *n = input(p, tn_rms_norm(p->t, x, b->attn_norm, eps(p)), "attn");
+    tn_tensor *n = input(p, x, b->attn_norm, "attn");
     tn_tensor *q = rotate(p, project(p, n, b->attn_q), b->attn_q_norm);
     tn_tensor *k = rotate(p, project(p, n, b->attn_k), b->attn_k_norm);
     tn_tensor *v = project(p, n, b->attn_v);
     tn_tensor *o = tn_attention(p->t, q, k, v, c->n_head, c->n_kv_head, p->cache ? &p->cache->layers[p->layer] : NULL);
-    o = tn_rms_norm(p->t, o, b->attn_sub_norm, eps(p));
-    return drop(p, project(p, input(p, o, "attn_output"), b->attn_output), 0);
+    return add_branch(p, x, input(p, o, b->attn_sub_norm, "attn_output"), b->attn_output, 0);
 }
 
 static tn_tensor *mlp(const pass *p, const tn_block *b, tn_tensor *x) {
-    tn_tensor *n = input(p, tn_rms_norm(p->t, x, b->ffn_norm, eps(p)), "ffn");
-    tn_tensor *u = project(p, n, b->ffn_gate);
-    tn_tensor *v = project(p, n, b->ffn_up);
-    tn_tensor *h =
-        p->model->config.activation == TN_ACTIVATION_SILU ? tn_silu_gate(p->t, u, v) : tn_relu2_gate(p->t, u, v);
-    h = tn_rms_norm(p->t, h, b->ffn_sub_norm, eps(p));
-    return drop(p, project(p, input(p, h, "ffn_down"), b->ffn_down), 1);
+    tn_tensor *n = input(p, x, b->ffn_norm, "ffn");
+    tn_tensor *u = project(p, n, b->ffn_gate), *v = project(p, n, b->ffn_up);
+    return add_branch(p, x, gated_input(p, u, v, b->ffn_sub_norm, "ffn_down"), b->ffn_down, 1);
+}
+
+/* Blocks [first, last) of a pass. */
+typedef struct stretch {
+    pass p;
+    int last;
+} stretch;
+
+static tn_tensor *run_blocks(void *context, tn_tape *t, tn_tensor *x) {
+    const stretch *s = context;
+    pass p = s->p;
+    p.t = t;
+    for (; p.layer < s->last; p.layer++) {
+        const tn_block *b = &p.model->blocks[p.layer];
+        x = mlp(&p, b, attention(&p, b, x));
+    }
+    return x;
 }
 
 static tn_status check_positions(const tn_model *model, const tn_tensor *ids, const tn_cache *cache) {
@@ -74,10 +106,10 @@ tn_tensor *tn_model_hidden(tn_model *model, tn_tape *t, tn_tensor *ids, tn_cache
     pass p = {.model = model, .t = t, .cache = cache, .first = cache ? cache->length : 0};
     tn_tensor *x = tn_embedding(t, ids, model->embedding);
     x = tn_dropout(t, x, (tn_real)model->config.dropout, (uint32_t)model->config.n_layer * 4);
-    for (; p.layer < model->config.n_layer; p.layer++) {
-        const tn_block *b = &model->blocks[p.layer];
-        x = tn_add(t, x, attention(&p, b, x));
-        x = tn_add(t, x, mlp(&p, b, x));
+    int step = model->recompute ? model->recompute : model->config.n_layer;
+    for (; p.layer < model->config.n_layer; p.layer += step) {
+        stretch s = {p, TN_MIN(p.layer + step, model->config.n_layer)};
+        x = model->recompute ? tn_tape_segment(t, run_blocks, &s, sizeof s, x) : run_blocks(&s, t, x);
     }
     x = tn_rms_norm(t, x, model->output_norm, eps(&p));
     if (cache && !tn_tape_status(t)) {
@@ -86,6 +118,8 @@ tn_tensor *tn_model_hidden(tn_model *model, tn_tape *t, tn_tensor *ids, tn_cache
     }
     return x;
 }
+
+void tn_model_recompute(tn_model *model, int blocks) { model->recompute = blocks; }
 
 static tn_param *head(tn_model *model) { return model->output ? model->output : model->embedding; }
 

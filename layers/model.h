@@ -42,6 +42,8 @@ void tn_cache_truncate(tn_cache *cache, int length); /* forget positions from `l
 /* ids [B,T] -> hidden states after output_norm [B,T,C]. Without a cache positions are 0..T-1; with one (B = 1) they
  * follow what it holds, and it grows by T. Fails (sticky): TN_E_RANGE when positions exceed `context` or the cache. */
 tn_tensor *tn_model_hidden(tn_model *model, tn_tape *t, tn_tensor *ids, tn_cache *cache);
+/* Passes that train keep the input of every `blocks` blocks alone and run them again in backward; 0: keep all. */
+void tn_model_recompute(tn_model *model, int blocks);
 tn_tensor *tn_model_logits(tn_model *model, tn_tape *t, tn_tensor *hidden); /* [..,C] -> [..,V] */
 tn_tensor *tn_model_loss(tn_model *model, tn_tape *t, tn_tensor *ids, tn_tensor *targets, tn_loss_options options);
 

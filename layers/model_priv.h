@@ -19,6 +19,7 @@ struct tn_model {
     int n_params;
     tn_rope_table rope;
     tn_real lambda; /* of the last refresh */
+    int recompute;  /* blocks of a segment; 0 = nothing is run again */
     tn_observer *observer;
     void *observer_context;
 };

@@ -53,6 +53,6 @@ tn_real *tn_graph_normal(tn_graph *graph, int64_t count, uint32_t stream) {
 
 tn_tensor *tn_graph_dot(tn_graph *graph, tn_tensor *y, const tn_real *weights) {
     int count = (int)tn_tensor_count(y);
-    y = tn_tape_reshape(graph->tape, y, 2, (const int[]){1, count});
+    y = tn_reshape(graph->tape, y, 2, (const int[]){1, count});
     return tn_linear(graph->tape, y, tn_graph_param(graph, 1, count, weights, false));
 }

@@ -124,6 +124,8 @@ void tn_rig_start(tn_rig *rig, tn_residual_mode mode, double step, unsigned move
 
 void tn_rig_forward(tn_rig *rig) {
     assert_ok(rig->op->check(&rig->args));
+    tn_tensor *out = rig->args.out;
+    if (out->needs_grad) out->grad = tn_arena_array(rig->arena, (size_t)tn_tensor_count(out), sizeof(tn_real), "test");
     rig->op->forward(&rig->args);
     tn_arena_reset(tn_tape_scratch(rig->tape));
     assert_ok(tn_tape_status(rig->tape));

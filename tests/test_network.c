@@ -279,6 +279,30 @@ static void network__overfits_one_batch(void **state) {
     assert_ok(tn_par_set_threads(2));
 }
 
+static void network__running_blocks_again_changes_no_bit(void **state) {
+    (void)state;
+    tn_model_config config = small;
+    config.n_layer = 5;
+    config.dropout = 0.1;
+    tn_rng rng = tn_rng_make(1, TN_PURPOSE_DROPOUT, 0);
+    network kept;
+    init(&kept, config, 3, 32);
+    double loss = learn_from(&kept, &rng);
+    size_t bytes = tn_arena_peak(tn_tape_step(kept.tape));
+    for (int blocks = 1; blocks <= 5; blocks += 2) {
+        network again;
+        init(&again, config, 3, 32);
+        tn_model_recompute(again.model, blocks);
+        assert_true(learn_from(&again, &rng) == loss);
+        for (int p = 0; p < kept.n_params; p++)
+            assert_memory_equal(again.params[p]->tensor.grad, kept.params[p]->tensor.grad,
+                                (size_t)tn_param_count(kept.params[p]) * sizeof(tn_real));
+        if (blocks == 1) assert_true(tn_arena_peak(tn_tape_step(again.tape)) < bytes / 2);
+        release(&again);
+    }
+    release(&kept);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #ifdef TN_F64
@@ -287,6 +311,7 @@ int main(void) {
 #endif
         cmocka_unit_test(network__lambda_zero_is_the_float_twin),
         cmocka_unit_test(network__loss_and_gradient_do_not_depend_on_threads),
+        cmocka_unit_test(network__running_blocks_again_changes_no_bit),
         cmocka_unit_test(network__recording_does_not_change_the_loss),
         cmocka_unit_test(network__loss_starts_where_it_must),
         cmocka_unit_test(network__overfits_one_batch),

@@ -245,6 +245,42 @@ static void ops__backward_adds_to_gradients(void **state) {
     each_case(true, check_accumulation);
 }
 
+/* A gradient that holds nothing yet may hold anything: NaN must not shine through. Where the result's gradient is handed
+ * on, what is found there is the same again. */
+static void check_fresh(const tn_op *op, const tn_op_sample *sample) {
+    if (op->fresh == TN_FRESH_ADDS) return;
+    for (int handed = 0; handed <= (op->fresh == TN_FRESH_HANDS); handed++) {
+        tn_rig rig;
+        tn_rig_init(&rig, op, sample);
+        snapshot added = run(&rig, ALL);
+        int64_t at;
+        tn_rig_start(&rig, TN_RESIDUAL_OFF, 0, 0, ALL);
+        tn_rig_forward(&rig);
+        (void)tn_rig_result(&rig, &at);
+        for (int i = 0; i < rig.n_inputs; i++) {
+            tn_tensor *x = rig.in[i].tensor;
+            rig.args.write[i] = TN_WRITE_SET;
+            for (int64_t j = 0; j < rig.in[i].count && x->grad; j++) x->grad[j] = (tn_real)NAN;
+        }
+        if (handed) {
+            rig.args.write[0] = TN_WRITE_HANDED;
+            rig.in[0].tensor->grad = rig.args.out->grad;
+        }
+        tn_rig_backward(&rig);
+        for (int i = 0; i < rig.n_inputs; i++)
+            for (int64_t j = 0; j < rig.in[i].count && has_gradient(&rig, i); j++)
+                if (!(tn_rig_grad(&rig, i)[j] == added.values[at++]))
+                    fail_msg("%s, sample %d: gradient %d differs when it is set", op->name,
+                             (int)(sample - op->samples), i);
+        tn_rig_release(&rig);
+    }
+}
+
+static void ops__a_fresh_gradient_is_set(void **state) {
+    (void)state;
+    each_case(true, check_fresh);
+}
+
 static void check_wanted(const tn_op *op, const tn_op_sample *sample) {
     tn_rig rig;
     tn_rig_init(&rig, op, sample);
@@ -315,6 +351,7 @@ int main(void) {
         cmocka_unit_test(ops__results_are_finite),
         cmocka_unit_test(ops__bits_do_not_depend_on_threads_or_repetition),
         cmocka_unit_test(ops__backward_adds_to_gradients),
+        cmocka_unit_test(ops__a_fresh_gradient_is_set),
         cmocka_unit_test(ops__each_gradient_can_be_wanted_alone),
         cmocka_unit_test(ops__running_out_of_memory_is_a_status),
         cmocka_unit_test(ops__backward_needs_no_new_memory),

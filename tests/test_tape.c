@@ -61,14 +61,14 @@ static void tape__reshape_shares_numbers_and_gradient(void **state) {
     (void)state;
     tn_graph_init(&g);
     tn_tensor *x = tn_tape_real(g.tape, 2, two_by_three, six, true);
-    tn_tensor *y = tn_tape_reshape(g.tape, x, 1, (const int[]){6});
+    tn_tensor *y = tn_reshape(g.tape, x, 1, (const int[]){6});
     assert_true(y->real == x->real);
     const tn_real weights[] = {1, 2, 3, 4, 5, 6};
     /* x counts once directly and once through its other shape. */
-    tn_tensor *twice = tn_add(g.tape, y, tn_tape_reshape(g.tape, tn_scale(g.tape, x, 2), 1, (const int[]){6}));
+    tn_tensor *twice = tn_add(g.tape, y, tn_reshape(g.tape, tn_scale(g.tape, x, 2), 1, (const int[]){6}));
     assert_ok(tn_tape_backward(g.tape, tn_graph_dot(&g, twice, weights)));
     for (int i = 0; i < 6; i++) assert_true(x->grad[i] == 3 * weights[i]);
-    assert_int_equal(tn_tape_reshape(g.tape, x, 1, (const int[]){5})->n_dims, 0);
+    assert_int_equal(tn_reshape(g.tape, x, 1, (const int[]){5})->n_dims, 0);
     assert_int_equal(tn_tape_status(g.tape), TN_E_SHAPE);
     tn_graph_release(&g);
 }

@@ -400,7 +400,8 @@ static void plan__knows_steps_and_limits(void **state) {
 /* Bytes under `name` at its peak, NULL = under any, in all arenas of the run. */
 static int64_t taken(const tn_run *r, const char *name) {
     const tn_engine *e = &r->trainer->engine;
-    const tn_arena *arenas[] = {e->arena, tn_tape_step(e->tape), tn_tape_scratch(e->tape)};
+    const tn_arena *arenas[] = {e->arena, tn_tape_step(e->tape), tn_tape_scratch(e->tape),
+                                tn_tape_gradients(e->tape)};
     int64_t bytes = 0;
     for (size_t i = 0; i < TN_COUNT(arenas); i++) {
         int count;

@@ -73,6 +73,7 @@ tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const
         add_arena(plan, engine.arena);
         add_arena(plan, tn_tape_step(engine.tape));
         add_arena(plan, tn_tape_scratch(engine.tape));
+        add_arena(plan, tn_tape_gradients(engine.tape));
         sort_memory(plan);
     }
     tn_engine_release(&engine);
