@@ -38,7 +38,7 @@ ISA.avx2   := -mavx2 -mfma -mf16c
 ISA.avxvnni := $(ISA.avx2) -mavxvnni
 ISA.avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
 
-ROOMS := core kernels autograd layers optim formats data train infer
+ROOMS := core kernels autograd layers optim formats data train infer bench
 LIB_SRC  := $(sort $(wildcard $(ROOMS:%=%/*.c)))
 CMD_SRC  := $(sort $(wildcard cmd/*.c))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))

@@ -16,9 +16,9 @@ declare -A may=(
     [infer]="layers formats data autograd kernels core"
 )
 everything="core kernels formats data autograd layers optim train infer"
-may[cmd]=$everything
-may[bench]="$everything cmd"
-may[tests]="$everything cmd"
+may[bench]=$everything
+may[cmd]="$everything bench"
+may[tests]="$everything bench cmd"
 
 # A foreign library and the files that may know it (tests may: they make files to read).
 declare -A home=(

@@ -4,13 +4,12 @@
 # Prints "file:line: what is wrong" and exits with 1 when there is anything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-rooms=(core kernels autograd layers optim formats data train infer cmd tests)
-[ ! -d bench ] || rooms+=(bench)
+rooms=(core kernels autograd layers optim formats data train infer bench cmd tests)
 bad=0
 
 mapfile -t sources < <(find "${rooms[@]}" -name '*.[ch]' | sort)
 mapfile -t tables < <(find "${rooms[@]}" -name '*.def' | sort)
-mapfile -t scripts < <(find scripts tests .ci -name '*.sh' -o -path .ci/run | sort)
+mapfile -t scripts < <(find scripts tests bench .ci -name '*.sh' -o -path .ci/run | sort)
 
 # Pass on what a check prints, and remember that it printed something.
 report() {
