@@ -29,8 +29,7 @@ enum { PEAK_BYTES_COUNT = 64, PEAK_WORDS_COUNT = 32 };
 enum { PEAK_BYTES_COUNT = 32, PEAK_WORDS_COUNT = 16 };
 #elif defined(__AVX2__)
 #define PEAK_BYTES(sum, a, b) sum += (peak_int)_mm256_maddubs_epi16((__m256i)a, (__m256i)b);
-#define PEAK_WORDS(sum, a, b)                                                                                          \
-    sum = (peak_int)_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)a, (__m256i)b));
+#define PEAK_WORDS(sum, a, b) sum = (peak_int)_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)a, (__m256i)b));
 enum { PEAK_BYTES_COUNT = 32, PEAK_WORDS_COUNT = 16 };
 #else
 /* Portable C has no sum of neighbours, so 16 bits are the lanes for codes too, eight of them a register. */
@@ -60,10 +59,11 @@ enum { PEAK_BYTES_COUNT = VP_BYTES / 2, PEAK_WORDS_COUNT = VP_BYTES / 2 };
     static TN_UNUSED int64_t name(int64_t rounds) {                                                                    \
         type a = (type){0} + (x), b = (type){0} + (y);                                                                 \
         PEAK_EACH(PEAK_START, type)                                                                                    \
-        PEAK_PIN(a) PEAK_PIN(b)                                                                                        \
-        for (int64_t round = 0; round < rounds; round++) { PEAK_EACH(PEAK_STEP, STEP) }                                \
-        PEAK_EACH(PEAK_END, type)                                                                                      \
-        return rounds > 0 ? rounds * 12 * (count) : 0;                                                                 \
+        PEAK_PIN(a)                                                                                                    \
+                PEAK_PIN(b) for (int64_t round = 0; round < rounds;                                                    \
+                                 round++){PEAK_EACH(PEAK_STEP, STEP)} PEAK_EACH(PEAK_END, type) return rounds > 0      \
+            ? rounds * 12 * (count)                                                                                    \
+            : 0;                                                                                                       \
     }
 
 DEFINE_SPIN(spin_real, vp, PART_LANES, (tn_real)0.7, (tn_real)0.3, PEAK_REAL)
