@@ -11,7 +11,7 @@ endif
 Q := $(if $(filter 0,$(V)),@)
 
 FLAGS.release := -O3
-FLAGS.debug   := -Og
+FLAGS.debug   := -Og -DTN_DEBUG
 FLAGS.asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 FLAGS.tsan    := -O1 -fsanitize=thread -DTN_PTHREADS
 FLAGS.f64     := -O2 -DTN_F64
