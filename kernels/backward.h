@@ -2,11 +2,11 @@
  * backward.h - the two products of a ternary matrix's backward, on integers (docs/design/0002-speed.md, 1).
  * Shapes: X [n,k] codes q with a scale s a row (a row is a token), T [m,k] in {-1,0,1} with scale a, dY [n,m].
  *
- * dY becomes 16-bit fixed point: a token's row for dX, a column (an output) over a chunk of TN_BACKWARD_CHUNK tokens for
- * dW. Sums of integers are exact, so that a result is the same on every instruction set and for any number of threads.
- * The only error worth the name is the rounding of dY, at most max / 65024 an element, max the largest |dY| of its row or
- * column. Zeros give zeros. A NaN or an infinity in dY makes NaN of all that its row (dX) or its column (dW) reaches; what
- * stays below TN_BACKWARD_TINY counts as zero.
+ * dY becomes 16-bit fixed point: a token's row for dX, a column (an output) over a chunk of TN_BACKWARD_CHUNK tokens
+ * for dW. Sums of integers are exact, so that a result is the same on every instruction set and for any number of
+ * threads. The only error worth the name is the rounding of dY, at most max / 65024 an element, max the largest |dY| of
+ * its row or column. Zeros give zeros. A NaN or an infinity in dY makes NaN of all that its row (dX) or its column (dW)
+ * reaches; what stays below TN_BACKWARD_TINY counts as zero.
  *
  * Parallel inside. `scratch` is the caller's, aligned to TN_ALIGN, of the size told below for the same arguments, and
  * holds nothing between calls. */

@@ -10,9 +10,12 @@
 #include "kernels/bodies_panel.h"
 #include "kernels/bodies_attention.h"
 #include "kernels/bodies_peak.h"
+#include "kernels/bodies_backward.h"
+#include "kernels/bodies_pairs.h"
 
 #define TN_KERNEL_SIZES(isa_name)                                                                                      \
     .isa = (isa_name), .ternary_panel_width = TERNARY_WIDTH, .ternary_tile_rows = TERNARY_ROWS,                        \
-    .real_panel_width = TILE_VRS * LANES, .real_tile_rows = TILE_ROWS
+    .real_panel_width = TILE_VRS * LANES, .real_tile_rows = TILE_ROWS, .pair_panel_width = PAIR_WIDTH,                 \
+    .pair_tile_rows = PAIR_ROWS
 
 #endif

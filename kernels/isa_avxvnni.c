@@ -3,6 +3,7 @@
 #ifndef TN_F64
 #include "kernels/kernels_priv.h"
 #include "kernels/bodies_vnni.h"
+#include "kernels/bodies_pairs.h"
 #include "kernels/bodies_peak.h"
 
 void tn_kernels_add_avxvnni(tn_kernels *table) {
@@ -12,5 +13,8 @@ void tn_kernels_add_avxvnni(tn_kernels *table) {
     table->ternary_panel = ternary_panel;
     table->ternary_panel_width = TERNARY_WIDTH;
     table->ternary_tile_rows = TERNARY_ROWS;
+    table->pair_panel = pair_panel;
+    table->pair_panel_width = PAIR_WIDTH;
+    table->pair_tile_rows = PAIR_ROWS;
 }
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * kernels.h - the table of kernels: arithmetic on raw pointers, chosen once for this CPU.
  * Use: tn_kernels_init(NULL) at program start (after that the table is constant), then tn_k->rms_row(...).
- * TN_ISA=generic|avx2|avxvnni|avx512 in the environment masks the choice (tests, bug reports). */
+ * TN_ISA=generic|avx2|avxvnni|avx512|neon|dotprod|i8mm in the environment masks the choice (tests, bug reports). */
 #ifndef TN_KERNELS_KERNELS_H
 #define TN_KERNELS_KERNELS_H
 #include "core/status.h"
@@ -9,13 +9,14 @@
 #include "kernels/steps.h"
 
 typedef struct tn_kernels {
-    const char *isa; /* "generic", "avx2", "avxvnni", "avx512" */
+    const char *isa; /* one of tn_kernels_known() */
 #define KERNEL(result, name, parameters) result(*name) parameters;
 #include "kernels/kernels.def"
 #undef KERNEL
-    /* Tile sizes that belong to ternary_panel and real_panel. */
+    /* Tile sizes that belong to ternary_panel, real_panel and pair_panel. */
     int ternary_panel_width, ternary_tile_rows;
     int real_panel_width, real_tile_rows;
+    int pair_panel_width, pair_tile_rows;
 } tn_kernels;
 
 extern const tn_kernels *const tn_k;

@@ -12,7 +12,9 @@
 enum {
     TN_TERNARY_GROUP = 16,
     TN_TERNARY_TILE_MAX = 6 * 64, /* the largest ternary_tile_rows * ternary_panel_width */
-    TN_REAL_TILE_MAX = 6 * 64
+    TN_TERNARY_WIDTH_MAX = 64,
+    TN_REAL_TILE_MAX = 6 * 64,
+    TN_PAIR_TILE_MAX = 6 * 64
 };
 
 extern tn_kernels tn_kernels_table; /* what tn_k points to; starts as tn_kernels_generic */
@@ -23,6 +25,14 @@ extern const tn_kernels tn_kernels_avx2, tn_kernels_avx512;
 void tn_kernels_add_avxvnni(tn_kernels *table); /* to the rows of avx2 */
 #else
 #define TN_KERNELS_X86 0
+#endif
+#if defined(__aarch64__) && !defined(TN_F64)
+#define TN_KERNELS_ARM 1
+extern const tn_kernels tn_kernels_neon;
+void tn_kernels_add_dotprod(tn_kernels *table); /* to the rows of neon; the next too */
+void tn_kernels_add_i8mm(tn_kernels *table);
+#else
+#define TN_KERNELS_ARM 0
 #endif
 
 #endif

@@ -92,14 +92,17 @@ VR_INLINE vp vp_abs(vp x) { return (vp)((vpi)x & ~(vpi)vp_set(-(tn_real)0)); }
 
 #if defined(__AVX512F__)
 VR_INLINE vp vp_max(vp a, vp b) { return _mm512_max_ps(a, b); }
+VR_INLINE vp vp_max_bits(vp a, vp b) { return (vp)_mm512_max_epi32((__m512i)a, (__m512i)b); }
 VR_INLINE vp vp_sqrt(vp x) { return _mm512_sqrt_ps(x); }
 VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return _mm512_fmadd_ps(a, b, c); }
 #elif defined(__AVX2__)
 VR_INLINE vp vp_max(vp a, vp b) { return _mm256_max_ps(a, b); }
+VR_INLINE vp vp_max_bits(vp a, vp b) { return (vp)_mm256_max_epi32((__m256i)a, (__m256i)b); }
 VR_INLINE vp vp_sqrt(vp x) { return _mm256_sqrt_ps(x); }
 VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return _mm256_fmadd_ps(a, b, c); }
 #else
 VR_INLINE vp vp_max(vp a, vp b) { return vp_select(a > b, a, b); } /* b when either is NaN, like the x86 instruction */
+VR_INLINE vp vp_max_bits(vp a, vp b) { return vp_select((vpi)a > (vpi)b, a, b); }
 VR_INLINE vp vp_sqrt(vp x) {
     for (int i = 0; i < PART_LANES; i++) x[i] = real_sqrt(x[i]);
     return x;
@@ -108,10 +111,11 @@ VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return a * b + c; }
 #endif
 
 /* Half to even, for |x| below 2^22 (f32) or 2^51 (f64): adding 1.5 x 2^23 leaves no room for a fraction. */
-VR_INLINE vp vp_rint(vp x) {
-    const tn_real magic = (tn_real)1.5 / (sizeof(tn_real) == 4 ? (tn_real)FLT_EPSILON : (tn_real)DBL_EPSILON);
-    return (x + magic) - magic;
-}
+static const tn_real rint_magic = (tn_real)1.5 / (sizeof(tn_real) == 4 ? (tn_real)FLT_EPSILON : (tn_real)DBL_EPSILON);
+VR_INLINE vp vp_rint(vp x) { return (x + rint_magic) - rint_magic; }
+/* The same as a two's complement number in the low 16 bits, for |x| < 2^15: those of the magic number are 0. The bits
+ * above mean nothing, and other values, NaN too, give any. */
+VR_INLINE vpi vp_rint16(vp x) { return (vpi)(x + rint_magic); }
 
 #ifdef TN_F64
 VR_INLINE vp vp_exp(vp x) {
@@ -178,6 +182,7 @@ VR_BINARY(vr_sub, a.p[i] - b.p[i])
 VR_BINARY(vr_mul, a.p[i] * b.p[i])
 VR_BINARY(vr_div, a.p[i] / b.p[i])
 VR_BINARY(vr_max, vp_max(a.p[i], b.p[i]))
+VR_BINARY(vr_max_bits, vp_max_bits(a.p[i], b.p[i])) /* of numbers >= +0, and of NaN, which is above infinity */
 
 VR_INLINE vr vr_set(tn_real x) {
     vr y;
@@ -202,6 +207,16 @@ VR_INLINE vr vr_load(const tn_real *p) {
     return y;
 }
 VR_INLINE void vr_store(tn_real *p, vr x) { EACH_PART(memcpy(p + i * PART_LANES, &x.p[i], sizeof(vp))); }
+/* The first n lanes of x, 1..16, and `fill` in the others, whatever x holds there. */
+VR_INLINE vr vr_keep_first(vr x, int n, tn_real fill) {
+#define MASK_8(m) m, m, m, m, m, m, m, m
+    static const lane_int masks[2 * LANES] = {MASK_8(-1), MASK_8(-1), MASK_8(0), MASK_8(0)};
+    const vp other = vp_set(fill);
+    vr y;
+    EACH_PART(vpi mask; memcpy(&mask, masks + LANES - n + i * PART_LANES, sizeof mask);
+              y.p[i] = vp_select(mask, x.p[i], other));
+    return y;
+}
 /* The first n lanes, 1..16; the others get `fill`. */
 VR_INLINE vr vr_load_fill(const tn_real *p, int n, tn_real fill) {
     if (TN_LIKELY(n == LANES)) return vr_load(p);
@@ -239,6 +254,18 @@ VR_INLINE tn_real vr_reduce_max(vr x) {
     return max[0] + 0;
 }
 
+/* As vr_max_bits; a NaN is kept. */
+VR_INLINE tn_real vr_reduce_max_bits(vr x) {
+    vp max = x.p[0];
+    EACH_PART(max = vp_max_bits(max, x.p[i]));
+    for (int step = PART_LANES / 2; step > 0; step /= 2) {
+        vpi turned;
+        for (int i = 0; i < PART_LANES; i++) turned[i] = (i + step) % PART_LANES;
+        max = vp_max_bits(max, __builtin_shuffle(max, turned));
+    }
+    return max[0];
+}
+
 /* ---- integers of other widths ---- */
 VR_INLINE vr vr_from_int32(const int32_t *p) {
     vr y;
@@ -251,10 +278,24 @@ VR_INLINE vr vr_from_int8(const int8_t *p) {
               y.p[i] = __builtin_convertvector(__builtin_convertvector(v, vp_int32), vp));
     return y;
 }
+/* The low byte of every lane. gcc 12 turns wide vectors into vectors of bytes lane by lane. */
+#if defined(__AVX512F__)
+VR_INLINE void vp_store_bytes(int8_t *p, vpi x) { _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8((__m512i)x)); }
+#elif defined(__AVX2__)
+VR_INLINE void vp_store_bytes(int8_t *p, vpi x) {
+    const __m256i halves = _mm256_shuffle_epi8((__m256i)x, _mm256_set1_epi32(0x0c080400));
+    const __m128i low = _mm256_castsi256_si128(halves), high = _mm256_extracti128_si256(halves, 1);
+    _mm_storel_epi64((__m128i *)p, _mm_unpacklo_epi32(low, high));
+}
+#else
+VR_INLINE void vp_store_bytes(int8_t *p, vpi x) {
+    vp_int8 v = __builtin_convertvector(x, vp_int8);
+    memcpy(p, &v, sizeof v);
+}
+#endif
 /* Lanes hold integers -128..127. */
 VR_INLINE void vr_to_int8(int8_t *p, vr x) {
-    EACH_PART(vp_int8 v = __builtin_convertvector(__builtin_convertvector(x.p[i], vpi), vp_int8);
-              memcpy(p + i * PART_LANES, &v, sizeof v));
+    EACH_PART(vp_store_bytes(p + i * PART_LANES, __builtin_convertvector(x.p[i], vpi)));
 }
 VR_INLINE vr vr_from_int8_n(const int8_t *p, int n) {
     if (TN_LIKELY(n == LANES)) return vr_from_int8(p);
@@ -276,6 +317,50 @@ VR_INLINE void vr_to_int8_n(int8_t *p, int n, vr x) {
     int8_t lanes[LANES];
     vr_to_int8(lanes, x);
     memcpy(p, lanes, (size_t)n);
+}
+
+/* 256 high + low = rint(x), |x| <= 32512: two signed digits. */
+VR_INLINE void vr_to_digits(int8_t *high, int8_t *low, vr x) {
+    EACH_PART(vpi g = vp_rint16(x.p[i]); vp_store_bytes(low + i * PART_LANES, g);
+              vp_store_bytes(high + i * PART_LANES, (g + 128) >> 8));
+}
+/* rint(x) in the low, rint(y) in the high 16 bits of a word; both |.| < 2^15. */
+VR_INLINE void vr_to_pairs(uint32_t *p, vr x, vr y) {
+    EACH_PART(vpi word = (vp_rint16(x.p[i]) & 0xffff) | (vp_rint16(y.p[i]) << 16);
+              vp_int32 v = __builtin_convertvector(word, vp_int32); memcpy(p + i * PART_LANES, &v, sizeof v));
+}
+/* 256 high + low of 32-bit sums of digits, itself below 2^31. */
+VR_INLINE vr vr_from_digits(const int32_t *high, const int32_t *low) {
+    vr y;
+    EACH_PART(vp_int32 h; memcpy(&h, high + i * PART_LANES, sizeof h); vp_int32 l;
+              memcpy(&l, low + i * PART_LANES, sizeof l); y.p[i] = __builtin_convertvector(256 * h + l, vp));
+    return y;
+}
+VR_INLINE vr vr_from_digits_n(const int32_t *high, const int32_t *low, int n) {
+    if (TN_LIKELY(n == LANES)) return vr_from_digits(high, low);
+    int32_t lanes[2][LANES] = {0};
+    memcpy(lanes[0], high, (size_t)n * sizeof *high);
+    memcpy(lanes[1], low, (size_t)n * sizeof *low);
+    return vr_from_digits(lanes[0], lanes[1]);
+}
+VR_INLINE void vr_to_digits_n(int8_t *high, int8_t *low, int n, vr x) {
+    if (TN_LIKELY(n == LANES)) {
+        vr_to_digits(high, low, x);
+        return;
+    }
+    int8_t lanes[2][LANES];
+    vr_to_digits(lanes[0], lanes[1], x);
+    memcpy(high, lanes[0], (size_t)n);
+    memcpy(low, lanes[1], (size_t)n);
+}
+VR_INLINE void vr_to_pairs_n(uint32_t *p, int n, vr x, vr y) {
+    if (TN_LIKELY(n == LANES)) {
+        vr_to_pairs(p, x, y);
+        return;
+    }
+    uint32_t lanes[LANES];
+    vr_to_pairs(lanes, x, y);
+    memcpy(p, lanes, (size_t)n * sizeof *p);
 }
 
 /* ---- 16 doubles, for long sums ---- */

@@ -142,6 +142,35 @@ static void case_real_panel(const tn_kernels *k, int n, room *r) {
     tn_pack_real(3, 7, IN(0), packed);
     tn_gemm_real(n / 7, 3, 7, IN(1), packed, OUT(0));
 }
+/* Fixed point. Words of pairs go where 32-bit sums are; rows of 7, of 48 columns at most. */
+enum { PAIR_ROWS = 7, PAIR_COLS = 45, WORD_STRIDE = 48 };
+CASE(digit_row, r->result = (double)k->digit_row(n, IN(0), r->codes, r->states))
+CASE(join_digits, k->join_digits(n, r->acc, r->acc + 1, (tn_real)1e-7, OUT(0)))
+CASE(join_digits_add, k->join_digits_add(n, r->acc, r->acc + 1, (tn_real)1e-7, OUT(0)))
+CASE(scale_sums, k->scale_sums(n, r->acc, (tn_real)1e-7, OUT(0)))
+CASE(scale_sums_add, k->scale_sums_add(n, r->acc, (tn_real)1e-7, OUT(0)))
+CASE(column_units, k->column_units(1 + n % PAIR_ROWS, TN_MIN(n, PAIR_COLS), IN(0), PAIR_COLS, IN(1), OUT(0), OUT(1)))
+static void case_pair_rows(const tn_kernels *k, int n, room *r) {
+    const int rows = 1 + n % PAIR_ROWS, cols = TN_MIN(n, PAIR_COLS);
+    k->column_units(rows, cols, IN(0), PAIR_COLS, IN(1), IN(2), IN(3));
+    k->pair_rows(rows, cols, IN(0), PAIR_COLS, IN(1), IN(3), (uint32_t *)r->acc, WORD_STRIDE);
+}
+CASE(pair_codes,
+     k->pair_codes(1 + n % PAIR_ROWS, TN_MIN(n, PAIR_COLS), r->codes, PAIR_COLS, (uint32_t *)r->acc, WORD_STRIDE))
+/* Panels differ in width: the rows are those that all sets take, the columns the first ones. */
+static void case_pair_panel(const tn_kernels *k, int n, room *r) {
+    enum { ROWS = 4, PAIRS = 128, COLS = 16, MOST_COLS = 64, MOST_ROWS = 8 };
+    static uint32_t panel[PAIRS * MOST_COLS];
+    int32_t sums[MOST_ROWS * MOST_COLS];
+    assert_true(k->pair_tile_rows >= ROWS && k->pair_panel_width >= COLS && k->pair_panel_width <= MOST_COLS);
+    memset(panel, 0, sizeof panel);
+    const int pairs = TN_MIN(n, PAIRS);
+    for (int p = 0; p < pairs; p++)
+        for (int j = 0; j < COLS; j++)
+            panel[p * k->pair_panel_width + j] = (uint16_t)r->codes[p + j] | (uint32_t)r->codes[p + 2 * j] << 16;
+    k->pair_panel(ROWS, pairs, (const uint32_t *)r->acc, 2, panel, sums);
+    for (int i = 0; i < ROWS * COLS; i++) r->acc[i] = sums[i / COLS * k->pair_panel_width + i % COLS];
+}
 /* A set may do more a round than another, so only that it did anything is compared; bf16 is not in every set. */
 CASE(spin_real, r->result = n == 0 || k->spin_real(n) >= n)
 CASE(spin_bytes, r->result = n == 0 || k->spin_bytes(n) >= n)

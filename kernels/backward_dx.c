@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ * dX = a dY T: each token of dY as two rows of signed digits, which meet T turned in the byte products of the forward.
+ * A task is a block of tokens against all of T: its digits stay in a cache while the panels pass, a panel while the
+ * rows of the block do. */
+#include "kernels/backward.h"
+#include "kernels/gemm.h"
+#include "kernels/kernels_priv.h"
+#include "core/par.h"
+
+#include <string.h>
+
+enum {
+    TOKENS = 48,         /* of a task; a multiple of the tokens of every tile */
+    TASK_WORK = 1 << 20, /* multiply-adds below which a thread of its own does not pay */
+    DIGITS = 2
+};
+
+/* ---- packing ---- */
+size_t tn_pack_ternary_turned_bytes(int m, int k) { return tn_pack_ternary_bytes(k, m); }
+
+typedef struct turn_job {
+    int m, k, width;
+    const int8_t *states;
+    uint32_t *words;
+} turn_job;
+
+/* Four rows of T as one row of 2-bit fields: field i is row 4 i + b of the group, plus 1 (kernels_priv.h). Rows past
+ * the last are 0. */
+static void pack_fields(const turn_job *t, int row, int first, int count, uint8_t *restrict fields) {
+    memset(fields, 1 + 4 + 16 + 64, (size_t)t->width);
+    for (int i = 0; i < 4 && row + 4 * i < t->m; i++) {
+        const int8_t *restrict states = t->states + (int64_t)(row + 4 * i) * t->k + first;
+        for (int j = 0; j < count; j++) fields[j] = (uint8_t)(fields[j] + states[j] * (1 << 2 * i));
+    }
+}
+
+static void turn_group(const turn_job *t, int row, int first, int count, uint32_t *restrict words) {
+    uint8_t fields[4][TN_TERNARY_WIDTH_MAX];
+    for (int b = 0; b < 4; b++) pack_fields(t, row + b, first, count, fields[b]);
+    for (int j = 0; j < t->width; j++)
+        words[j] =
+            fields[0][j] | (uint32_t)fields[1][j] << 8 | (uint32_t)fields[2][j] << 16 | (uint32_t)fields[3][j] << 24;
+}
+
+static int groups_of(int m) { return TN_ROUND_UP(m, TN_TERNARY_GROUP) / TN_TERNARY_GROUP; }
+
+static void turn_panels(void *context, int64_t begin, int64_t end) {
+    const turn_job *t = context;
+    const int groups = groups_of(t->m);
+    for (int64_t panel = begin; panel < end; panel++) {
+        const int first = (int)panel * t->width, count = TN_MIN(t->width, t->k - first);
+        uint32_t *words = t->words + panel * groups * t->width;
+        for (int g = 0; g < groups; g++) turn_group(t, g * TN_TERNARY_GROUP, first, count, words + g * t->width);
+    }
+}
+
+void tn_pack_ternary_turned(int m, int k, const int8_t *states, void *packed) {
+    turn_job t = {.m = m, .k = k, .width = tn_k->ternary_panel_width, .states = states, .words = packed};
+    tn_par_for((k + t.width - 1) / t.width, TN_MAX(TASK_WORK / (t.width * m), 1), turn_panels, &t);
+}
+
+/* ---- product ---- */
+typedef struct dx_job {
+    int n, m, k;
+    int64_t m_stride; /* of digits */
+    const tn_real *dy;
+    const uint32_t *packed;
+    tn_real a;
+    tn_sum sum;
+    tn_real *dx;
+    int8_t *digits; /* a worker: [TOKENS][DIGITS][m_stride] */
+} dx_job;
+
+static size_t digit_bytes(int m) { return (size_t)TOKENS * DIGITS * TN_ROUND_UP((size_t)m, TN_ALIGN); }
+static int64_t tasks_of(int n) { return ((int64_t)n + TOKENS - 1) / TOKENS; }
+
+size_t tn_ternary_dx_scratch(int n, int m) {
+    (void)n;
+    return digit_bytes(m) * (size_t)tn_par_threads();
+}
+
+static void store_tile(const dx_job *p, const int32_t *tile, const tn_real *units, int token, int tokens, int first,
+                       int count) {
+    const int width = tn_k->ternary_panel_width;
+    for (int t = 0; t < tokens; t++, tile += DIGITS * width) {
+        tn_real *dx = p->dx + (int64_t)(token + t) * p->k + first;
+        (p->sum == TN_SUM_ADD ? tn_k->join_digits_add : tn_k->join_digits)(count, tile, tile + width, units[t], dx);
+    }
+}
+
+static void multiply_panel(const dx_job *p, const int8_t *digits, const tn_real *units, int token, int count,
+                           int panel) {
+    const int width = tn_k->ternary_panel_width, tile_tokens = tn_k->ternary_tile_rows / DIGITS;
+    const uint32_t *words = p->packed + (int64_t)panel * groups_of(p->m) * width;
+    int32_t tile[TN_TERNARY_TILE_MAX];
+    for (int t = 0, tokens; t < count; t += tokens) {
+        tokens = TN_MIN(tile_tokens, count - t);
+        tn_k->ternary_panel(DIGITS * tokens, p->m, digits + t * DIGITS * p->m_stride, p->m_stride, words, tile);
+        store_tile(p, tile, units + t, token + t, tokens, panel * width, TN_MIN(width, p->k - panel * width));
+    }
+}
+
+static void dx_tasks(void *context, int64_t begin, int64_t end) {
+    const dx_job *p = context;
+    int8_t *digits = p->digits + digit_bytes(p->m) * (size_t)tn_par_worker();
+    tn_real units[TOKENS];
+    for (int64_t task = begin; task < end; task++) {
+        const int token = (int)task * TOKENS, count = TN_MIN((int)TOKENS, p->n - token);
+        for (int t = 0; t < count; t++) {
+            int8_t *high = digits + t * DIGITS * p->m_stride;
+            units[t] = p->a * tn_k->digit_row(p->m, p->dy + (int64_t)(token + t) * p->m, high, high + p->m_stride);
+        }
+        for (int panel = 0; panel * tn_k->ternary_panel_width < p->k; panel++)
+            multiply_panel(p, digits, units, token, count, panel);
+    }
+}
+
+void tn_ternary_dx(int n, int m, int k, const tn_real *dy, const void *packed_turned, tn_real a, tn_sum sum,
+                   tn_real *dx, void *scratch) {
+    TN_ASSERT(m <= TN_BACKWARD_M_MAX);
+    dx_job p = {.n = n, .m = m, .k = k, .dy = dy, .packed = packed_turned, .a = a, .sum = sum, .dx = dx};
+    p.m_stride = TN_ROUND_UP(m, TN_ALIGN);
+    p.digits = scratch;
+    tn_par_for(tasks_of(n), TN_MAX(TASK_WORK / ((int64_t)TOKENS * m * k / 2 + 1), 1), dx_tasks, &p);
+}

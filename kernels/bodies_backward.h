@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ * bodies_backward.h - kernels that turn gradients into 16-bit fixed point, and sums of such back into gradients
+ * (backward.h). Included once by every isa_*.c, after kernels/bodies_runs.h. Contracts: kernels.def.
+ * No value is converted to an integer that it may not fit: NaN and infinity show in the unit alone. */
+#include "kernels/backward.h"
+
+/* What one of the fixed point stands for: max becomes TN_BACKWARD_TOP. max * 0 is NaN unless max is finite. */
+VR_INLINE vr unit_of(vr max) {
+    const vr least = vr_max(max, vr_set(TN_BACKWARD_TINY));
+    return vr_add(vr_div(least, vr_set(TN_BACKWARD_TOP)), vr_mul(max, vr_set(0)));
+}
+
+static tn_real digit_row(int m, const tn_real *dy, int8_t *high, int8_t *low) {
+    vr max = vr_set(0);
+    FOR_RUNS (i, left, m) max = vr_max_bits(max, vr_abs(LOAD(dy)));
+    const vr unit = unit_of(vr_set(vr_reduce_max_bits(max))), inverse = vr_div(vr_set(1), unit);
+    FOR_RUNS (i, left, m) vr_to_digits_n(high + i, low + i, (int)left, vr_mul(LOAD(dy), inverse));
+    return unit.p[0][0];
+}
+
+static void join_digits(int64_t n, const int32_t *high, const int32_t *low, tn_real unit, tn_real *y) {
+    const vr factor = vr_set(unit);
+    FOR_RUNS (i, left, n) STORE(y, vr_mul(factor, vr_from_digits_n(high + i, low + i, (int)left)));
+}
+
+static void join_digits_add(int64_t n, const int32_t *high, const int32_t *low, tn_real unit, tn_real *y) {
+    const vr factor = vr_set(unit);
+    FOR_RUNS (i, left, n) STORE(y, vr_add(LOAD(y), vr_mul(factor, vr_from_digits_n(high + i, low + i, (int)left))));
+}
+
+/* Four rows a visit, so that the maxima, which live in memory, are not waited for; the last row fills up. */
+static void column_units(int rows, int cols, const tn_real *x, int64_t stride, const tn_real *factor, tn_real *unit,
+                         tn_real *inverse) {
+    memset(unit, 0, sizeof *unit * (size_t)cols);
+    for (int row = 0; row < rows; row += 4) {
+        const tn_real *from[4];
+        vr by[4];
+        for (int r = 0; r < 4; r++) {
+            const int at = TN_MIN(row + r, rows - 1);
+            from[r] = x + at * stride;
+            by[r] = vr_set(factor[at]);
+        }
+        FOR_RUNS (i, left, cols) {
+            vr max = LOAD(unit);
+            for (int r = 0; r < 4; r++) max = vr_max_bits(max, vr_abs(vr_mul(LOAD(from[r]), by[r])));
+            STORE(unit, max);
+        }
+    }
+    FOR_RUNS (i, left, cols) {
+        const vr u = unit_of(LOAD(unit));
+        STORE(unit, u);
+        STORE(inverse, vr_div(vr_set(1), u));
+    }
+}
+
+/* The partner that an odd last row lacks is that row times 0. */
+static void pair_rows(int rows, int cols, const tn_real *x, int64_t stride, const tn_real *factor,
+                      const tn_real *inverse, uint32_t *words, int64_t word_stride) {
+    for (int row = 0; row < rows; row += 2, words += word_stride) {
+        const bool whole = row + 1 < rows;
+        const tn_real *first = x + row * stride, *second = whole ? first + stride : first;
+        const vr by_first = vr_set(factor[row]), by_second = vr_set(whole ? factor[row + 1] : 0);
+        FOR_RUNS (i, left, cols) {
+            const vr by = LOAD(inverse);
+            vr_to_pairs_n(words + i, (int)left, vr_mul(vr_mul(LOAD(first), by_first), by),
+                          vr_mul(vr_mul(LOAD(second), by_second), by));
+        }
+    }
+}
+
+static void pair_codes(int rows, int cols, const int8_t *q, int64_t stride, uint32_t *words, int64_t word_stride) {
+    for (int row = 0; row < rows; row += 2, words += word_stride) {
+        const int8_t *restrict first = q + row * stride, *restrict second = row + 1 < rows ? first + stride : first;
+        for (int j = 0; j < cols; j++) words[j] = (uint16_t)first[j] | (uint32_t)second[j] << 16;
+    }
+}
+
+static void scale_sums(int64_t n, const int32_t *sums, tn_real unit, tn_real *y) {
+    const vr factor = vr_set(unit);
+    FOR_RUNS (i, left, n) STORE(y, vr_mul(factor, vr_from_int32_n(sums + i, (int)left)));
+}
+
+static void scale_sums_add(int64_t n, const int32_t *sums, tn_real unit, tn_real *y) {
+    const vr factor = vr_set(unit);
+    FOR_RUNS (i, left, n) STORE(y, vr_add(LOAD(y), vr_mul(factor, vr_from_int32_n(sums + i, (int)left))));
+}
