@@ -37,6 +37,12 @@ LDLIBS_ALL = $(FLAGS.$(MODE)) $(THREADS) -L$(LIBDIR) -Wl,-rpath,$(LIBDIR) -lopen
 ISA.avx2   := -mavx2 -mfma -mf16c
 ISA.avxvnni := $(ISA.avx2) -mavxvnni
 ISA.avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
+# Before it gives out registers, gcc lifts loads above what they feed, until the sums of a tile no longer fit.
+ISA.neon    := -fno-schedule-insns
+ISA.dotprod := $(ISA.neon) -march=armv8.2-a+dotprod
+ISA.i8mm    := $(ISA.neon) -march=armv8.6-a
+ISA_X86 := avx2 avxvnni avx512
+ISA_ARM := neon dotprod i8mm
 
 ROOMS := core kernels autograd layers optim formats data train infer bench
 LIB_SRC  := $(sort $(wildcard $(ROOMS:%=%/*.c)))
@@ -45,10 +51,10 @@ TEST_SRC := $(sort $(wildcard tests/test_*.c))
 TEST_LIB := $(sort $(filter-out $(TEST_SRC),$(wildcard tests/*.c)))
 # In double precision only what checks the mathematics is built; bits and file formats belong to the float build.
 TEST_F64 := $(wildcard tests/test_ops.c tests/test_network.c tests/test_kernels.c)
+CROSS_SUITES := kernels gemm attention
 TEST_SET := $(if $(filter f64,$(MODE)),$(TEST_F64),$(TEST_SRC))
-ifeq ($(filter x86_64%,$(ARCH)),)
-LIB_SRC := $(filter-out kernels/isa_avx%,$(LIB_SRC))
-endif
+ISA_OTHER := $(if $(filter x86_64%,$(ARCH)),,$(ISA_X86)) $(if $(filter aarch64%,$(ARCH)),,$(ISA_ARM))
+LIB_SRC := $(filter-out $(ISA_OTHER:%=kernels/isa_%.c),$(LIB_SRC))
 
 OBJ  := build/$(MODE)-$(shell echo '$(CC) $(FLAGS.$(MODE)) $(CFLAGS) $(DEVELOPER) $(ARCH)' | cksum | cut -d' ' -f1)
 OUT  := $(if $(filter release,$(MODE)),build,build/$(MODE))
@@ -60,16 +66,14 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 # Objects of tests are not intermediate files to throw away.
 .SECONDARY:
-.PHONY: all setup build-tests list-tests test test-all demo lint fmt clean help
+.PHONY: all setup build-tests list-tests build-cross list-cross test test-all demo bench lint fmt clean help
 all: $(TERN)
 
 $(OBJ)/%.o: %.c
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  CC   $<")
 	$(Q)$(CC) $(CFLAGS_ALL) $(EXTRA) -MMD -MP -c $< -o $@
-$(OBJ)/kernels/isa_avx2.o: EXTRA := $(ISA.avx2)
-$(OBJ)/kernels/isa_avxvnni.o: EXTRA := $(ISA.avxvnni)
-$(OBJ)/kernels/isa_avx512.o: EXTRA := $(ISA.avx512)
+$(patsubst %,$(OBJ)/kernels/isa_%.o,$(ISA_X86) $(ISA_ARM)): EXTRA = $(ISA.$(patsubst isa_%,%,$(*F)))
 $(OBJ)/cmd/version.o: EXTRA = -DTN_VERSION='"$(VERSION)"' -DTN_COMMIT='"$(COMMIT)"'
 $(OBJ)/cmd/version.o: VERSION $(wildcard .git/HEAD .git/logs/HEAD)
 
@@ -84,6 +88,15 @@ $(OBJ)/tests/test_%: $(OBJ)/tests/test_%.o $(TEST_LIB:%.c=$(OBJ)/%.o) $(LIB)
 	$(if $(Q),@echo "  LINK $@")
 	$(Q)$(CC) $^ $(LDLIBS_ALL) -lcmocka -o $@
 
+# The suites of the kernels for a machine of which only the compiler, libc and libgomp are here: linked statically, so that
+# an emulator runs them as they are. Needs CC=its compiler CFLAGS=-Itests/cross (tests/check_neon.sh).
+CROSS_LIB := $(filter-out core/config%,$(filter core/% kernels/%,$(LIB_SRC))) $(sort $(wildcard tests/cross/*.c))
+CROSS_TESTS := $(CROSS_SUITES:%=$(OBJ)/cross/test_%)
+$(OBJ)/cross/test_%: $(OBJ)/tests/test_%.o $(CROSS_LIB:%.c=$(OBJ)/%.o)
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  LINK $@")
+	$(Q)$(CC) -static $^ $(THREADS) -lm -o $@
+
 -include $(shell find $(OBJ) -name '*.d' 2>/dev/null)
 
 setup: ## install the Debian packages that are missing (root or sudo)
@@ -91,6 +104,9 @@ setup: ## install the Debian packages that are missing (root or sudo)
 build-tests: $(TESTS) $(if $(filter f64,$(MODE)),,$(TERN))
 list-tests:
 	@echo $(TESTS)
+build-cross: $(CROSS_TESTS)
+list-cross:
+	@echo $(CROSS_TESTS)
 
 # Both start on a bare machine: packages first, then a fresh make that can see them.
 demo: setup ## make a story corpus, train a ternary model on it, export it, tell stories
@@ -102,6 +118,8 @@ test: setup ## build and run every test
 	@tests/run.sh
 test-all: test ## the same under asan+ubsan, tsan and valgrind
 	@tests/run_sanitizers.sh
+bench: all ## the speed of training and of its kernels, minutes; RESULTS=1 writes bench/results/ too
+	@bench/run.sh $(if $(RESULTS),bench/results)
 lint: ## layering, lengths, forbidden calls, formatting
 	@tests/lint.sh
 fmt: ## format the sources in place

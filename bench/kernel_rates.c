@@ -3,13 +3,12 @@
 
 enum { PEAK_TRIES = 15 };
 
-tn_status tn_kernel_rates_measure(tn_kernel_rates *rates, double seconds) {
-    *rates = (tn_kernel_rates){0};
+tn_status tn_kernel_rates_measure(tn_kernel_rates *rates) {
     tn_arena *arena = tn_arena_create("bench");
     if (!arena) return TN_E_NOMEM;
     for (int i = 0; i < PEAK_TRIES; i++) tn_peaks_try_all(&rates->peaks);
-    tn_status status = tn_row_rates_measure(rates, arena, seconds);
-    if (!status) status = tn_product_rates_measure(rates, arena, seconds);
+    tn_status status = tn_row_rates_measure(rates, arena);
+    if (!status) status = tn_product_rates_measure(rates, arena);
     tn_arena_free(arena);
     return status;
 }

@@ -6,7 +6,7 @@
 #include "bench/peak.h"
 #include "core/status.h"
 
-enum { TN_RATE_ROWS = 96, TN_RATE_TOKENS = 2048 };
+enum { TN_RATE_ROWS = 96 };
 
 typedef struct tn_rate {
     const char *name; /* "ternary forward" */
@@ -16,15 +16,18 @@ typedef struct tn_rate {
     const char *limit_name;
 } tn_rate;
 
+/* Zeroed, then set tokens and seconds. */
 typedef struct tn_kernel_rates {
+    int tokens;     /* rows of activations */
+    double seconds; /* how long to measure each row of the table */
+
     tn_peaks peaks;
     tn_rate products[TN_RATE_ROWS], rows[TN_RATE_ROWS];
     int n_products, n_rows;
     double memory; /* bytes read and written a second, a + b over arrays of 128 MiB */
 } tn_kernel_rates;
 
-/* Measures everything on TN_RATE_TOKENS tokens, with the threads and the instruction set in use. `seconds`: how long
- * for each row. Fails: TN_E_NOMEM. */
-tn_status tn_kernel_rates_measure(tn_kernel_rates *rates, double seconds);
+/* With the threads and the instruction set in use. Fails: TN_E_NOMEM. */
+tn_status tn_kernel_rates_measure(tn_kernel_rates *rates);
 
 #endif

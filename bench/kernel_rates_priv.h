@@ -5,7 +5,7 @@
 #include "bench/kernel_rates.h"
 #include "core/arena.h"
 
-tn_status tn_product_rates_measure(tn_kernel_rates *rates, tn_arena *arena, double seconds);
-tn_status tn_row_rates_measure(tn_kernel_rates *rates, tn_arena *arena, double seconds);
+tn_status tn_product_rates_measure(tn_kernel_rates *rates, tn_arena *arena);
+tn_status tn_row_rates_measure(tn_kernel_rates *rates, tn_arena *arena);
 
 #endif

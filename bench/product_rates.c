@@ -65,8 +65,8 @@ static void fill(product_room *r) {
     for (int i = 0; i < r->n; i++) r->row_scale[i] = 64;
 }
 
-static tn_status prepare(product_room *r, tn_arena *arena, int m, int k) {
-    *r = (product_room){.n = TN_RATE_TOKENS, .m = m, .k = k};
+static tn_status prepare(product_room *r, tn_arena *arena, int n, int m, int k) {
+    *r = (product_room){.n = n, .m = m, .k = k};
     int64_t nk = (int64_t)r->n * r->k, mk = (int64_t)r->m * r->k, nm = (int64_t)r->n * r->m;
     TN_TAKE(r->x, arena, nk, "bench");
     TN_TAKE(r->w, arena, mk, "bench");
@@ -86,13 +86,13 @@ static tn_status prepare(product_room *r, tn_arena *arena, int m, int k) {
 }
 
 /* Product and peak in turn. */
-static void measure(tn_kernel_rates *rates, const product_room *r, size_t number, double seconds) {
+static void measure(tn_kernel_rates *rates, const product_room *r, size_t number) {
     tn_rate *row = &rates->products[rates->n_products++];
     tn_peaks peaks = {0};
     tn_samples speeds = {0};
     double work = (double)r->n * r->m * r->k, end;
     cases[number].run(r);
-    end = tn_clock_seconds() + seconds;
+    end = tn_clock_seconds() + rates->seconds;
     do {
         tn_peaks_try(&peaks, cases[number].kind);
         double begin = tn_clock_seconds();
@@ -105,14 +105,14 @@ static void measure(tn_kernel_rates *rates, const product_room *r, size_t number
     row->limit = cases[number].share * tn_peaks_get(&peaks, cases[number].kind);
 }
 
-tn_status tn_product_rates_measure(tn_kernel_rates *rates, tn_arena *arena, double seconds) {
+tn_status tn_product_rates_measure(tn_kernel_rates *rates, tn_arena *arena) {
     _Static_assert(TN_COUNT(shapes) * TN_COUNT(cases) <= TN_RATE_ROWS, "raise TN_RATE_ROWS");
     for (size_t shape = 0; shape < TN_COUNT(shapes); shape++) {
         product_room room;
         tn_arena_reset(arena);
-        TN_TRY(prepare(&room, arena, shapes[shape].m, shapes[shape].k));
+        TN_TRY(prepare(&room, arena, rates->tokens, shapes[shape].m, shapes[shape].k));
         for (size_t number = 0; number < TN_COUNT(cases); number++)
-            if (!shapes[shape].head || !cases[number].ternary) measure(rates, &room, number, seconds);
+            if (!shapes[shape].head || !cases[number].ternary) measure(rates, &room, number);
     }
     return TN_OK;
 }

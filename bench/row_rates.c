@@ -12,7 +12,7 @@
 enum { WIDTH = 512, ROWS_A_PIECE = 16, STREAM_ELEMENTS = 1 << 25, STREAM_PIECE = 1 << 16, STREAM_TRIES = 5 };
 
 typedef struct row_room {
-    tn_real *a, *b, *c, *d; /* [TN_RATE_TOKENS, WIDTH] */
+    tn_real *a, *b, *c, *d; /* [tokens, WIDTH] */
     int8_t *codes;
     tn_real *gain, *half; /* [WIDTH] ones and halves */
 } row_room;
@@ -74,8 +74,8 @@ static void run_rows(void *context, int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) job->run(job->room, row * WIDTH);
 }
 
-static tn_status prepare(row_room *r, tn_arena *arena) {
-    const int64_t count = (int64_t)TN_RATE_TOKENS * WIDTH;
+static tn_status prepare(row_room *r, tn_arena *arena, int tokens) {
+    const int64_t count = (int64_t)tokens * WIDTH;
     TN_TAKE(r->a, arena, count, "bench");
     TN_TAKE(r->b, arena, count, "bench");
     TN_TAKE0(r->c, arena, count, "bench");
@@ -91,14 +91,14 @@ static tn_status prepare(row_room *r, tn_arena *arena) {
     return TN_OK;
 }
 
-static void measure(tn_kernel_rates *rates, const row_room *room, size_t number, double seconds) {
+static void measure(tn_kernel_rates *rates, const row_room *room, size_t number) {
     const row_job job = {.room = room, .run = cases[number].run};
     tn_samples speeds = {0};
-    double work = (double)cases[number].bytes * TN_RATE_TOKENS * WIDTH, end = tn_clock_seconds() + seconds;
-    run_rows((void *)(uintptr_t)&job, 0, TN_RATE_TOKENS);
+    double work = (double)cases[number].bytes * rates->tokens * WIDTH, end = tn_clock_seconds() + rates->seconds;
+    run_rows((void *)(uintptr_t)&job, 0, rates->tokens);
     do {
         double begin = tn_clock_seconds();
-        tn_par_for(TN_RATE_TOKENS, ROWS_A_PIECE, run_rows, (void *)(uintptr_t)&job);
+        tn_par_for(rates->tokens, ROWS_A_PIECE, run_rows, (void *)(uintptr_t)&job);
         tn_samples_add(&speeds, work / (tn_clock_seconds() - begin));
     } while (tn_clock_seconds() < end);
     tn_rate *row = &rates->rows[rates->n_rows++];
@@ -141,11 +141,11 @@ static tn_status measure_memory(tn_kernel_rates *rates, tn_arena *arena) {
     return TN_OK;
 }
 
-tn_status tn_row_rates_measure(tn_kernel_rates *rates, tn_arena *arena, double seconds) {
+tn_status tn_row_rates_measure(tn_kernel_rates *rates, tn_arena *arena) {
     row_room room;
     TN_TRY(measure_memory(rates, arena));
     tn_arena_reset(arena);
-    TN_TRY(prepare(&room, arena));
-    for (size_t number = 0; number < TN_COUNT(cases); number++) measure(rates, &room, number, seconds);
+    TN_TRY(prepare(&room, arena, rates->tokens));
+    for (size_t number = 0; number < TN_COUNT(cases); number++) measure(rates, &room, number);
     return TN_OK;
 }

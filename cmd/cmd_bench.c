@@ -12,7 +12,7 @@
 #include <jansson.h>
 
 typedef struct kernel_settings {
-    int threads;
+    int tokens, threads;
     double seconds;
     bool json;
 } kernel_settings;
@@ -67,14 +67,14 @@ static tn_status print_rates(const tn_kernel_rates *r) {
     for (int kind = 0; kind < TN_PEAK_COUNT; kind++) peaks[kind] = tn_peaks_get(&r->peaks, (tn_peak_kind)kind);
     TN_TRY(print_machine());
     TN_TRY(print_peaks(peaks));
-    TN_TRY(tn_cmd_print("memory: %.1f GB/s read and written\n", r->memory / 1e9));
-    TN_TRY(tn_cmd_print("\n%-30s %-12s %8s %8s %7s\n", "product, 2048 tokens", "m x k", "Gop/s", "limit", "share"));
+    TN_TRY(tn_cmd_print("memory: %.1f GB/s read and written\ntokens: %d\n", r->memory / 1e9, r->tokens));
+    TN_TRY(tn_cmd_print("\n%-30s %-12s %8s %8s %7s\n", "product", "m x k", "Gop/s", "limit", "share"));
     for (int i = 0; i < r->n_products; i++) {
         const tn_rate *p = &r->products[i];
         TN_TRY(tn_cmd_print("%-30s %-12s %8.0f %8.0f %6.1f%%\n", p->name, p->shape, giga_ops(p->rate),
                             giga_ops(p->limit), 100 * share(p->rate, p->limit)));
     }
-    TN_TRY(tn_cmd_print("\n%-30s %-12s %8s\n", "row kernel, 2048 rows in cache", "elements", "GB/s"));
+    TN_TRY(tn_cmd_print("\n%-30s %-12s %8s\n", "row kernel", "elements", "GB/s"));
     for (int i = 0; i < r->n_rows; i++)
         TN_TRY(tn_cmd_print("%-30s %-12s %8.1f\n", r->rows[i].name, r->rows[i].shape, r->rows[i].rate / 1e9));
     return TN_OK;
@@ -94,6 +94,7 @@ static tn_status print_rates_json(const tn_kernel_rates *r) {
         json_array_append_new(rows, json_pack("{s:s, s:s, s:f}", "name", r->rows[i].name, "shape", r->rows[i].shape,
                                               "bytes_per_second", r->rows[i].rate));
     put_machine(object);
+    json_object_set_new(object, "tokens", json_integer(r->tokens));
     json_object_set_new(object, "peaks", peaks_json(peaks));
     json_object_set_new(object, "memory_bytes_per_second", json_real(r->memory));
     json_object_set_new(object, "products", products);
@@ -105,15 +106,18 @@ static tn_status bench_kernels(const kernel_settings *s) {
     TN_TRY(tn_cmd_start_compute(s->threads));
     tn_kernel_rates *rates = tn_heap_zalloc(1, sizeof *rates);
     if (!rates) return TN_E_NOMEM;
-    tn_status status = tn_kernel_rates_measure(rates, s->seconds);
+    rates->tokens = s->tokens;
+    rates->seconds = s->seconds;
+    tn_status status = tn_kernel_rates_measure(rates);
     if (!status) status = s->json ? print_rates_json(rates) : print_rates(rates);
     tn_heap_free(rates);
     return status;
 }
 
 static int run_kernels(int argc, char **argv) {
-    kernel_settings s = {.seconds = 0.15};
+    kernel_settings s = {.tokens = 2048, .seconds = 0.15};
     const tn_option options[] = {
+        {"tokens", 'n', TN_OPT_INT, &s.tokens, "N", "rows of activations in a product", 1, 1 << 20, NULL},
         {"seconds", 's', TN_OPT_REAL, &s.seconds, "S", "how long to measure each row", 1e-3, 60, NULL},
         TN_OPTION_THREADS(&s.threads),
         TN_OPTION_JSON(&s.json),
