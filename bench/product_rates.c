@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * The products of a training step, alone: forward, and backward in each arithmetic that is built. */
+ * The products of a training step, alone: forward, and backward in each
+ * arithmetic that is built. */
 #include "bench/kernel_rates_priv.h"
 
 #include "core/clock.h"
 #include "core/rng.h"
+#include "kernels/backward.h"
 #include "kernels/gemm.h"
 
 #include <stdio.h>
@@ -15,11 +17,17 @@ typedef struct product_room {
     int n, m, k;
     tn_real *x, *w, *y, *dx, *dw, *row_scale;
     int8_t *codes, *states;
-    void *packed_states, *packed_real;
+    void *packed_states, *packed_turned, *packed_real, *scratch;
 } product_room;
 
 static void ternary_forward(const product_room *r) {
     tn_gemm_ternary(r->n, r->m, r->k, r->codes, r->row_scale, r->packed_states, 1, r->y);
+}
+static void ternary_dx(const product_room *r) {
+    tn_ternary_dx(r->n, r->m, r->k, r->y, r->packed_turned, 1, TN_SUM_SET, r->dx, r->scratch);
+}
+static void ternary_dw(const product_room *r) {
+    tn_ternary_dw(r->n, r->m, r->k, r->y, r->codes, r->row_scale, TN_SUM_SET, r->dw, r->scratch);
 }
 static void real_forward(const product_room *r) { tn_gemm_real(r->n, r->m, r->k, r->x, r->packed_real, r->y); }
 static void blas_dx(const product_room *r) {
@@ -33,16 +41,20 @@ static const struct {
     const char *name;
     void (*run)(const product_room *r);
     tn_peak_kind kind;
-    double share; /* of the peak that this arithmetic can reach: two byte products make one of 16 bits */
+    double share; /* of the peak that this arithmetic can reach: two byte products
+                     make one of 16 bits */
     bool ternary; /* of weights */
 } cases[] = {
     {"ternary forward, int8", ternary_forward, TN_PEAK_BYTES, 1, true},
+    {"ternary dX, int16 as 2 int8", ternary_dx, TN_PEAK_BYTES, 0.5, true},
+    {"ternary dW, int16", ternary_dw, TN_PEAK_WORDS, 1, true},
     {"real forward, f32", real_forward, TN_PEAK_REAL, 1, false},
     {"dX by OpenBLAS, f32", blas_dx, TN_PEAK_REAL, 1, false},
     {"dW by OpenBLAS, f32", blas_dw, TN_PEAK_REAL, 1, false},
 };
 
-/* Outputs x inputs: the matrices of the presets, and a head, which is never ternary. */
+/* Outputs x inputs: the matrices of the presets, and a head, which is never
+ * ternary. */
 static const struct {
     int m, k;
     bool head;
@@ -68,6 +80,7 @@ static void fill(product_room *r) {
 static tn_status prepare(product_room *r, tn_arena *arena, int n, int m, int k) {
     *r = (product_room){.n = n, .m = m, .k = k};
     int64_t nk = (int64_t)r->n * r->k, mk = (int64_t)r->m * r->k, nm = (int64_t)r->n * r->m;
+    size_t dx = tn_ternary_dx_scratch(r->n, r->m), dw = tn_ternary_dw_scratch(r->n, r->m, r->k);
     TN_TAKE(r->x, arena, nk, "bench");
     TN_TAKE(r->w, arena, mk, "bench");
     TN_TAKE(r->y, arena, nm, "bench");
@@ -77,10 +90,13 @@ static tn_status prepare(product_room *r, tn_arena *arena, int n, int m, int k) 
     TN_TAKE(r->codes, arena, nk, "bench");
     TN_TAKE(r->states, arena, mk, "bench");
     r->packed_states = tn_arena_alloc(arena, tn_pack_ternary_bytes(r->m, r->k), "bench");
+    r->packed_turned = tn_arena_alloc(arena, tn_pack_ternary_turned_bytes(r->m, r->k), "bench");
     r->packed_real = tn_arena_alloc(arena, tn_pack_real_bytes(r->m, r->k), "bench");
-    if (!r->packed_states || !r->packed_real) return TN_E_NOMEM;
+    r->scratch = tn_arena_alloc(arena, TN_MAX(dx, dw), "bench");
+    if (!r->packed_states || !r->packed_turned || !r->packed_real || !r->scratch) return TN_E_NOMEM;
     fill(r);
     tn_pack_ternary(r->m, r->k, r->states, r->packed_states);
+    tn_pack_ternary_turned(r->m, r->k, r->states, r->packed_turned);
     tn_pack_real(r->m, r->k, r->w, r->packed_real);
     return TN_OK;
 }

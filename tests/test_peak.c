@@ -8,13 +8,13 @@
 #include <string.h>
 #include <time.h>
 
-enum { DEPTH = 512, TERNARY_GROUP = 16 /* states in a word */, ROWS_MAX = 8, FEWEST_TRIES = 5 };
+enum { DEPTH = 512, ROWS_MAX = 8, FEWEST_TRIES = 5 };
 static const double PROMISED = 0.6, TRY_SECONDS = 3e-4, LONGEST_SECONDS = 3;
 
 /* All operands of one call, well within a first-level cache. */
 static struct operands {
     _Alignas(TN_ALIGN) tn_real real_panel[DEPTH / 8 * 64], y[ROWS_MAX * 64], x[ROWS_MAX * DEPTH];
-    _Alignas(TN_ALIGN) uint32_t words[DEPTH / TERNARY_GROUP * 64];
+    _Alignas(TN_ALIGN) uint32_t words[DEPTH / 8 * 64], rows_of_words[DEPTH / 8 * ROWS_MAX];
     _Alignas(TN_ALIGN) int32_t acc[ROWS_MAX * 64];
     int8_t codes[ROWS_MAX * DEPTH];
 } o;
@@ -30,8 +30,14 @@ static int64_t run_real(void) {
     tn_k->real_panel(rows, depth, o.x, DEPTH, o.real_panel, o.y, tn_k->real_panel_width);
     return (int64_t)rows * depth * tn_k->real_panel_width;
 }
+static int64_t run_pairs(void) {
+    const int rows = tn_k->pair_tile_rows, pairs = DEPTH / 8;
+    tn_k->pair_panel(rows, pairs, o.rows_of_words, ROWS_MAX, o.words, o.acc);
+    return (int64_t)rows * 2 * pairs * tn_k->pair_panel_width;
+}
 
 static int64_t spin_bytes(void) { return tn_k->spin_bytes(100); }
+static int64_t spin_words(void) { return tn_k->spin_words(100); }
 static int64_t spin_real(void) { return tn_k->spin_real(100); }
 
 /* Time of this thread alone, so that a neighbour who takes the core does not count. */
@@ -99,6 +105,10 @@ static void peak__ternary_panels_reach_60_percent(void **state) {
     (void)state;
     check("ternary_panel", run_ternary, spin_bytes);
 }
+static void peak__pair_panels_reach_60_percent(void **state) {
+    (void)state;
+    check("pair_panel", run_pairs, spin_words);
+}
 static void peak__real_panels_reach_60_percent(void **state) {
     (void)state;
     check("real_panel", run_real, spin_real);
@@ -107,6 +117,7 @@ static void peak__real_panels_reach_60_percent(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peak__ternary_panels_reach_60_percent),
+        cmocka_unit_test(peak__pair_panels_reach_60_percent),
         cmocka_unit_test(peak__real_panels_reach_60_percent),
     };
     return cmocka_run_group_tests_name("peak", tests, NULL, NULL);
