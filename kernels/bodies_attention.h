@@ -5,7 +5,7 @@
  * Contracts: attention.h. */
 #include "kernels/attention.h"
 
-enum { QUERY_BLOCK = 32, HEAD_PAD = TN_HEAD_DIM_MAX };
+enum { QUERY_BLOCK = 64, HEAD_PAD = TN_HEAD_DIM_MAX };
 
 /* Rows inside hold `pitch` reals: d rounded up to whole lanes, the rest zero. Bounded, so it lives on the stack. */
 typedef struct attention_scratch {
@@ -15,6 +15,12 @@ typedef struct attention_scratch {
     tn_real scores[QUERY_BLOCK * TN_KEY_TILE];
     tn_real max[QUERY_BLOCK], total[QUERY_BLOCK * LANES]; /* 16 sums a query, added up at the end */
 } attention_scratch;
+
+/* Rows `stride` apart, `pitch` reals of each readable. */
+typedef struct attention_view {
+    const tn_real *at;
+    int64_t stride;
+} attention_view;
 
 /* A block of queries against a tile of keys. */
 typedef struct attention_tile {
@@ -58,19 +64,24 @@ static void turn_rows(tn_real *dst, const tn_real *src, int64_t stride, int keys
     }
 }
 
-/* out[query][key] = left[query] . right[key] for the active queries; `right` turned */
-static void dot_tile(const attention_tile *t, int d, const tn_real *left, const tn_real *right, tn_real *out) {
-    memset(out, 0, sizeof(tn_real) * (size_t)(t->queries * TN_KEY_TILE));
-    product_add(&(product){.rows = t->queries - t->active,
-                           .cols = TN_ROUND_UP(t->keys, LANES),
-                           .inner = d,
-                           .a = left + t->active * t->pitch,
-                           .a_row = t->pitch,
-                           .a_step = 1,
-                           .b = right,
-                           .b_row = TN_KEY_TILE,
-                           .c = out + t->active * TN_KEY_TILE,
-                           .c_row = TN_KEY_TILE});
+/* out[query][key] = left[query] . right[key] for the active queries and the keys that some query of a group of rows
+ * sees; `right` turned. What lies beyond is not written. */
+static void dot_tile(const attention_tile *t, int d, attention_view left, const tn_real *right, tn_real *out) {
+    for (int row = t->active, rows; row < t->queries; row += rows) {
+        rows = product_rows(t->queries - row);
+        const int cols = TN_ROUND_UP(visible_keys(t, row + rows - 1), LANES);
+        for (int i = row; i < row + rows; i++) memset(out + i * TN_KEY_TILE, 0, sizeof(tn_real) * (size_t)cols);
+        product_add(&(product){.rows = rows,
+                               .cols = cols,
+                               .inner = d,
+                               .a = left.at + row * left.stride,
+                               .a_row = left.stride,
+                               .a_step = 1,
+                               .b = right,
+                               .b_row = TN_KEY_TILE,
+                               .c = out + row * TN_KEY_TILE,
+                               .c_row = TN_KEY_TILE});
+    }
 }
 
 /* What one query has summed so far, for a new maximum: everything shrinks by exp(old - new). */
@@ -80,49 +91,90 @@ static void shrink_sums(tn_real shrink, tn_real *total, tn_real *o, int pitch) {
     for (int i = 0; i < pitch; i += LANES) vr_store(o + i, vr_mul(vr_load(o + i), factor));
 }
 
-/* The softmax of one query takes in a tile: scores become p = exp(s - max), total grows by their sums, lane by lane. */
-static void soften_row(tn_real *scores, int visible, tn_real *max, tn_real *total, tn_real *o, int pitch) {
-    for (int key = visible; key < TN_KEY_TILE; key++) scores[key] = -(tn_real)INFINITY;
-    const tn_real old = *max, new = TN_MAX(old, row_max(TN_KEY_TILE, scores));
-    if (new != old) shrink_sums(real_exp(old - new), total, o, pitch); /* else by exp(0), which is 1 */
-    *max = new;
-    const vr top = vr_set(new);
+VR_INLINE vr visible_scores(const tn_real *scores, int visible) {
+    const vr x = vr_load(scores);
+    return visible >= LANES ? x : vr_keep_first(x, visible, -(tn_real)INFINITY);
+}
+
+VR_INLINE tn_real highest_score(const tn_real *scores, int visible) {
+    vr highest = visible_scores(scores, visible);
+    for (int key = LANES; key < visible; key += LANES)
+        highest = vr_max(highest, visible_scores(scores + key, visible - key));
+    return vr_reduce_max(highest);
+}
+
+/* Scores become p = exp(s - max), and total grows by their sums, lane by lane. */
+VR_INLINE void soften_row(tn_real *scores, int visible, tn_real max, tn_real *total) {
+    const vr top = vr_set(max);
     vr sums = vr_load(total);
-    for (int key = 0; key < TN_KEY_TILE; key += LANES) {
-        const vr p = vr_exp(vr_sub(vr_load(scores + key), top));
+    for (int key = 0; key < visible; key += LANES) {
+        const vr p = vr_exp(vr_sub(visible_scores(scores + key, visible - key), top));
         vr_store(scores + key, p);
         sums = vr_add(sums, p);
     }
     vr_store(total, sums);
 }
 
-/* o += p v. Queries that see the whole tile go together; the others, on the diagonal, stop at their own last key, so
- * that what lies in the future is not even multiplied by zero. */
-static void weigh_values(const attention_tile *t, const tn_real *p, const tn_real *v, int64_t v_stride, tn_real *o) {
-    const int64_t first_whole = TN_MAX(t->key + TN_KEY_TILE - 1 - t->position, (int64_t)t->active);
-    const int whole = (int)TN_MIN(first_whole, (int64_t)t->queries);
-    for (int row = t->active, rows; row < t->queries; row += rows) {
-        rows = row < whole ? 1 : t->queries - whole;
-        product_add(&(product){.rows = rows,
-                               .cols = t->pitch,
-                               .inner = visible_keys(t, row),
-                               .a = p + row * TN_KEY_TILE,
-                               .a_row = TN_KEY_TILE,
-                               .a_step = 1,
-                               .b = v,
-                               .b_row = v_stride,
-                               .c = o + row * t->pitch,
-                               .c_row = t->pitch});
+/* The softmaxes of a block take in a tile. The maxima come first, so that no row waits for its own. */
+static void soften_tile(const attention_tile *t, attention_scratch *s) {
+    for (int i = t->active; i < t->queries; i++) {
+        const int visible = visible_keys(t, i);
+        const tn_real *scores = s->scores + i * TN_KEY_TILE;
+        const tn_real highest =
+            visible == TN_KEY_TILE ? highest_score(scores, TN_KEY_TILE) : highest_score(scores, visible);
+        const tn_real old = s->max[i];
+        s->max[i] = TN_MAX(old, highest);
+        if (s->max[i] != old &&
+            old > -(tn_real)INFINITY) /* else by exp(0), which is 1, or nothing is there to shrink */
+            shrink_sums(real_exp(old - s->max[i]), s->total + i * LANES, s->o + i * t->pitch, t->pitch);
+    }
+    for (int i = t->active; i < t->queries; i++) {
+        const int visible = visible_keys(t, i);
+        tn_real *scores = s->scores + i * TN_KEY_TILE;
+        if (visible == TN_KEY_TILE)
+            soften_row(scores, TN_KEY_TILE, s->max[i], s->total + i * LANES);
+        else
+            soften_row(scores, visible, s->max[i], s->total + i * LANES);
     }
 }
 
-/* Rows of a key tile as product_add wants them: in place when d is whole lanes, else a padded copy in `scratch`. */
-static const tn_real *padded_rows(const attention_tile *t, const tn_real *rows, int64_t *stride, int d,
-                                  tn_real *scratch) {
-    if (d == t->pitch) return rows;
-    copy_rows(scratch, t->pitch, rows, *stride, t->keys, d, 1);
-    *stride = t->pitch;
-    return scratch;
+/* o[rows] += p[rows][first..first+keys) v */
+static void weigh_rows(const attention_tile *t, int row, int rows, int first, int keys, const tn_real *p,
+                       attention_view v, tn_real *o) {
+    product_add(&(product){.rows = rows,
+                           .cols = t->pitch,
+                           .inner = keys,
+                           .a = p + row * TN_KEY_TILE + first,
+                           .a_row = TN_KEY_TILE,
+                           .a_step = 1,
+                           .b = v.at + first * v.stride,
+                           .b_row = v.stride,
+                           .c = o + row * t->pitch,
+                           .c_row = t->pitch});
+}
+
+/* o += p v. Queries that see the whole tile go together. On the diagonal a group of rows shares the keys that its first
+ * one sees, then each goes on alone to its own last key, so that what lies in the future is not even multiplied by
+ * zero.
+ */
+static void weigh_values(const attention_tile *t, const tn_real *p, attention_view v, tn_real *o) {
+    const int64_t first_whole = TN_MAX(t->key + TN_KEY_TILE - 1 - t->position, (int64_t)t->active);
+    const int whole = (int)TN_MIN(first_whole, (int64_t)t->queries);
+    for (int row = t->active, rows; row < whole; row += rows) {
+        rows = product_rows(whole - row);
+        const int shared = visible_keys(t, row);
+        weigh_rows(t, row, rows, 0, shared, p, v, o);
+        for (int i = row + 1; i < row + rows; i++) weigh_rows(t, i, 1, shared, visible_keys(t, i) - shared, p, v, o);
+    }
+    if (whole < t->queries) weigh_rows(t, whole, t->queries - whole, 0, visible_keys(t, t->queries - 1), p, v, o);
+}
+
+/* Rows as product_add wants them: in place when d is whole lanes, else a padded copy in `scratch`. */
+static attention_view padded_rows(const tn_real *rows, int64_t stride, int n, int d, tn_real *scratch) {
+    const int pitch = TN_ROUND_UP(d, LANES);
+    if (d == pitch) return (attention_view){rows, stride};
+    copy_rows(scratch, pitch, rows, stride, n, d, 1);
+    return (attention_view){scratch, pitch};
 }
 
 static void attend_block(const tn_attention_rows *a, int query, int queries, attention_scratch *s) {
@@ -133,14 +185,11 @@ static void attend_block(const tn_attention_rows *a, int query, int queries, att
     for (int i = 0; i < queries; i++) s->max[i] = -(tn_real)INFINITY;
     for (int64_t key = 0; key < (int64_t)a->first + query + queries; key += TN_KEY_TILE) {
         const attention_tile t = tile_at(a, query, queries, key);
-        int64_t v_stride = a->kv_stride;
-        const tn_real *v = padded_rows(&t, a->v + key * a->kv_stride, &v_stride, a->d, s->v);
+        const attention_view v = padded_rows(a->v + key * a->kv_stride, a->kv_stride, t.keys, a->d, s->v);
         turn_rows(s->k_turned, a->k + key * a->kv_stride, a->kv_stride, t.keys, a->d);
-        dot_tile(&t, a->d, s->q, s->k_turned, s->scores);
-        for (int i = t.active; i < queries; i++)
-            soften_row(s->scores + i * TN_KEY_TILE, visible_keys(&t, i), &s->max[i], s->total + i * LANES,
-                       s->o + i * pitch, pitch);
-        weigh_values(&t, s->scores, v, v_stride, s->o);
+        dot_tile(&t, a->d, (attention_view){s->q, pitch}, s->k_turned, s->scores);
+        soften_tile(&t, s);
+        weigh_values(&t, s->scores, v, s->o);
     }
     for (int i = 0; i < queries; i++) {
         const tn_real total = vr_sum(vr_load(s->total + i * LANES));
@@ -159,69 +208,98 @@ static void attention_rows(const tn_attention_rows *a) {
 /* ---- backward ---- */
 typedef struct attention_back_scratch {
     tn_real k_turned[HEAD_PAD * TN_KEY_TILE], v_turned[HEAD_PAD * TN_KEY_TILE];
-    tn_real k[TN_KEY_TILE * HEAD_PAD], dk[TN_KEY_TILE * HEAD_PAD], dv[TN_KEY_TILE * HEAD_PAD];
+    tn_real k[TN_KEY_TILE * HEAD_PAD], key_rows[TN_KEY_TILE * HEAD_PAD];
     tn_real q[QUERY_BLOCK * HEAD_PAD], d_o[QUERY_BLOCK * HEAD_PAD], dq[QUERY_BLOCK * HEAD_PAD];
     tn_real p[QUERY_BLOCK * TN_KEY_TILE], ds[QUERY_BLOCK * TN_KEY_TILE];
     tn_real pull[QUERY_BLOCK]; /* rowsum(dO O) */
 } attention_back_scratch;
 
 /* p = exp(s - lse) where the key is visible, else 0;  ds = p (dp - pull) */
-static void soften_back_row(tn_real *p, tn_real *ds, int visible, tn_real lse, tn_real pull) {
-    for (int key = visible; key < TN_KEY_TILE; key++) p[key] = -(tn_real)INFINITY, ds[key] = 0;
-    for (int key = 0; key < TN_KEY_TILE; key += LANES) {
-        const vr weight = vr_exp(vr_sub(vr_load(p + key), vr_set(lse)));
+VR_INLINE void soften_back_row(tn_real *p, tn_real *ds, int visible, int keys, tn_real lse, tn_real pull) {
+    const vr shift = vr_set(lse), back = vr_set(pull), zero = vr_set(0);
+    int key = 0;
+    for (; key < visible; key += LANES) {
+        const vr weight = vr_exp(vr_sub(visible_scores(p + key, visible - key), shift));
+        const vr slope = vr_mul(weight, vr_sub(vr_load(ds + key), back));
         vr_store(p + key, weight);
-        vr_store(ds + key, vr_mul(weight, vr_sub(vr_load(ds + key), vr_set(pull))));
+        vr_store(ds + key, visible - key >= LANES ? slope : vr_keep_first(slope, visible - key, 0));
+    }
+    for (; key < keys; key += LANES) {
+        vr_store(p + key, zero);
+        vr_store(ds + key, zero);
     }
 }
 
-/* grad[key] += sum over queries of weights[query][key] rows[query], rows and grad padded */
-static void add_key_gradient(const attention_tile *t, const tn_real *weights, const tn_real *rows, tn_real *grad) {
-    product_add(&(product){.rows = t->keys,
-                           .cols = t->pitch,
-                           .inner = t->queries - t->active,
-                           .a = weights + t->active * TN_KEY_TILE,
-                           .a_row = 1,
-                           .a_step = TN_KEY_TILE,
-                           .b = rows + t->active * t->pitch,
-                           .b_row = t->pitch,
-                           .c = grad,
-                           .c_row = t->pitch});
+static void soften_back_tile(const attention_tile *t, const tn_real *lse, attention_back_scratch *s) {
+    for (int i = t->active; i < t->queries; i++) {
+        const int visible = visible_keys(t, i);
+        tn_real *p = s->p + i * TN_KEY_TILE, *ds = s->ds + i * TN_KEY_TILE;
+        if (visible == TN_KEY_TILE)
+            soften_back_row(p, ds, TN_KEY_TILE, TN_KEY_TILE, lse[i], s->pull[i]);
+        else
+            soften_back_row(p, ds, visible, t->keys, lse[i], s->pull[i]);
+    }
 }
 
-static void back_tile(const tn_attention_back *b, const attention_tile *t, int query, attention_back_scratch *s) {
+/* grad[key] += sum over queries of weights[query][key] rows[query], rows and grad padded. A group of keys begins with
+ * the first query that sees one of them. */
+static void add_key_gradient(const attention_tile *t, const tn_real *weights, attention_view rows, tn_real *grad,
+                             int64_t grad_stride) {
+    for (int key = 0, keys; key < t->keys; key += keys) {
+        keys = product_rows(t->keys - key);
+        const int first = (int)TN_MAX(t->key + key - t->position, (int64_t)t->active);
+        product_add(&(product){.rows = keys,
+                               .cols = t->pitch,
+                               .inner = t->queries - first,
+                               .a = weights + first * TN_KEY_TILE + key,
+                               .a_row = 1,
+                               .a_step = TN_KEY_TILE,
+                               .b = rows.at + first * rows.stride,
+                               .b_row = rows.stride,
+                               .c = grad + key * grad_stride,
+                               .c_row = grad_stride});
+    }
+}
+
+/* The same into rows of d reals, by way of padded ones where d is not whole lanes. */
+static void add_key_rows(const attention_tile *t, int d, const tn_real *weights, attention_view rows, tn_real *grad,
+                         int64_t stride, tn_real *scratch) {
+    if (d == t->pitch) {
+        add_key_gradient(t, weights, rows, grad, stride);
+        return;
+    }
+    copy_rows(scratch, t->pitch, grad, stride, t->keys, d, 1);
+    add_key_gradient(t, weights, rows, scratch, t->pitch);
+    for (int key = 0; key < t->keys; key++)
+        memcpy(grad + key * stride, scratch + key * t->pitch, sizeof(tn_real) * (size_t)d);
+}
+
+static void back_tile(const tn_attention_back *b, const attention_tile *t, int query, attention_view d_o,
+                      attention_back_scratch *s) {
     const tn_attention_rows *a = &b->forward;
     const int64_t stride = a->kv_stride, at = t->key * stride;
-    int64_t k_stride = stride;
-    const tn_real *k = padded_rows(t, a->k + at, &k_stride, a->d, s->k);
+    const attention_view q = {s->q, t->pitch}; /* scaled */
+    const attention_view k = padded_rows(a->k + at, stride, t->keys, a->d, s->k);
     turn_rows(s->k_turned, a->k + at, stride, t->keys, a->d);
     turn_rows(s->v_turned, a->v + at, stride, t->keys, a->d);
-    dot_tile(t, a->d, s->q, s->k_turned, s->p);
-    dot_tile(t, a->d, s->d_o, s->v_turned, s->ds);
-    for (int i = t->active; i < t->queries; i++)
-        soften_back_row(s->p + i * TN_KEY_TILE, s->ds + i * TN_KEY_TILE, visible_keys(t, i), a->lse[query + i],
-                        s->pull[i]);
-    weigh_values(t, s->ds, k, k_stride, s->dq);
-    copy_rows(s->dk, t->pitch, b->dk + at, stride, t->keys, a->d, 1);
-    copy_rows(s->dv, t->pitch, b->dv + at, stride, t->keys, a->d, 1);
-    add_key_gradient(t, s->ds, s->q, s->dk); /* q is scaled already */
-    add_key_gradient(t, s->p, s->d_o, s->dv);
-    for (int key = 0; key < t->keys; key++) {
-        memcpy(b->dk + at + key * stride, s->dk + key * t->pitch, sizeof(tn_real) * (size_t)a->d);
-        memcpy(b->dv + at + key * stride, s->dv + key * t->pitch, sizeof(tn_real) * (size_t)a->d);
-    }
+    dot_tile(t, a->d, q, s->k_turned, s->p);
+    dot_tile(t, a->d, d_o, s->v_turned, s->ds);
+    soften_back_tile(t, a->lse + query, s);
+    weigh_values(t, s->ds, k, s->dq);
+    add_key_rows(t, a->d, s->ds, q, b->dk + at, stride, s->key_rows);
+    add_key_rows(t, a->d, s->p, d_o, b->dv + at, stride, s->key_rows);
 }
 
 static void back_block(const tn_attention_back *b, int query, int queries, attention_back_scratch *s) {
     const tn_attention_rows *a = &b->forward;
     const int pitch = TN_ROUND_UP(a->d, LANES);
     copy_rows(s->q, pitch, a->q + query * a->q_stride, a->q_stride, queries, a->d, a->scale);
-    copy_rows(s->d_o, pitch, b->d_o + query * a->o_stride, a->o_stride, queries, a->d, 1);
+    const attention_view d_o = padded_rows(b->d_o + query * a->o_stride, a->o_stride, queries, a->d, s->d_o);
     memset(s->dq, 0, sizeof(tn_real) * (size_t)(queries * pitch));
-    for (int i = 0; i < queries; i++) s->pull[i] = dot(a->d, s->d_o + i * pitch, a->o + (query + i) * a->o_stride);
+    for (int i = 0; i < queries; i++) s->pull[i] = dot(a->d, d_o.at + i * d_o.stride, a->o + (query + i) * a->o_stride);
     for (int64_t key = 0; key < (int64_t)a->first + query + queries; key += TN_KEY_TILE) {
         const attention_tile t = tile_at(a, query, queries, key);
-        back_tile(b, &t, query, s);
+        back_tile(b, &t, query, d_o, s);
     }
     for (int i = 0; i < queries; i++) axpy(a->d, a->scale, s->dq + i * pitch, b->dq + (query + i) * a->q_stride);
 }

@@ -73,12 +73,17 @@ static tile_fn *const wide_tiles[] = {NULL, tile_1x4, tile_2x4, tile_3x4, tile_4
 #define wide_tiles narrow_tiles
 #endif
 
+/* Rows to take at once when `left` are left: no small rest, which would wait for its multiply-adds. */
+static int product_rows(int left) {
+    return left > TILE_ROWS && left < 2 * TILE_ROWS ? (left + 1) / 2 : TN_MIN(left, (int)TILE_ROWS);
+}
+
 static void product_add(const product *p) {
     for (int col = 0, width; col < p->cols; col += width) {
         width = p->cols - col >= TILE_VRS * LANES ? TILE_VRS * LANES : LANES;
         tile_fn *const *tiles = width == LANES ? narrow_tiles : wide_tiles;
         for (int row = 0, rows; row < p->rows; row += rows) {
-            rows = TN_MIN(p->rows - row, (int)TILE_ROWS);
+            rows = product_rows(p->rows - row);
             tiles[rows](p, p->a + row * p->a_row, p->b + col, p->c + row * p->c_row + col);
         }
     }

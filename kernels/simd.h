@@ -13,6 +13,8 @@
 #include <string.h>
 #if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(VP_NEON) /* said by the file: every ARM compiler has NEON, and portable C stays portable */
+#include <arm_neon.h>
 #endif
 
 #define VR_INLINE static inline __attribute__((always_inline, unused))
@@ -100,6 +102,11 @@ VR_INLINE vp vp_max(vp a, vp b) { return _mm256_max_ps(a, b); }
 VR_INLINE vp vp_max_bits(vp a, vp b) { return (vp)_mm256_max_epi32((__m256i)a, (__m256i)b); }
 VR_INLINE vp vp_sqrt(vp x) { return _mm256_sqrt_ps(x); }
 VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return _mm256_fmadd_ps(a, b, c); }
+#elif defined(VP_NEON)
+VR_INLINE vp vp_max(vp a, vp b) { return vbslq_f32(vcgtq_f32(a, b), a, b); } /* fmax is NaN when either is */
+VR_INLINE vp vp_max_bits(vp a, vp b) { return (vp)vmaxq_s32((int32x4_t)a, (int32x4_t)b); }
+VR_INLINE vp vp_sqrt(vp x) { return vsqrtq_f32(x); }
+VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return vfmaq_f32(c, a, b); }
 #else
 VR_INLINE vp vp_max(vp a, vp b) { return vp_select(a > b, a, b); } /* b when either is NaN, like the x86 instruction */
 VR_INLINE vp vp_max_bits(vp a, vp b) { return vp_select((vpi)a > (vpi)b, a, b); }
@@ -246,9 +253,12 @@ VR_INLINE tn_real vr_sum(vr x) { /* lanes in order */
 VR_INLINE tn_real vr_reduce_max(vr x) {
     vp max = x.p[0];
     EACH_PART(max = vp_max(max, x.p[i]));
+    /* A shuffle counts lanes modulo PART_LANES. Loaded, since gcc would build the numbers lane by lane. */
+    static const lane_int lanes[LANES + LANES / 2] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
+                                                      12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23};
     for (int step = PART_LANES / 2; step > 0; step /= 2) {
         vpi turned;
-        for (int i = 0; i < PART_LANES; i++) turned[i] = (i + step) % PART_LANES;
+        memcpy(&turned, lanes + step, sizeof turned);
         max = vp_max(max, __builtin_shuffle(max, turned));
     }
     return max[0] + 0;
