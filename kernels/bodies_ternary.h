@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * bodies_ternary.h - the frame of a ternary panel for instruction sets with byte dot products, which take one unsigned
- * operand: the states plus 1, as packed. Their sum is too large by the sum of q, so accumulators start at minus that.
- * The including file gives TERNARY_WIDTH, TERNARY_ROWS, sum_codes() and the ternary_tiles. */
+ * bodies_ternary.h - the frame of a ternary panel. On x86 byte dot products take one unsigned operand: the states plus
+ * 1, as packed. Their sum is too large by the sum of q, so accumulators start at minus that. The including file gives
+ * TERNARY_WIDTH, TERNARY_ROWS, the ternary_tiles and sum_codes(), or, when its states are signed, TERNARY_SIGNED. */
 
-/* acc[rows][TERNARY_WIDTH] += q[rows, 16 groups] x (panel + 1) */
+/* acc[rows][TERNARY_WIDTH] += q[rows, 16 groups] x (panel + 1), or x panel with TERNARY_SIGNED */
 typedef void ternary_tile_fn(int groups, const int8_t *q, int64_t q_stride, const uint32_t *panel,
                              int32_t *restrict acc);
 
@@ -15,11 +15,16 @@ VR_INLINE int32_t load_codes(const int8_t *q) {
 }
 
 static ternary_tile_fn *const ternary_tiles[TERNARY_ROWS + 1];
+#ifdef TERNARY_SIGNED
+#define START_OF(k, q) 0
+#else
 static int32_t sum_codes(int k, const int8_t *q);
+#define START_OF(k, q) -sum_codes(k, q)
+#endif
 
 static void ternary_panel(int rows, int k, const int8_t *q, int64_t q_stride, const void *panel, int32_t *acc) {
     for (int r = 0; r < rows; r++) {
-        const int32_t start = -sum_codes(k, q + r * q_stride);
+        const int32_t start = START_OF(k, q + r * q_stride);
         for (int j = 0; j < TERNARY_WIDTH; j++) acc[r * TERNARY_WIDTH + j] = start;
     }
     const int groups = k / TN_TERNARY_GROUP, left = k % TN_TERNARY_GROUP;

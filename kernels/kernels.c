@@ -8,6 +8,8 @@
 #include <string.h>
 #if TN_KERNELS_X86
 #include <cpuid.h>
+#elif TN_KERNELS_ARM
+#include <sys/auxv.h>
 #endif
 
 const tn_kernels *const tn_k = &tn_kernels_table;
@@ -34,6 +36,21 @@ static bool cpu_has_avx512(void) {
 #define X86_MORE(than, name) NULL, NULL, NULL
 #endif
 
+#if TN_KERNELS_ARM
+static bool cpu_has_neon(void) { return true; }
+static bool cpu_has_dotprod(void) { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+/* And bfloat16: every CPU with one has the other. */
+static bool cpu_has_i8mm(void) {
+    const unsigned long wanted = HWCAP2_I8MM | HWCAP2_BF16;
+    return cpu_has_dotprod() && (getauxval(AT_HWCAP2) & wanted) == wanted;
+}
+#define ARM(name)            &tn_kernels_##name, cpu_has_##name, NULL
+#define ARM_MORE(than, name) &tn_kernels_##than, cpu_has_##name, tn_kernels_add_##name
+#else
+#define ARM(name)            NULL, NULL, NULL
+#define ARM_MORE(than, name) NULL, NULL, NULL
+#endif
+
 static const struct {
     const char *name;
     const tn_kernels *rows; /* NULL: not in this build */
@@ -44,6 +61,9 @@ static const struct {
     {"avx2", X86(avx2)},
     {"avxvnni", X86_MORE(avx2, avxvnni)},
     {"avx512", X86(avx512)},
+    {"neon", ARM(neon)},
+    {"dotprod", ARM_MORE(neon, dotprod)},
+    {"i8mm", ARM_MORE(neon, i8mm)},
 };
 
 static size_t best_set(void) {
