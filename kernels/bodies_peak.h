@@ -30,6 +30,19 @@ enum { PEAK_BYTES_COUNT = 32, PEAK_WORDS_COUNT = 16 };
 #define PEAK_BYTES(sum, a, b) sum += (peak_int)_mm256_maddubs_epi16((__m256i)a, (__m256i)b)
 #define PEAK_WORDS(sum, a, b) sum = (peak_int)_mm256_add_epi32((__m256i)sum, _mm256_madd_epi16((__m256i)a, (__m256i)b))
 enum { PEAK_BYTES_COUNT = 32, PEAK_WORDS_COUNT = 16 };
+#elif defined(VP_NEON)
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+#define PEAK_BYTES(sum, a, b) sum = (peak_int)vmmlaq_s32((int32x4_t)sum, (int8x16_t)a, (int8x16_t)b)
+enum { PEAK_BYTES_COUNT = 32 };
+#elif defined(__ARM_FEATURE_DOTPROD)
+#define PEAK_BYTES(sum, a, b) sum = (peak_int)vdotq_s32((int32x4_t)sum, (int8x16_t)a, (int8x16_t)b)
+enum { PEAK_BYTES_COUNT = 16 };
+#else
+#define PEAK_BYTES(sum, a, b) sum = (peak_int)vmlal_high_s8((int16x8_t)sum, (int8x16_t)a, (int8x16_t)b)
+enum { PEAK_BYTES_COUNT = 8 };
+#endif
+#define PEAK_WORDS(sum, a, b) sum = (peak_int)vmlal_high_s16((int32x4_t)sum, (int16x8_t)a, (int16x8_t)b)
+enum { PEAK_WORDS_COUNT = 4 };
 #else
 /* Portable C has no sum of neighbours, so 16 bits are the lanes for codes too, eight of them a register. */
 #define PEAK_BYTES(sum, a, b) sum += a * b
@@ -86,6 +99,9 @@ DEFINE_SPIN(spin_words, peak_int, PEAK_WORDS_COUNT, 0x1a35, 0x0135, PEAK_WORDS)
 #if defined(__AVX512BF16__)
 #define PEAK_BF16(sum, a, b) sum = (vp)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b)
 DEFINE_SPIN(spin_bf16, vp, 32, (tn_real)0.7, (tn_real)0.3, PEAK_BF16)
+#elif defined(VP_NEON) && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define PEAK_BF16(sum, a, b) sum = (vp)vbfmmlaq_f32((float32x4_t)sum, (bfloat16x8_t)a, (bfloat16x8_t)b)
+DEFINE_SPIN(spin_bf16, vp, 16, (tn_real)0.7, (tn_real)0.3, PEAK_BF16)
 #else
 static TN_UNUSED int64_t spin_bf16(int64_t rounds) {
     (void)rounds;

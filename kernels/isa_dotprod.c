@@ -3,6 +3,7 @@
 #ifndef TN_F64
 #define VP_NEON
 #include "kernels/bodies_neon.h"
+#include "kernels/bodies_peak.h"
 
 enum { TERNARY_ROWS = 8 };
 
@@ -26,6 +27,7 @@ static ternary_tile_fn *const ternary_tiles[] = {NULL,           ternary_tile_1,
 
 void tn_kernels_add_dotprod(tn_kernels *table) {
     table->isa = "dotprod";
+    table->spin_bytes = spin_bytes;
     table->ternary_panel = ternary_panel;
     table->ternary_panel_width = TERNARY_WIDTH;
     table->ternary_tile_rows = TERNARY_ROWS;

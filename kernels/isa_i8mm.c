@@ -3,6 +3,7 @@
 #ifndef TN_F64
 #define VP_NEON
 #include "kernels/bodies_neon.h"
+#include "kernels/bodies_peak.h"
 
 enum { TERNARY_ROWS = 8 };
 
@@ -78,6 +79,7 @@ static ternary_tile_fn *const ternary_tiles[] = {NULL,           ternary_tile_1,
 
 void tn_kernels_add_i8mm(tn_kernels *table) {
     table->isa = "i8mm";
+    table->spin_bytes = spin_bytes;
     table->ternary_panel = ternary_panel;
     table->ternary_panel_width = TERNARY_WIDTH;
     table->ternary_tile_rows = TERNARY_ROWS;
