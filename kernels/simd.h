@@ -282,13 +282,27 @@ VR_INLINE vr vr_from_int32(const int32_t *p) {
     EACH_PART(vp_int32 v; memcpy(&v, p + i * PART_LANES, sizeof v); y.p[i] = __builtin_convertvector(v, vp));
     return y;
 }
+/* gcc 12 turns vectors of bytes into wide ones and back lane by lane, on x86 the latter alone. */
+#if defined(VP_NEON)
+VR_INLINE vp vp_from_bytes(const int8_t *p) {
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    const int16x8_t wide = vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four)));
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide)));
+}
+#else
+VR_INLINE vp vp_from_bytes(const int8_t *p) {
+    vp_int8 v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(__builtin_convertvector(v, vp_int32), vp);
+}
+#endif
 VR_INLINE vr vr_from_int8(const int8_t *p) {
     vr y;
-    EACH_PART(vp_int8 v; memcpy(&v, p + i * PART_LANES, sizeof v);
-              y.p[i] = __builtin_convertvector(__builtin_convertvector(v, vp_int32), vp));
+    EACH_PART(y.p[i] = vp_from_bytes(p + i * PART_LANES));
     return y;
 }
-/* The low byte of every lane. gcc 12 turns wide vectors into vectors of bytes lane by lane. */
+/* The low byte of every lane. */
 #if defined(__AVX512F__)
 VR_INLINE void vp_store_bytes(int8_t *p, vpi x) { _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8((__m512i)x)); }
 #elif defined(__AVX2__)
@@ -296,6 +310,12 @@ VR_INLINE void vp_store_bytes(int8_t *p, vpi x) {
     const __m256i halves = _mm256_shuffle_epi8((__m256i)x, _mm256_set1_epi32(0x0c080400));
     const __m128i low = _mm256_castsi256_si128(halves), high = _mm256_extracti128_si256(halves, 1);
     _mm_storel_epi64((__m128i *)p, _mm_unpacklo_epi32(low, high));
+}
+#elif defined(VP_NEON)
+VR_INLINE void vp_store_bytes(int8_t *p, vpi x) {
+    const int16x4_t halves = vmovn_s32(x);
+    const int8x8_t bytes = vmovn_s16(vcombine_s16(halves, halves));
+    memcpy(p, &bytes, 4);
 }
 #else
 VR_INLINE void vp_store_bytes(int8_t *p, vpi x) {
@@ -374,9 +394,18 @@ VR_INLINE void vr_to_pairs_n(uint32_t *p, int n, vr x, vr y) {
 }
 
 /* ---- 16 doubles, for long sums ---- */
+#if defined(VP_NEON)
+VR_INLINE vpd vpd_load(const tn_real *p) { return vcvt_f64_f32(vld1_f32(p)); }
+#else
+VR_INLINE vpd vpd_load(const tn_real *p) {
+    vp_half v;
+    memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, vpd);
+}
+#endif
 VR_INLINE vd vd_load(const tn_real *p) {
     vd y;
-    EACH_DOUBLE_PART(vp_half v; memcpy(&v, p + i * HALF_LANES, sizeof v); y.p[i] = __builtin_convertvector(v, vpd));
+    EACH_DOUBLE_PART(y.p[i] = vpd_load(p + i * HALF_LANES));
     return y;
 }
 VR_INLINE vd vd_load_n(const tn_real *p, int n) {
