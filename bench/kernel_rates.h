@@ -24,6 +24,7 @@ typedef struct tn_kernel_rates {
     tn_peaks peaks;
     tn_rate products[TN_RATE_ROWS], rows[TN_RATE_ROWS];
     int n_products, n_rows;
+    double waited; /* share of the time that threads waited for a core (crowd.h) */
     double memory; /* bytes read and written a second, a + b over arrays of 128 MiB */
 } tn_kernel_rates;
 

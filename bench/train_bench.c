@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "bench/train_bench.h"
 
+#include "bench/crowd.h"
 #include "core/clock.h"
 #include "train/engine.h"
 #include "train/process.h"
@@ -71,6 +72,7 @@ static void keep(measurement *m, double seconds, const tn_op_times *times, const
 
 static tn_status run_steps(tn_engine *e, tn_train_bench *b, measurement *m) {
     int vocab_size = tn_model_get_config(e->model)->vocab_size;
+    const tn_crowd crowd = tn_crowd_begin();
     for (int step = 0; step < b->warmup + b->steps; step++) {
         tn_op_times times = {{0}, {0}};
         double parts[TN_BENCH_PARTS];
@@ -83,6 +85,7 @@ static tn_status run_steps(tn_engine *e, tn_train_bench *b, measurement *m) {
         tn_tape_set_times(e->tape, NULL);
         tn_peaks_try_all(&m->peaks);
     }
+    b->waited = tn_crowd_end(&crowd);
     return TN_OK;
 }
 
@@ -148,6 +151,7 @@ static tn_status run_engine(tn_train_bench *b, const tn_run_config *config, meas
         add_memory(b, engine.arena);
         add_memory(b, tn_tape_step(engine.tape));
         add_memory(b, tn_tape_scratch(engine.tape));
+        add_memory(b, tn_tape_gradients(engine.tape));
         sort_memory(b);
     }
     tn_engine_release(&engine);

@@ -32,6 +32,7 @@ typedef struct tn_train_bench {
     double forward[TN_OP_COUNT], backward[TN_OP_COUNT], parts[TN_BENCH_PARTS];
     double other;                /* of a step, in none of these: batch, tape */
     double loss;                 /* of the last step */
+    double waited;               /* share of the time that threads waited for a core (crowd.h) */
     double peaks[TN_PEAK_COUNT]; /* multiply-adds a second, all threads; 0 = no such arithmetic */
     tn_roofline best, bf16;
     tn_step_work work;
