@@ -2,6 +2,7 @@
  * OpenBLAS: one serial product, and what is known about the installed library. core/par.c keeps
  * omp_get_max_threads() at 1 in every task, so the OpenMP build starts no team of its own. */
 #include "kernels/blas.h"
+#include "kernels/kernels.h"
 
 #include <cblas.h>
 #include <stdio.h>
@@ -34,21 +35,24 @@ const char *tn_blas_threading(void) {
     }
 }
 
-/* The kernel sets of OpenBLAS 0.3.21 that stop at AVX2 or below, by the one thing they share: not being these. */
-static bool core_has_avx512(const char *core) {
-    static const char *const names[] = {"SkylakeX", "Cooperlake", "SapphireRapids"};
-    for (size_t i = 0; i < TN_COUNT(names); i++)
-        if (strcmp(core, names[i]) == 0) return true;
-    return false;
+/* The vectors that a kernel set of OpenBLAS 0.3.21 uses, in bits. */
+static int core_bits(const char *core) {
+    static const struct {
+        const char *name;
+        int bits;
+    } cores[] = {{"SkylakeX", 512}, {"Cooperlake", 512}, {"SapphireRapids", 512}, {"Haswell", 256}, {"Zen", 256}};
+    for (size_t i = 0; i < TN_COUNT(cores); i++)
+        if (strcmp(core, cores[i].name) == 0) return cores[i].bits;
+    return 128;
 }
 
-static bool cpu_has_avx512(void) {
-#if defined(__x86_64__)
-    return __builtin_cpu_supports("avx512f");
-#else
-    return false;
-#endif
+/* Of an instruction set of ours; 128 also where nothing is known better (portable C, other processors). */
+static int isa_bits(const char *isa) {
+    if (strncmp(isa, "avx512", 6) == 0) return 512;
+    return strncmp(isa, "avx", 3) == 0 ? 256 : 128;
 }
+
+bool tn_blas_matches(void) { return core_bits(tn_blas_core()) >= isa_bits(tn_kernels_isa()); }
 
 const char *tn_blas_warning(void) {
     static TN_THREAD_LOCAL char text[256];
@@ -58,15 +62,16 @@ const char *tn_blas_warning(void) {
     if (strcmp(tn_blas_threading(), "pthreads") == 0)
         return "the installed OpenBLAS starts threads of its own that compete with ours; install its OpenMP build";
     const char *core = tn_blas_core(), *forced = getenv("OPENBLAS_CORETYPE");
-    if (!cpu_has_avx512() || core_has_avx512(core)) return NULL;
+    if (tn_blas_matches()) return NULL;
     if (forced && *forced)
         (void)snprintf(text, sizeof text,
-                       "OPENBLAS_CORETYPE=%.32s holds OpenBLAS at its %.32s kernels, about half the speed that AVX-512 "
-                       "gives; unset it",
-                       forced, core);
+                       "OPENBLAS_CORETYPE=%.32s holds OpenBLAS at its %.32s kernels, far below the speed of %.16s; "
+                       "floating-point products run on Tern's own instead",
+                       forced, core, tn_kernels_isa());
     else
         (void)snprintf(text, sizeof text,
-                       "OpenBLAS chose its %.32s kernels, about half the speed that the AVX-512 of this CPU gives",
-                       core);
+                       "OpenBLAS does not know this CPU and chose its %.32s kernels, far below the speed of %.16s; "
+                       "floating-point products run on Tern's own instead",
+                       core, tn_kernels_isa());
     return text;
 }

@@ -11,6 +11,8 @@ void tn_blas_gemm(tn_op_of op_a, tn_op_of op_b, int m, int n, int k, tn_real alp
                   const tn_real *b, int64_t ldb, tn_real beta, tn_real *c, int64_t ldc);
 const char *tn_blas_core(void);      /* kernel set in use, "SkylakeX" */
 const char *tn_blas_threading(void); /* "OpenMP", "pthreads", "serial" */
+/* Whether its kernels use vectors as wide as those of tn_k; if not, tn_product goes without it. */
+bool tn_blas_matches(void);
 /* One sentence when the installation is slower than this CPU allows or of the wrong threading; NULL when all is well.
  */
 const char *tn_blas_warning(void);

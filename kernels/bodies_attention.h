@@ -53,15 +53,9 @@ static void copy_rows(tn_real *dst, int pitch, const tn_real *src, int64_t strid
 
 /* dst[d][TN_KEY_TILE] = src[keys][d] turned, zeros beyond `keys` */
 static void turn_rows(tn_real *dst, const tn_real *src, int64_t stride, int keys, int d) {
-    const int whole_keys = keys / PART_LANES * PART_LANES, whole_d = d / PART_LANES * PART_LANES;
-    for (int key = 0; key < whole_keys; key += PART_LANES)
-        for (int i = 0; i < whole_d; i += PART_LANES)
-            vp_turn(dst + i * TN_KEY_TILE + key, TN_KEY_TILE, src + key * stride + i, stride);
-    for (int i = 0; i < d; i++) {
-        tn_real *row = dst + i * TN_KEY_TILE;
-        for (int key = i < whole_d ? whole_keys : 0; key < keys; key++) row[key] = src[key * stride + i];
-        for (int key = keys; key < TN_KEY_TILE; key++) row[key] = 0;
-    }
+    turn(keys, d, src, stride, dst, TN_KEY_TILE);
+    for (int i = 0; i < d && keys < TN_KEY_TILE; i++)
+        memset(dst + i * TN_KEY_TILE + keys, 0, sizeof(tn_real) * (size_t)(TN_KEY_TILE - keys));
 }
 
 /* out[query][key] = left[query] . right[key] for the active queries and the keys that some query of a group of rows

@@ -89,6 +89,15 @@ static void product_add(const product *p) {
     }
 }
 
+static void turn(int rows, int cols, const tn_real *x, int64_t x_stride, tn_real *y, int64_t y_stride) {
+    const int whole_rows = rows / PART_LANES * PART_LANES, whole_cols = cols / PART_LANES * PART_LANES;
+    for (int r = 0; r < whole_rows; r += PART_LANES)
+        for (int c = 0; c < whole_cols; c += PART_LANES)
+            vp_turn(y + c * y_stride + r, y_stride, x + r * x_stride + c, x_stride);
+    for (int c = 0; c < cols; c++)
+        for (int r = c < whole_cols ? whole_rows : 0; r < rows; r++) y[c * y_stride + r] = x[r * x_stride + c];
+}
+
 static void real_panel(int rows, int k, const tn_real *x, int64_t x_stride, const tn_real *panel, tn_real *y,
                        int64_t y_stride) {
     const product p = {.rows = rows,

@@ -171,6 +171,7 @@ static void case_pair_panel(const tn_kernels *k, int n, room *r) {
     k->pair_panel(ROWS, pairs, (const uint32_t *)r->acc, 2, panel, sums);
     for (int i = 0; i < ROWS * COLS; i++) r->acc[i] = sums[i / COLS * k->pair_panel_width + i % COLS];
 }
+CASE(turn, (k->turn(7, n / 7, IN(0), n / 7, OUT(0), 7), k->turn(n / 20, 20, IN(1), 20, OUT(1), n / 20)))
 /* A set may do more a round than another, so only that it did anything is compared; bf16 is not in every set. */
 CASE(spin_real, r->result = n == 0 || k->spin_real(n) >= n)
 CASE(spin_bytes, r->result = n == 0 || k->spin_bytes(n) >= n)
