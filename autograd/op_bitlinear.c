@@ -2,10 +2,12 @@
  * op_bitlinear.c -  Y = ((q T') / s) a;  bitlinear_add: Y = X0 + ((q T') / s) a
  *                   q [N,k] int8 with s [N]   T [m,k] in {-1,0,1} with scale a   Y [N,m]
  *                   dX = a dY T,  dW = dY' (q / s)        straight through both quantisers, onto X and the latent W
+ *                   on exact integers when the tape says so (kernels/backward.h), else in f32
  * lambda < 1: Y = X V', V = W + lambda (a T - W), both real;  dX = dY V,  dW = dY' X.
  * Frozen residuals (tape.h): KEEP stores V - W; REPLAY uses V = W + stored. A frozen ternary weight has no W: V = a T.
  * For backward only references to the codes and the states are held. */
 #include "autograd/op_page.h"
+#include "kernels/backward.h"
 #include "kernels/gemm.h"
 
 #include <string.h>
@@ -63,7 +65,27 @@ static tn_status prepare_residual(const tn_op_args *a, bit_aux *aux, bool replay
     return aux->packed ? TN_OK : TN_E_NOMEM;
 }
 
-static tn_status reserve_slices(const tn_op_args *a) {
+/* Whether backward multiplies integers. */
+static bool on_integers(const tn_op_args *a) {
+    const bit_aux *aux = a->aux;
+    const tn_param *w = weights_of(a);
+    return !aux->v && w->packed_turned && w->rows <= TN_FIXED_M_MAX &&
+           tn_tape_backward_arithmetic(a->tape) == TN_BACKWARD_INT16;
+}
+
+/* In reals, as scratch is counted. */
+static int64_t dx_scratch(const tn_op_args *a) {
+    size_t bytes = tn_ternary_dx_scratch((int)tn_tensor_rows(codes_of(a)), weights_of(a)->rows);
+    return (int64_t)(bytes / sizeof(tn_real) + 1);
+}
+static int64_t dw_scratch(const tn_op_args *a) {
+    const tn_param *w = weights_of(a);
+    size_t bytes = tn_ternary_dw_scratch((int)tn_tensor_rows(codes_of(a)), w->rows, w->cols);
+    return (int64_t)(bytes / sizeof(tn_real) + 1);
+}
+
+static tn_status reserve_scratch(const tn_op_args *a) {
+    if (on_integers(a)) return tn_op_reserve(a, TN_MAX(dx_scratch(a), dw_scratch(a)));
     const tn_param *w = weights_of(a);
     int64_t states = (int64_t)TN_MIN(w->rows, slice_rows(w->cols)) * w->cols;
     int64_t rows = TN_MIN(tn_tensor_rows(codes_of(a)), slice_rows(w->rows + w->cols));
@@ -80,7 +102,7 @@ tn_status tn_op_bitlinear_check(tn_op_args *a) {
     a->aux = aux;
     if (w->lambda < 1) aux->v = w->mixed;
     if (mode != TN_RESIDUAL_OFF) TN_TRY(prepare_residual(a, aux, replay));
-    TN_TRY(reserve_slices(a));
+    TN_TRY(reserve_scratch(a));
     int dims[4] = {0};
     memcpy(dims, codes_of(a)->dims, sizeof dims);
     dims[codes_of(a)->n_dims - 1] = w->rows;
@@ -216,16 +238,39 @@ static void backward_dw(const tn_op_args *a) {
     }
 }
 
+static tn_sum sum_of(const tn_op_args *a, int input) {
+    return a->write[input] == TN_WRITE_SET ? TN_SUM_SET : TN_SUM_ADD;
+}
+
+static void integer_dx(const tn_op_args *a) {
+    const tn_tensor *x = codes_of(a);
+    const tn_param *w = weights_of(a);
+    void *scratch = tn_op_scratch(a, dx_scratch(a));
+    if (!scratch) return;
+    tn_ternary_dx((int)tn_tensor_rows(x), w->rows, w->cols, a->out->grad, w->packed_turned, w->scale,
+                  sum_of(a, codes_at(a)), x->grad, scratch);
+}
+
+static void integer_dw(const tn_op_args *a) {
+    const tn_tensor *x = codes_of(a);
+    const tn_param *w = weights_of(a);
+    void *scratch = tn_op_scratch(a, dw_scratch(a));
+    if (!scratch) return;
+    tn_ternary_dw((int)tn_tensor_rows(x), w->rows, w->cols, a->out->grad, x->codes, x->row_scale,
+                  sum_of(a, weights_at(a)), w->tensor.grad, scratch);
+}
+
 void tn_op_bitlinear_backward(const tn_op_args *a) {
     const bit_aux *aux = a->aux;
     if (aux->v) {
         backward_real(a, aux->v);
         return;
     }
+    bool integers = on_integers(a);
     tn_arena_mark mark = tn_arena_get_mark(tn_tape_scratch(a->tape));
-    if (tn_op_wants(a, codes_at(a))) backward_dx(a);
+    if (tn_op_wants(a, codes_at(a))) (integers ? integer_dx : backward_dx)(a);
     tn_arena_rewind(tn_tape_scratch(a->tape), &mark);
-    if (tn_op_wants(a, weights_at(a))) backward_dw(a);
+    if (tn_op_wants(a, weights_at(a))) (integers ? integer_dw : backward_dw)(a);
 }
 
 static void pass_on(void *context, int64_t i, int64_t end) {

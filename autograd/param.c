@@ -2,6 +2,7 @@
 #include "autograd/param.h"
 
 #include "core/par.h"
+#include "kernels/backward.h"
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
 
@@ -11,6 +12,16 @@
 enum { MAX_BLOCKS = 1024, MIN_BLOCK = 1 << 14 };
 
 int64_t tn_param_count(const tn_param *param) { return (int64_t)param->rows * param->cols; }
+
+static tn_status take_states(tn_param *param, tn_arena *arena, bool trained) {
+    int m = param->rows, k = param->cols;
+    TN_TAKE0(param->states, arena, tn_param_count(param), "ternary states");
+    param->packed_states = tn_arena_zalloc(arena, 1, tn_pack_ternary_bytes(m, k), "packed ternary");
+    if (!param->packed_states) return TN_E_NOMEM;
+    if (!trained) return TN_OK;
+    param->packed_turned = tn_arena_zalloc(arena, 1, tn_pack_ternary_turned_bytes(m, k), "packed ternary");
+    return param->packed_turned ? TN_OK : TN_E_NOMEM;
+}
 
 tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool frozen) {
     size_t count = (size_t)tn_param_count(param);
@@ -26,10 +37,7 @@ tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool fro
     if (!(frozen && quantized)) TN_TAKE0(x->real, arena, count, "weights");
     if (trained) TN_TAKE0(x->grad, arena, count, "gradients");
     if (quantized) {
-        TN_TAKE0(param->states, arena, count, "ternary states");
-        param->packed_states =
-            tn_arena_zalloc(arena, 1, tn_pack_ternary_bytes(param->rows, param->cols), "packed ternary");
-        if (!param->packed_states) return TN_E_NOMEM;
+        TN_TRY(take_states(param, arena, trained));
     } else if (param->product) {
         param->packed_real = tn_arena_zalloc(arena, 1, tn_pack_real_bytes(param->rows, param->cols), "packed floats");
         if (!param->packed_real) return TN_E_NOMEM;
@@ -155,6 +163,7 @@ void tn_param_refresh(tn_param *param, tn_real lambda) {
     param->lambda = lambda;
     if (lambda >= 1) {
         tn_pack_ternary(param->rows, param->cols, param->states, param->packed_states);
+        if (param->packed_turned) tn_pack_ternary_turned(param->rows, param->cols, param->states, param->packed_turned);
         param->packed = param->packed_states;
         return;
     }

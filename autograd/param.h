@@ -35,6 +35,7 @@ typedef struct tn_param {
     tn_real *mixed; /* W + lambda (Wq - W), [rows, cols]; only while lambda < 1 or residuals are replayed */
     void *packed;   /* tiles of states (lambda = 1), of mixed, or of value */
     void *packed_states, *packed_real; /* where those tiles live */
+    void *packed_turned; /* tiles of the states turned, for the integer backward; quantised and trained only */
 } tn_param;
 
 /* Complete a parameter whose name, rows, cols, quantizer, decays and product are set: memory for value (unless

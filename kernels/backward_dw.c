@@ -13,7 +13,7 @@ enum {
     OUTPUTS = 48,    /* of a block: a multiple of every tile's rows; a row of words is a whole number of cache lines */
     MAKE_BLOCKS = 4, /* blocks whose words are made in one task, so that rows of dY are read in long pieces */
     TASK_PANELS = 4, /* panels of columns that one task multiplies a block with */
-    PAIRS = TN_BACKWARD_CHUNK / 2
+    PAIRS = TN_FIXED_CHUNK / 2
 };
 
 typedef struct dw_job {
@@ -38,7 +38,7 @@ static dw_job dw_sizes(int n, int m, int k) {
                     .blocks = (m + OUTPUTS - 1) / OUTPUTS,
                     .panels = (k + width - 1) / width,
                     .pairs = TN_MIN((n + 1) / 2, (int)PAIRS),
-                    .chunks = TN_MIN((n + TN_BACKWARD_CHUNK - 1) / TN_BACKWARD_CHUNK, (int)CHUNKS)};
+                    .chunks = TN_MIN((n + TN_FIXED_CHUNK - 1) / TN_FIXED_CHUNK, (int)CHUNKS)};
 }
 
 /* Sizes in words of the parts of the scratch, each a multiple of TN_ALIGN bytes. */
@@ -53,9 +53,9 @@ size_t tn_ternary_dw_scratch(int n, int m, int k) {
            sizeof(tn_real) * (size_t)(p.chunks * p.blocks) * OUTPUTS;
 }
 
-static int chunk_first(const dw_job *p, int chunk) { return p->first + chunk * TN_BACKWARD_CHUNK; }
+static int chunk_first(const dw_job *p, int chunk) { return p->first + chunk * TN_FIXED_CHUNK; }
 static int chunk_tokens(const dw_job *p, int chunk) {
-    return TN_MIN((int)TN_BACKWARD_CHUNK, p->n - chunk_first(p, chunk));
+    return TN_MIN((int)TN_FIXED_CHUNK, p->n - chunk_first(p, chunk));
 }
 static tn_real *chunk_units(const dw_job *p, int chunk) { return p->units + (int64_t)chunk * p->blocks * OUTPUTS; }
 static uint32_t *words_at(const dw_job *p, int chunk, int block) {
@@ -70,7 +70,7 @@ static uint32_t *codes_at(const dw_job *p, int chunk, int panel) {
 static void make_words(const dw_job *p, int chunk, int block, int blocks) {
     const int first = block * OUTPUTS, cols = TN_MIN(blocks * OUTPUTS, p->m - first), tokens = chunk_tokens(p, chunk);
     const tn_real *dy = p->dy + (int64_t)chunk_first(p, chunk) * p->m + first;
-    tn_real factor[TN_BACKWARD_CHUNK], inverse[MAKE_BLOCKS * OUTPUTS];
+    tn_real factor[TN_FIXED_CHUNK], inverse[MAKE_BLOCKS * OUTPUTS];
     for (int t = 0; t < tokens; t++) factor[t] = 1 / p->s[chunk_first(p, chunk) + t];
     tn_k->column_units(tokens, cols, dy, p->m, factor, chunk_units(p, chunk) + first, inverse);
     for (int at = 0; at < cols; at += OUTPUTS, block++)
@@ -146,8 +146,8 @@ void tn_ternary_dw(int n, int m, int k, const tn_real *dy, const int8_t *q, cons
     p.s = s;
     p.sum = sum;
     p.dw = dw;
-    for (; p.first < n; p.first += CHUNKS * TN_BACKWARD_CHUNK) {
-        p.chunks = TN_MIN((n - p.first + TN_BACKWARD_CHUNK - 1) / TN_BACKWARD_CHUNK, (int)CHUNKS);
+    for (; p.first < n; p.first += CHUNKS * TN_FIXED_CHUNK) {
+        p.chunks = TN_MIN((n - p.first + TN_FIXED_CHUNK - 1) / TN_FIXED_CHUNK, (int)CHUNKS);
         tn_par_for(p.chunks * (int64_t)(make_groups(&p) + p.panels), 1, make_tasks, &p);
         tn_par_for(p.blocks * (int64_t)panel_groups(&p), 1, multiply_tasks, &p);
     }

@@ -117,7 +117,7 @@ static void dx_tasks(void *context, int64_t begin, int64_t end) {
 
 void tn_ternary_dx(int n, int m, int k, const tn_real *dy, const void *packed_turned, tn_real a, tn_sum sum,
                    tn_real *dx, void *scratch) {
-    TN_ASSERT(m <= TN_BACKWARD_M_MAX);
+    TN_ASSERT(m <= TN_FIXED_M_MAX);
     dx_job p = {.n = n, .m = m, .k = k, .dy = dy, .packed = packed_turned, .a = a, .sum = sum, .dx = dx};
     p.m_stride = TN_ROUND_UP(m, TN_ALIGN);
     p.digits = scratch;

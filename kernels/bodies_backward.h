@@ -4,10 +4,10 @@
  * No value is converted to an integer that it may not fit: NaN and infinity show in the unit alone. */
 #include "kernels/backward.h"
 
-/* What one of the fixed point stands for: max becomes TN_BACKWARD_TOP. max * 0 is NaN unless max is finite. */
+/* What one of the fixed point stands for: max becomes TN_FIXED_TOP. max * 0 is NaN unless max is finite. */
 VR_INLINE vr unit_of(vr max) {
-    const vr least = vr_max(max, vr_set(TN_BACKWARD_TINY));
-    return vr_add(vr_div(least, vr_set(TN_BACKWARD_TOP)), vr_mul(max, vr_set(0)));
+    const vr least = vr_max(max, vr_set(TN_FIXED_TINY));
+    return vr_add(vr_div(least, vr_set(TN_FIXED_TOP)), vr_mul(max, vr_set(0)));
 }
 
 static tn_real digit_row(int m, const tn_real *dy, int8_t *high, int8_t *low) {

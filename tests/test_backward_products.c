@@ -124,8 +124,8 @@ static tn_real *run_dw(const example *e, tn_sum sum) {
 
 /* ---- the definition, term by term ---- */
 static tn_real unit_of(double max) {
-    const tn_real least = TN_MAX((tn_real)max, TN_BACKWARD_TINY);
-    return least / TN_BACKWARD_TOP;
+    const tn_real least = TN_MAX((tn_real)max, TN_FIXED_TINY);
+    return least / TN_FIXED_TOP;
 }
 static int64_t fixed(tn_real x, tn_real unit) {
     const tn_real inverse = 1 / unit, scaled = x * inverse;
@@ -145,9 +145,9 @@ static tn_real dx_by_definition(const example *e, int i, int j, tn_sum sum) {
 
 static tn_real dw_by_definition(const example *e, int o, int j, tn_sum sum) {
     tn_real value = sum == TN_SUM_SET ? 0 : e->old_dw[(int64_t)o * e->k + j];
-    for (int first = 0; first < e->n; first += TN_BACKWARD_CHUNK) {
-        tn_real x[TN_BACKWARD_CHUNK];
-        const int count = TN_MIN((int)TN_BACKWARD_CHUNK, e->n - first);
+    for (int first = 0; first < e->n; first += TN_FIXED_CHUNK) {
+        tn_real x[TN_FIXED_CHUNK];
+        const int count = TN_MIN((int)TN_FIXED_CHUNK, e->n - first);
         double max = 0;
         for (int i = 0; i < count; i++) {
             const tn_real inverse = 1 / e->s[first + i];
@@ -206,7 +206,7 @@ static void backward_products__hold_the_widest_matrix(void **state) {
     for (size_t isa = 0; tn_kernels_known(isa); isa++) {
         if (!use_isa(isa)) continue;
         tn_arena_reset(arena);
-        example e = take_example((const int[]){1, TN_BACKWARD_M_MAX, 1});
+        example e = take_example((const int[]){1, TN_FIXED_M_MAX, 1});
         memset(e.states, -1, (size_t)e.m);
         for (int i = 0; i < e.m; i++) e.dy[i] = 1;
         assert_true(run_dx(&e, TN_SUM_SET)[0] == dx_by_definition(&e, 0, 0, TN_SUM_SET));
@@ -229,7 +229,7 @@ static void backward_products__are_near_the_real_products(void **state) {
                     states += fabs(t);
                     max = fmax(max, fabs(dy));
                 }
-                const double bound = (double)scale_of_t * states * max * (.5 / TN_BACKWARD_TOP + 4e-7);
+                const double bound = (double)scale_of_t * states * max * (.5 / TN_FIXED_TOP + 4e-7);
                 assert_true(fabs((double)dx[(int64_t)i * e.k + j] - real) <= bound);
             }
         for (int o = 0; o < e.m; o++)
@@ -241,8 +241,7 @@ static void backward_products__are_near_the_real_products(void **state) {
                     codes += fabs(q);
                     max = fmax(max, fabs(x));
                 }
-                assert_true(fabs((double)dw[(int64_t)o * e.k + j] - real) <=
-                            codes * max * (.5 / TN_BACKWARD_TOP + 8e-7));
+                assert_true(fabs((double)dw[(int64_t)o * e.k + j] - real) <= codes * max * (.5 / TN_FIXED_TOP + 8e-7));
             }
         tn_arena_reset(arena);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The quantised layer by numbers worked out by hand from docs/math.md. */
 #include "core/par.h"
+#include "kernels/backward.h"
 #include "kernels/kernels.h"
 #include "tests/graph.h"
 #include "tests/testing.h"
@@ -204,6 +205,51 @@ static void bitlinear__frozen_states_need_no_latent(void **state) {
     tn_graph_release(&g);
 }
 
+/* Two readers of the codes: the first product sets the gradient, the second adds to it. */
+static void bitlinear__backward_on_integers_is_the_integer_products(void **state) {
+    tn_graph g;
+    (void)state;
+    tn_graph_init(&g);
+    const tn_real *x = tn_graph_normal(&g, N * K, 1), *dy = tn_graph_normal(&g, N * M, 2);
+    tn_param *w[2] = {tn_graph_latent(&g, M, K, tn_graph_normal(&g, M * K, 3), 1),
+                      tn_graph_latent(&g, M, K, tn_graph_normal(&g, M * K, 4), 1)};
+    tn_tape_set_backward(g.tape, TN_BACKWARD_INT16);
+    tn_tensor *xr = tn_tape_real(g.tape, 2, (const int[]){N, K}, x, true), *codes = tn_act_quant(g.tape, xr, 1);
+    tn_tensor *both = tn_add(g.tape, tn_bitlinear(g.tape, codes, w[0]), tn_bitlinear(g.tape, codes, w[1]));
+    assert_ok(tn_tape_backward(g.tape, tn_graph_dot(&g, both, dy)));
+    tn_real dx[N * K], dw[M * K];
+    void *scratch = tn_arena_array(g.arena, tn_ternary_dx_scratch(N, M) + tn_ternary_dw_scratch(N, M, K), 1, "test");
+    for (int i = 1; i >= 0; i--) /* backward goes from the last op to the first */
+        tn_ternary_dx(N, M, K, dy, w[i]->packed_turned, w[i]->scale, i ? TN_SUM_SET : TN_SUM_ADD, dx, scratch);
+    assert_memory_equal(xr->grad, dx, sizeof dx);
+    tn_ternary_dw(N, M, K, dy, codes->codes, codes->row_scale, TN_SUM_SET, dw, scratch);
+    for (int i = 0; i < 2; i++) assert_memory_equal(w[i]->tensor.grad, dw, sizeof dw);
+    tn_graph_release(&g);
+}
+
+/* Numbers of dY are below 4: each of at most 7 terms is off by 4 / 65024. */
+static void bitlinear__backward_on_integers_is_near_the_float_one(void **state) {
+    tn_graph g;
+    (void)state;
+    tn_graph_init(&g);
+    const tn_real *x = tn_graph_normal(&g, N * K, 1), *dy = tn_graph_normal(&g, N * M, 2);
+    tn_real dx[2][N * K], dw[2][M * K];
+    for (int i = 0; i < 2; i++) {
+        tn_param *w = tn_graph_latent(&g, M, K, tn_graph_normal(&g, M * K, 3), 1);
+        tn_tape_set_backward(g.tape, i ? TN_BACKWARD_INT16 : TN_BACKWARD_F32);
+        tn_graph_begin(&g);
+        tn_tensor *xr = tn_tape_real(g.tape, 2, (const int[]){N, K}, x, true);
+        tn_tensor *y = tn_bitlinear(g.tape, tn_act_quant(g.tape, xr, 1), w);
+        assert_ok(tn_tape_backward(g.tape, tn_graph_dot(&g, y, dy)));
+        memcpy(dx[i], xr->grad, sizeof dx[i]);
+        memcpy(dw[i], w->tensor.grad, sizeof dw[i]);
+    }
+    assert_memory_not_equal(dx[0], dx[1], sizeof dx[0]);
+    for (int i = 0; i < N * K; i++) assert_true(fabs((double)dx[0][i] - (double)dx[1][i]) < 4e-4);
+    for (int i = 0; i < M * K; i++) assert_true(fabs((double)dw[0][i] - (double)dw[1][i]) < 4e-4);
+    tn_graph_release(&g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bitlinear__worked_example_holds),
@@ -215,6 +261,8 @@ int main(void) {
         cmocka_unit_test(bitlinear__operands_must_belong_together),
         cmocka_unit_test(act_quant__readers_share_codes_and_add_gradients),
         cmocka_unit_test(bitlinear__frozen_states_need_no_latent),
+        cmocka_unit_test(bitlinear__backward_on_integers_is_the_integer_products),
+        cmocka_unit_test(bitlinear__backward_on_integers_is_near_the_float_one),
     };
     if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;
     return cmocka_run_group_tests_name("bitlinear", tests, NULL, NULL);
