@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/cmd.h"
 #include "cmd/console.h"
+#include "core/arena.h"
 #include "core/fs.h"
 #include "core/par.h"
 
@@ -37,6 +38,7 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* a write then fails with EPIPE, which tn_cmd_write knows */
     signal(SIGXFSZ, SIG_IGN); /* likewise with EFBIG, above the limit of ulimit -f */
     catch_ends();
+    tn_heap_return_large();
     if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0)) {
         tn_status status = tn_cmd_print_version();
         return status ? tn_cmd_fail(status) : TN_EXIT_DONE;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/arena.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-enum { FIRST_CHUNK = 64 * 1024 };
+enum { FIRST_CHUNK = 64 * 1024, BIG_CHUNK = 64 << 20, RETURNED = 1 << 20 };
 
 typedef struct chunk {
     unsigned char *data;
@@ -74,6 +75,12 @@ void tn_heap_free(void *p) {
     free(p);
 }
 
+void tn_heap_return_large(void) {
+#ifdef M_MMAP_THRESHOLD
+    (void)mallopt(M_MMAP_THRESHOLD, RETURNED);
+#endif
+}
+
 tn_arena *tn_arena_create(const char *name) {
     tn_arena *arena = tn_heap_zalloc(1, sizeof *arena);
     if (arena) arena->name = name;
@@ -117,12 +124,9 @@ static bool make_room(tn_arena *arena) {
     return true;
 }
 
-/* False, with a message, when memory is out. */
-static bool chunk_add(tn_arena *arena, size_t need) {
-    size_t size = arena->n_chunks ? 2 * arena->chunks[arena->n_chunks - 1].size : FIRST_CHUNK;
-    /* Doubling wastes at most half; above 64 MiB that is too much, so big pieces get a chunk of their own size. */
-    if (size > ((size_t)64 << 20)) size = (size_t)64 << 20;
-    if (size < need) size = TN_ROUND_UP(need, 4096);
+/* A chunk of `size` bytes at the end. False, with a message, when memory is out. */
+static bool chunk_add(tn_arena *arena, size_t size) {
+    size = TN_ROUND_UP(size, 4096);
     if (!make_room(arena)) return false;
     unsigned char *data = NULL;
     if (!must_fail()) data = arena->is_virtual ? reserve(size) : aligned_alloc(TN_ALIGN, size);
@@ -134,6 +138,17 @@ static bool chunk_add(tn_arena *arena, size_t need) {
     atomic_fetch_add(&alive, 1);
     arena->chunks[arena->n_chunks++] = (chunk){data, size};
     return true;
+}
+
+/* Doubling wastes at most half; above 64 MiB that is too much, so big pieces get a chunk of their own size. */
+static size_t next_size(const tn_arena *arena, size_t need) {
+    size_t size = arena->n_chunks ? 2 * arena->chunks[arena->n_chunks - 1].size : FIRST_CHUNK;
+    return TN_MAX(TN_MIN(size, (size_t)BIG_CHUNK), need);
+}
+
+tn_status tn_arena_reserve(tn_arena *arena, size_t size) {
+    TN_ASSERT(!arena->n_chunks);
+    return !size || chunk_add(arena, size) ? TN_OK : TN_E_NOMEM;
 }
 
 static tn_arena_tag *find_tag(tn_arena *arena, const char *name) {
@@ -161,7 +176,7 @@ void *tn_arena_alloc(tn_arena *arena, size_t size, const char *tag) {
     }
     if (arena->current == arena->n_chunks) {
         arena->used = 0;
-        if (!chunk_add(arena, need)) return NULL;
+        if (!chunk_add(arena, next_size(arena, need))) return NULL;
     }
     void *piece = arena->chunks[arena->current].data + arena->used;
     arena->used += need;

@@ -29,6 +29,9 @@ tn_arena *tn_arena_create(const char *name);
  * plans, which ask how much a run would take without taking it. */
 tn_arena *tn_arena_create_virtual(const char *name);
 void tn_arena_free(tn_arena *arena); /* NULL is fine */
+/* Let an arena that holds nothing yet begin with `size` bytes in one piece: pieces that add up to no more, each rounded
+ * up to 64 bytes, will not fail. Fails: TN_E_NOMEM. */
+tn_status tn_arena_reserve(tn_arena *arena, size_t size);
 
 /* A piece of `size` bytes on a 64-byte boundary, not cleared. NULL and a TN_E_NOMEM message when memory is out.
  * Size 0 gives a valid pointer. */
@@ -66,6 +69,10 @@ void *tn_heap_resize(void *p, size_t size);
 void *tn_heap_zalloc(size_t count, size_t size); /* cleared */
 char *tn_heap_strdup(const char *text);
 void tn_heap_free(void *p); /* NULL is fine */
+
+/* Let every piece of 1 MiB or more go back to the system when it is freed, for the start of a program. The C library
+ * otherwise comes to keep such pieces, and the process then weighs more than it has in use. */
+void tn_heap_return_large(void);
 
 /* Tests: let the n-th allocation from now (1 = the next) fail, then go on as usual; 0 switches it off. */
 void tn_memory_fail_at(uint64_t n);

@@ -103,6 +103,13 @@ void tn_map_release(tn_map *map) {
     *map = (tn_map){0};
 }
 
+void tn_map_drop(const tn_map *map, size_t begin, size_t end) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    begin = TN_ROUND_UP(begin, page);
+    end = end / page * page;
+    if (begin < end) (void)madvise((void *)(uintptr_t)(map->data + begin), end - begin, MADV_DONTNEED);
+}
+
 static tn_status write_fd(int fd, const char *path, const void *data, size_t len) {
     const char *p = data;
     while (len) {

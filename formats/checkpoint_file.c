@@ -165,7 +165,7 @@ static tn_status verify_dataset(verification *v, const char *path) {
     if (offset > v->map.size || bytes > v->map.size - offset)
         return TN_FAIL(CORRUPT, "%s: changed while it was read", tn_ckpt_path(v->ckpt));
     char found[17];
-    snprintf(found, sizeof found, "%016llx", (unsigned long long)tn_checksum64(v->map.data + offset, bytes));
+    snprintf(found, sizeof found, "%016llx", (unsigned long long)tn_checksum64_map(&v->map, offset, bytes));
     if (strcmp(found, expected) != 0)
         return TN_FAIL(CORRUPT, "%s: dataset %s is damaged: its checksum is %s, expected %.16s", tn_ckpt_path(v->ckpt),
                        path, found, expected);

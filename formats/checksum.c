@@ -10,12 +10,25 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+enum { MAP_PIECE = 4 << 20 };
+
 struct tn_checksum {
     XXH3_state_t *state; /* on the 64-byte boundary inside `room` that xxHash asks for */
     unsigned char room[sizeof(XXH3_state_t) + 64];
 };
 
 uint64_t tn_checksum64(const void *data, size_t len) { return XXH3_64bits(data, len); }
+
+uint64_t tn_checksum64_map(const tn_map *map, size_t begin, size_t len) {
+    XXH3_state_t state;
+    XXH3_64bits_reset(&state);
+    for (size_t at = begin, end = begin + len, next; at < end; at = next) {
+        next = TN_MIN(at + MAP_PIECE, end);
+        XXH3_64bits_update(&state, map->data + at, next - at);
+        tn_map_drop(map, at, next);
+    }
+    return XXH3_64bits_digest(&state);
+}
 
 tn_checksum *tn_checksum_create(void) {
     tn_checksum *sum = tn_heap_zalloc(1, sizeof *sum);

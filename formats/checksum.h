@@ -2,9 +2,11 @@
  * checksum.h - XXH3 sums, to notice damage; not for secrets. The only place that knows xxHash. */
 #ifndef TN_FORMATS_CHECKSUM_H
 #define TN_FORMATS_CHECKSUM_H
-#include "core/status.h"
+#include "core/fs.h"
 
 uint64_t tn_checksum64(const void *data, size_t len); /* XXH3-64, seed 0 */
+/* The same of bytes [begin, begin + len) of a map, of which only a few MiB are in memory at a time. */
+uint64_t tn_checksum64_map(const tn_map *map, size_t begin, size_t len);
 
 /* XXH3-128 over pieces. */
 typedef struct tn_checksum tn_checksum;

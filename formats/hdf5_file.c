@@ -127,7 +127,7 @@ static tn_status check_superblock(tn_h5 *file) {
     file->size = (int64_t)map.size;
     bool hdf5 = map.size > 8 && memcmp(map.data, signature, 8) == 0;
     int version = hdf5 ? map.data[8] : 0;
-    tn_status status = hdf5 ? tn_h5_check_seal(file, map.data, map.size, &file->sealed) : TN_OK;
+    tn_status status = hdf5 ? tn_h5_check_seal(file, &map, &file->sealed) : TN_OK;
     tn_map_release(&map);
     TN_TRY(status);
     if (!hdf5) return TN_FAIL(FORMAT, "%s: is not an HDF5 file", file->path);

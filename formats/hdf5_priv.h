@@ -35,7 +35,7 @@ tn_status tn_h5_check_compact(const tn_h5 *file, const char *group);
 tn_status tn_h5_seal(const char *path);
 /* TN_E_CORRUPT when the bytes of the file carry a seal that does not match them; `sealed` tells whether they carry one.
  */
-tn_status tn_h5_check_seal(const tn_h5 *file, const unsigned char *data, size_t size, bool *sealed);
+tn_status tn_h5_check_seal(const tn_h5 *file, const tn_map *map, bool *sealed);
 
 /* The library prints its error stack per thread unless told not to; every entry point says so. */
 void tn_h5_silence(void);

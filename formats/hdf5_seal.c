@@ -20,16 +20,18 @@ tn_status tn_h5_seal(const char *path) {
     tn_map map;
     unsigned char seal[SEAL];
     TN_TRY(tn_map_init(&map, path));
-    encode(tn_checksum64(map.data, map.size), seal);
+    encode(tn_checksum64_map(&map, 0, map.size), seal);
     tn_map_release(&map);
     return tn_file_append(path, seal, sizeof seal);
 }
 
-tn_status tn_h5_check_seal(const tn_h5 *file, const unsigned char *data, size_t size, bool *sealed) {
+tn_status tn_h5_check_seal(const tn_h5 *file, const tn_map *map, bool *sealed) {
+    const unsigned char *data = map->data;
+    size_t size = map->size;
     *sealed = size >= SEAL && memcmp(data + size - SEAL, mark, MARK) == 0;
     if (!*sealed) return TN_OK;
     unsigned char seal[SEAL];
-    encode(tn_checksum64(data, size - SEAL), seal);
+    encode(tn_checksum64_map(map, 0, size - SEAL), seal);
     if (memcmp(seal, data + size - SEAL, SEAL) == 0) return TN_OK;
     return TN_FAIL(CORRUPT, "%s: is damaged: its checksum does not match its content", file->path);
 }

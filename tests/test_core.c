@@ -132,6 +132,21 @@ static void arena__rewinds_across_chunks(void **state) {
     tn_arena_free(arena);
 }
 
+static void arena__takes_what_was_reserved_from_one_piece(void **state) {
+    (void)state;
+    enum { PIECES = 300, SIZE = 10000, ROOM = TN_ROUND_UP(SIZE, TN_ALIGN) };
+    tn_arena *arena = tn_arena_create("test");
+    assert_ok(tn_arena_reserve(arena, (size_t)PIECES * ROOM));
+    unsigned char *first = tn_arena_alloc(arena, SIZE, "a");
+    tn_memory_fail_at(1); /* nothing more is asked for */
+    for (int i = 1; i < PIECES; i++) assert_ptr_equal(tn_arena_alloc(arena, SIZE, "a"), first + (size_t)i * ROOM);
+    tn_arena_reset(arena);
+    assert_ptr_equal(tn_arena_alloc(arena, SIZE, "a"), first);
+    tn_memory_fail_at(0);
+    for (int i = 0; i < PIECES; i++) assert_non_null(tn_arena_alloc(arena, SIZE, "a")); /* and more than that is fine */
+    tn_arena_free(arena);
+}
+
 static void arena__refuses_a_product_that_overflows(void **state) {
     (void)state;
     tn_arena *arena = tn_arena_create("test");
@@ -397,6 +412,7 @@ int main(void) {
         cmocka_unit_test(arena__counts_by_tag_and_keeps_peaks),
         cmocka_unit_test(arena__hands_the_same_memory_out_after_rewind_and_reset),
         cmocka_unit_test(arena__rewinds_across_chunks),
+        cmocka_unit_test(arena__takes_what_was_reserved_from_one_piece),
         cmocka_unit_test(arena__refuses_a_product_that_overflows),
         cmocka_unit_test(arena__has_as_many_chunks_as_it_needs),
         cmocka_unit_test(memory__fails_at_the_nth_piece_and_leaks_nothing),

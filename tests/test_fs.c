@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/fs.h"
+#include "formats/checksum.h"
 #include "tests/testing.h"
 
 #include <fcntl.h>
@@ -111,6 +112,23 @@ static void read__takes_a_pipe_that_is_open_already(void **state) {
     assert_string_equal(tn_buf_text(&buf), "piped");
     tn_buf_release(&buf);
     close(ends[0]);
+}
+
+static void checksum__of_a_map_equals_that_of_its_bytes(void **state) {
+    (void)state;
+    enum { SIZE = (9 << 20) + 77, BEGIN = 4099 };
+    char path[PATH];
+    tn_buf bytes = {0};
+    for (uint32_t i = 0; i < SIZE / 4 + 1; i++) assert_ok(tn_buf_append(&bytes, &(uint32_t){i * 2654435761u}, 4));
+    assert_ok(tn_file_write(in_dir(path, "bytes"), bytes.data, SIZE));
+    tn_map map;
+    assert_ok(tn_map_init(&map, path));
+    assert_true(tn_checksum64_map(&map, BEGIN, SIZE - BEGIN) == tn_checksum64(bytes.data + BEGIN, SIZE - BEGIN));
+    assert_true(tn_checksum64_map(&map, 0, SIZE) == tn_checksum64(bytes.data, SIZE));
+    assert_true(tn_checksum64_map(&map, 5, 0) == tn_checksum64(bytes.data, 0));
+    assert_memory_equal(map.data, bytes.data, SIZE); /* nothing was lost */
+    tn_map_release(&map);
+    tn_buf_release(&bytes);
 }
 
 static void map__shows_the_bytes(void **state) {
@@ -340,6 +358,7 @@ int main(void) {
         CASE(write__replaces_no_device_and_no_pipe),
         CASE(write__goes_through_a_link),
         CASE(map__shows_the_bytes),
+        CASE(checksum__of_a_map_equals_that_of_its_bytes),
         CASE(abort__leaves_nothing),
         CASE(kill__leaves_the_old_file),
         CASE(write__is_refused_in_a_read_only_folder),
