@@ -8,6 +8,7 @@
 #include "kernels/bodies_runs.h"
 #include "kernels/bodies_rows.h"
 #include "kernels/bodies_panel.h"
+#include "kernels/bodies_bf16.h"
 #include "kernels/bodies_attention.h"
 #include "kernels/bodies_peak.h"
 #include "kernels/bodies_backward.h"
@@ -16,6 +17,6 @@
 #define TN_KERNEL_SIZES(isa_name)                                                                                      \
     .isa = (isa_name), .ternary_panel_width = TERNARY_WIDTH, .ternary_tile_rows = TERNARY_ROWS,                        \
     .real_panel_width = TILE_VRS * LANES, .real_tile_rows = TILE_ROWS, .pair_panel_width = PAIR_WIDTH,                 \
-    .pair_tile_rows = PAIR_ROWS
+    .pair_tile_rows = PAIR_ROWS, .bf16_panel_width = BF16_WIDTH, .bf16_tile_rows = BF16_ROWS
 
 #endif

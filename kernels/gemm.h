@@ -35,5 +35,9 @@ void tn_gemm_real_part(int n, int m, int k, const tn_real *x, const void *packed
 typedef enum tn_op_of { TN_AS_IS, TN_TRANSPOSED } tn_op_of;
 void tn_product(tn_op_of op_a, tn_op_of op_b, int m, int n, int k, tn_real alpha, const tn_real *a, int64_t lda,
                 const tn_real *b, int64_t ldb, tn_real beta, tn_real *c, int64_t ldc);
+/* The same with A and B rounded to bf16, half to even. Products of two such are exact; sums are tn_real, of 512 terms
+ * of k at a time, which are added up in order. Faster than tn_product where tn_bf16_pays() (kernels.h). */
+void tn_product_bf16(tn_op_of op_a, tn_op_of op_b, int m, int n, int k, tn_real alpha, const tn_real *a, int64_t lda,
+                     const tn_real *b, int64_t ldb, tn_real beta, tn_real *c, int64_t ldc);
 
 #endif

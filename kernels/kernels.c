@@ -60,7 +60,7 @@ static const struct {
     {"generic", &tn_kernels_generic, cpu_has_generic, NULL},
     {"avx2", X86(avx2)},
     {"avxvnni", X86_MORE(avx2, avxvnni)},
-    {"avx512", X86(avx512)},
+    {"avx512", X86_MORE(avx512, avx512)},
     {"neon", ARM(neon)},
     {"dotprod", ARM_MORE(neon, dotprod)},
     {"i8mm", ARM_MORE(neon, i8mm)},
@@ -104,3 +104,4 @@ tn_status tn_kernels_init(const char *isa) {
 }
 
 const char *tn_kernels_isa(void) { return tn_k->isa; }
+bool tn_bf16_pays(void) { return tn_k->bf16_pays; }

@@ -13,10 +13,12 @@ typedef struct tn_kernels {
 #define KERNEL(result, name, parameters) result(*name) parameters;
 #include "kernels/kernels.def"
 #undef KERNEL
-    /* Tile sizes that belong to ternary_panel, real_panel and pair_panel. */
+    /* Tile sizes that belong to ternary_panel, real_panel, pair_panel and bf16_panel. */
     int ternary_panel_width, ternary_tile_rows;
     int real_panel_width, real_tile_rows;
     int pair_panel_width, pair_tile_rows;
+    int bf16_panel_width, bf16_tile_rows;
+    bool bf16_pays; /* tn_bf16_pays */
 } tn_kernels;
 
 extern const tn_kernels *const tn_k;
@@ -25,6 +27,10 @@ extern const tn_kernels *const tn_k;
  * TN_E_UNSUPPORTED for one the CPU lacks. Tests may call it again with another name; packed weights are then stale. */
 tn_status tn_kernels_init(const char *isa);
 const char *tn_kernels_isa(void);
+/* Whether products of bf16 (tn_product_bf16) are faster than those of reals: where bf16_panel has instructions of its
+ * own and they do more multiply-adds a cycle. AMD's do twice as many as in f32 (Zen 4, Zen 5); Intel's without AMX half
+ * as many (measured: 43 against 88 GMAC/s of a core), since they take two cycles. */
+bool tn_bf16_pays(void);
 /* Names of instruction sets in rising order within one kind of CPU, "generic" first, for other CPUs too; NULL after the
  * last. */
 const char *tn_kernels_known(size_t number);

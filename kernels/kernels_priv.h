@@ -15,7 +15,9 @@ enum {
     TN_TERNARY_WIDTH_MAX = 64,
     TN_REAL_WIDTH_MAX = 64,
     TN_REAL_TILE_MAX = 6 * TN_REAL_WIDTH_MAX,
-    TN_PAIR_TILE_MAX = 6 * 64
+    TN_PAIR_TILE_MAX = 6 * 64,
+    TN_BF16_WIDTH_MAX = 64,
+    TN_BF16_TILE_MAX = 6 * TN_BF16_WIDTH_MAX
 };
 
 extern tn_kernels tn_kernels_table; /* what tn_k points to; starts as tn_kernels_generic */
@@ -24,6 +26,7 @@ extern const tn_kernels tn_kernels_generic;
 #define TN_KERNELS_X86 1
 extern const tn_kernels tn_kernels_avx2, tn_kernels_avx512;
 void tn_kernels_add_avxvnni(tn_kernels *table); /* to the rows of avx2 */
+void tn_kernels_add_avx512(tn_kernels *table);  /* bf16, where the CPU has it, to its own rows */
 #else
 #define TN_KERNELS_X86 0
 #endif

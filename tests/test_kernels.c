@@ -177,6 +177,19 @@ CASE(spin_real, r->result = n == 0 || k->spin_real(n) >= n)
 CASE(spin_bytes, r->result = n == 0 || k->spin_bytes(n) >= n)
 CASE(spin_words, r->result = n == 0 || k->spin_words(n) >= n)
 CASE(spin_bf16, r->result = k->spin_bf16(0) == 0 && k->spin_bf16(n) >= 0)
+/* n / 3 columns of 3 rows, then the other way round, so that both have an odd end. */
+static void case_bf16_pair_rows(const tn_kernels *k, int n, room *r) {
+    k->bf16_pair_rows(3, n / 3, IN(0), n / 3, (uint32_t *)r->acc, n / 3);
+}
+static void case_bf16_pair_cols(const tn_kernels *k, int n, room *r) {
+    k->bf16_pair_cols(n / 3, 3, IN(0), 3, (uint32_t *)r->acc, n / 3);
+}
+static void case_bf16_panel(const tn_kernels *k, int n, room *r) {
+    assert_true(k->bf16_panel_width > 0);
+    whole_numbers(21, r, IN(0));
+    whole_numbers(n, r, IN(1));
+    tn_product_bf16(TN_AS_IS, TN_TRANSPOSED, n / 7, 3, 7, 1, IN(1), 7, IN(0), 7, 0, OUT(0), 3);
+}
 
 static const struct {
     const char *name;
