@@ -11,16 +11,33 @@ skip() {
 }
 command -v objdump >/dev/null || skip "no objdump"
 first=$(make -s --no-print-directory MODE=release list-tests | tr ' ' '\n' | head -n 1)
-object=${first%/tests/*}/kernels/isa_avx512.o
-[ -f "$object" ] || skip "no $object: not an x86-64 build"
+folder=${first%/tests/*}/kernels
+[ -f "$folder/isa_avx512.o" ] || skip "no $folder/isa_avx512.o: not an x86-64 build"
 
-# "NAME INSTRUCTIONS SPILLS" for each of the tiles: a spill is a vector register and the stack in one instruction.
-found=$(objdump -d --no-show-raw-insn "$object" | awk '
-    /^[0-9a-f]+ <(ternary_tile_6|tile_6x4)>:/ { name = $2 }
-    /^$/ { name = "" }
-    name { count[name]++ }
-    name && /zmm/ && /\(%r[sb]p/ { spills[name]++ }
-    END { for (name in count) print name, count[name], spills[name] + 0 }')
-echo "$found"
-[ "$(wc -l <<<"$found")" -eq 2 ] || { echo "expected tile_6x4 and ternary_tile_6 in $object" && exit 1; }
-! awk '$3 > 0' <<<"$found" | grep .
+# INSTRUCTIONS and SPILLS of a function of an object: a spill is a vector register and the stack in one instruction.
+count() {
+    objdump -d --no-show-raw-insn "$folder/isa_$1.o" | awk -v name="<$2>:" '
+        /^[0-9a-f]+ </ { inside = $2 == name }
+        inside { count++ }
+        inside && /[yz]mm/ && /\(%r[sb]p/ { spills++ }
+        END { print count + 0, spills + 0 }'
+}
+
+bad=0
+while read -r set tile; do
+    read -r count spills < <(count "$set" "$tile")
+    echo "$set $tile: $count instructions, $spills spills"
+    [ "$count" -gt 0 ] && [ "$spills" -eq 0 ] || bad=1
+done <<END
+avx2 tile_6x1
+avx2 pair_tile_6
+avxvnni ternary_tile_1
+avxvnni ternary_tile_6
+avxvnni pair_tile_6
+avx512 tile_6x4
+avx512 ternary_tile_1
+avx512 ternary_tile_6
+avx512 pair_tile_6
+avx512bf16 bf16_tile_6
+END
+exit $bad
