@@ -3,7 +3,7 @@
 
 #include "bench/crowd.h"
 
-enum { PEAK_TRIES = 15 };
+enum { PEAK_TRIES = 5 };
 
 tn_status tn_kernel_rates_measure(tn_kernel_rates *rates) {
     tn_arena *arena = tn_arena_create("bench");

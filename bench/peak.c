@@ -44,7 +44,8 @@ void tn_peaks_try(tn_peaks *peaks, tn_peak_kind kind) {
 }
 
 void tn_peaks_try_all(tn_peaks *peaks) {
-    for (int kind = 0; kind < TN_PEAK_COUNT; kind++) tn_peaks_try(peaks, (tn_peak_kind)kind);
+    for (int round = 0; round < 3; round++)
+        for (int kind = 0; kind < TN_PEAK_COUNT; kind++) tn_peaks_try(peaks, (tn_peak_kind)kind);
 }
 
-double tn_peaks_get(const tn_peaks *peaks, tn_peak_kind kind) { return tn_samples_median(&peaks->tries[kind]); }
+double tn_peaks_get(const tn_peaks *peaks, tn_peak_kind kind) { return tn_samples_upper_quartile(&peaks->tries[kind]); }

@@ -19,10 +19,10 @@ typedef struct tn_peaks {
 } tn_peaks;
 
 const char *tn_peak_name(tn_peak_kind kind); /* "f32", "int8", "int16", "bf16" */
-/* One try, about a millisecond long. */
+/* One try, about a millisecond long; a few tries of each kind. */
 void tn_peaks_try(tn_peaks *peaks, tn_peak_kind kind);
 void tn_peaks_try_all(tn_peaks *peaks);
-/* The median of the tries, multiply-adds a second; 0 when the instruction set in use has no such arithmetic. */
+/* The upper quartile of the tries, multiply-adds a second; 0 when the instruction set in use has no such arithmetic. */
 double tn_peaks_get(const tn_peaks *peaks, tn_peak_kind kind);
 
 #endif

@@ -16,5 +16,8 @@ typedef struct tn_samples {
 void tn_samples_add(tn_samples *samples, double value);
 /* Of the last TN_SAMPLES_MAX; of an even number the mean of the middle two; 0 when there are none. */
 double tn_samples_median(const tn_samples *samples);
+/* The smallest value of the largest quarter of them: for what a CPU can do, of which a try that was disturbed tells
+ * nothing. 0 when there are none. */
+double tn_samples_upper_quartile(const tn_samples *samples);
 
 #endif

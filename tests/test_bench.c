@@ -21,6 +21,10 @@ static void bench__a_median_is_the_middle(void **state) {
     assert_true(tn_samples_median(&s) == 3);
     tn_samples_add(&s, 100);
     assert_true(tn_samples_median(&s) == 5);
+    assert_true(tn_samples_upper_quartile(&s) == 100);
+    tn_samples_add(&s, 6);
+    tn_samples_add(&s, 7);
+    assert_true(tn_samples_upper_quartile(&s) == 7);
     for (int i = 0; i < TN_SAMPLES_MAX; i++) tn_samples_add(&s, 7); /* the old ones are forgotten */
     assert_true(tn_samples_median(&s) == 7);
 }
