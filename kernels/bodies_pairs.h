@@ -72,6 +72,8 @@ static pair_tile_fn *const pair_tiles[] = {NULL,        pair_tile_1, pair_tile_2
 static void pair_panel(int rows, int pairs, const uint32_t *g, int64_t g_stride, const uint32_t *panel, int32_t *acc) {
     pair_tiles[rows](pairs, g, g_stride, panel, acc);
 }
+#elif defined(VP_NEON)
+#include "kernels/bodies_pairs_neon.h"
 #else
 enum { PAIR_WIDTH = 16, PAIR_ROWS = 4 };
 

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ * bodies_pairs_neon.h - pair_panel on NEON, which multiplies by a lane and widens: the panel's words are taken apart
+ * into first and second numbers, eight outputs at a time, and a row's word is two lanes. 24 sums, 2 registers of rows
+ * and 4 of the panel. */
+#include "kernels/simd.h"
+#include "kernels/tile.h"
+
+enum { PAIR_WIDTH = 16, PAIR_ROWS = 6 };
+
+/* acc[rows][PAIR_WIDTH] = g[pairs][rows] x panel[pairs][PAIR_WIDTH] */
+typedef void pair_tile_fn(int pairs, const uint32_t *g, int64_t g_stride, const uint32_t *panel, int32_t *acc);
+
+/* The first 4 words, or `count` if that is less. */
+VR_INLINE int16x8_t load_pairs(const uint32_t *g, int count) {
+    uint32x4_t words = vdupq_n_u32(0);
+    if (count >= 4) return vreinterpretq_s16_u32(vld1q_u32(g));
+    if (count > 0) words = vld1q_lane_u32(g, words, 0);
+    if (count > 1) words = vld1q_lane_u32(g + 1, words, 1);
+    if (count > 2) words = vld1q_lane_u32(g + 2, words, 2);
+    return vreinterpretq_s16_u32(words);
+}
+
+#define P_ZERO(r, j)          int32x4_t acc##r##j = vdupq_n_s32(0);
+#define P_STORE(r, j)         vst1q_s32(acc + r * PAIR_WIDTH + j * 4, acc##r##j);
+#define P_ROW_ZERO(r, WIDTH)  VRS_4(P_ZERO, r)
+#define P_ROW_STORE(r, WIDTH) VRS_4(P_STORE, r)
+#define P_STEP(r, j, next_j)                                                                                           \
+    {                                                                                                                  \
+        const int16x8_t g_of_row = r < 4 ? g_low : g_high;                                                             \
+        acc##r##j = vmlal_laneq_s16(acc##r##j, vget_low_s16(first), g_of_row, 2 * (r % 4));                            \
+        acc##r##next_j = vmlal_high_laneq_s16(acc##r##next_j, first, g_of_row, 2 * (r % 4));                           \
+        acc##r##j = vmlal_laneq_s16(acc##r##j, vget_low_s16(second), g_of_row, 2 * (r % 4) + 1);                       \
+        acc##r##next_j = vmlal_high_laneq_s16(acc##r##next_j, second, g_of_row, 2 * (r % 4) + 1);                      \
+    }
+#define P_STEP_LEFT(r, WIDTH)  P_STEP(r, 0, 1)
+#define P_STEP_RIGHT(r, WIDTH) P_STEP(r, 2, 3)
+#define P_EIGHT(ROWS, from, DO)                                                                                        \
+    {                                                                                                                  \
+        const int16x8_t left = vreinterpretq_s16_u32(vld1q_u32(from)),                                                 \
+                        right = vreinterpretq_s16_u32(vld1q_u32(from + 4));                                            \
+        const int16x8_t first = vuzp1q_s16(left, right), second = vuzp2q_s16(left, right);                             \
+        ROWS_##ROWS(DO, 0)                                                                                             \
+    }
+#define DEFINE_PAIR_TILE(ROWS)                                                                                         \
+    static void pair_tile_##ROWS(int pairs, const uint32_t *g, int64_t g_stride, const uint32_t *panel,                \
+                                 int32_t *acc) {                                                                       \
+        ROWS_##ROWS(P_ROW_ZERO, 0);                                                                                    \
+        for (int p = 0; p < pairs; p++, g += g_stride, panel += PAIR_WIDTH) {                                          \
+            const int16x8_t g_low = load_pairs(g, ROWS), g_high = ROWS > 4 ? load_pairs(g + 4, ROWS - 4) : g_low;      \
+            P_EIGHT(ROWS, panel, P_STEP_LEFT)                                                                          \
+            P_EIGHT(ROWS, panel + 8, P_STEP_RIGHT)                                                                     \
+        }                                                                                                              \
+        ROWS_##ROWS(P_ROW_STORE, 0);                                                                                   \
+    }
+
+DEFINE_PAIR_TILE(1)
+DEFINE_PAIR_TILE(2)
+DEFINE_PAIR_TILE(3)
+DEFINE_PAIR_TILE(4)
+DEFINE_PAIR_TILE(5)
+DEFINE_PAIR_TILE(6)
+static pair_tile_fn *const pair_tiles[] = {NULL,        pair_tile_1, pair_tile_2, pair_tile_3,
+                                           pair_tile_4, pair_tile_5, pair_tile_6};
+
+static void pair_panel(int rows, int pairs, const uint32_t *g, int64_t g_stride, const uint32_t *panel, int32_t *acc) {
+    pair_tiles[rows](pairs, g, g_stride, panel, acc);
+}
