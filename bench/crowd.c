@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <time.h>
 
 /* Seconds that one thread has waited for a core since it began: the second number of its schedstat, in nanoseconds. */
 static double waited_by(const char *thread) {
@@ -34,4 +35,10 @@ tn_crowd tn_crowd_begin(void) { return (tn_crowd){.begin = tn_clock_seconds(), .
 double tn_crowd_end(const tn_crowd *crowd) {
     double share = (waited_by_all() - crowd->waited) / (tn_clock_seconds() - crowd->begin) / tn_par_threads();
     return share < 0 ? 0 : share > 1 ? 1 : share;
+}
+
+double tn_crowd_clock(void) {
+    struct timespec t;
+    if (tn_par_threads() > 1 || clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t)) return tn_clock_seconds();
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

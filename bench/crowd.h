@@ -13,5 +13,7 @@ tn_crowd tn_crowd_begin(void);
 /* The share of the time since then, 0..1, that the threads of this process spent waiting for a core, on average; 0
  * where Linux does not tell. */
 double tn_crowd_end(const tn_crowd *crowd);
+/* Seconds since some start. With one thread only those during which it had a core, so that neighbours hardly count. */
+double tn_crowd_clock(void);
 
 #endif

@@ -2,6 +2,7 @@
  * The row kernels over the activations of a batch, by rows in parallel as ops do it, and the memory they wait for. */
 #include "bench/kernel_rates_priv.h"
 
+#include "bench/crowd.h"
 #include "core/clock.h"
 #include "core/par.h"
 #include "kernels/kernels.h"
@@ -97,9 +98,9 @@ static void measure(tn_kernel_rates *rates, const row_room *room, size_t number)
     double work = (double)cases[number].bytes * rates->tokens * WIDTH, end = tn_clock_seconds() + rates->seconds;
     run_rows((void *)(uintptr_t)&job, 0, rates->tokens);
     do {
-        double begin = tn_clock_seconds();
+        double begin = tn_crowd_clock();
         tn_par_for(rates->tokens, ROWS_A_PIECE, run_rows, (void *)(uintptr_t)&job);
-        tn_samples_add(&speeds, work / (tn_clock_seconds() - begin));
+        tn_samples_add(&speeds, work / (tn_crowd_clock() - begin));
     } while (tn_clock_seconds() < end);
     tn_rate *row = &rates->rows[rates->n_rows++];
     *row = (tn_rate){.name = cases[number].name, .limit = rates->memory, .limit_name = "memory"};
@@ -133,9 +134,9 @@ static tn_status measure_memory(tn_kernel_rates *rates, tn_arena *arena) {
     TN_TAKE(s.c, arena, STREAM_ELEMENTS, "bench");
     tn_par_for(STREAM_ELEMENTS, STREAM_PIECE, zero_piece, &s);
     for (int i = 0; i < STREAM_TRIES; i++) {
-        double begin = tn_clock_seconds();
+        double begin = tn_crowd_clock();
         tn_par_for(STREAM_ELEMENTS, STREAM_PIECE, add_piece, &s);
-        tn_samples_add(&speeds, 3.0 * REAL * STREAM_ELEMENTS / (tn_clock_seconds() - begin));
+        tn_samples_add(&speeds, 3.0 * REAL * STREAM_ELEMENTS / (tn_crowd_clock() - begin));
     }
     rates->memory = tn_samples_median(&speeds);
     return TN_OK;

@@ -35,9 +35,15 @@ static int64_t run_pairs(void) {
     tn_k->pair_panel(rows, pairs, o.rows_of_words, ROWS_MAX, o.words, o.acc);
     return (int64_t)rows * 2 * pairs * tn_k->pair_panel_width;
 }
+static int64_t run_bf16(void) {
+    const int rows = tn_k->bf16_tile_rows, pairs = DEPTH / 8;
+    tn_k->bf16_panel(rows, pairs, o.rows_of_words, ROWS_MAX, o.words, o.y);
+    return (int64_t)rows * 2 * pairs * tn_k->bf16_panel_width;
+}
 
 static int64_t spin_bytes(void) { return tn_k->spin_bytes(100); }
 static int64_t spin_words(void) { return tn_k->spin_words(100); }
+static int64_t spin_bf16(void) { return tn_k->spin_bf16(100); }
 static int64_t spin_real(void) { return tn_k->spin_real(100); }
 
 /* Time of this thread alone, so that a neighbour who takes the core does not count. */
@@ -113,12 +119,17 @@ static void peak__real_panels_reach_60_percent(void **state) {
     (void)state;
     check("real_panel", run_real, spin_real);
 }
+static void peak__bf16_panels_reach_60_percent(void **state) {
+    (void)state;
+    check("bf16_panel", run_bf16, spin_bf16);
+}
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peak__ternary_panels_reach_60_percent),
         cmocka_unit_test(peak__pair_panels_reach_60_percent),
         cmocka_unit_test(peak__real_panels_reach_60_percent),
+        cmocka_unit_test(peak__bf16_panels_reach_60_percent),
     };
     return cmocka_run_group_tests_name("peak", tests, NULL, NULL);
 }
