@@ -9,9 +9,18 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_BLOCKS = 1024, MIN_BLOCK = 1 << 14 };
+enum { MIN_BLOCK = 1 << 14, BLOCK_STEP = 256 };
 
 int64_t tn_param_count(const tn_param *param) { return (int64_t)param->rows * param->cols; }
+
+int64_t tn_param_block_size(int64_t count) {
+    int64_t share = (count + TN_PARAM_BLOCKS - 1) / TN_PARAM_BLOCKS;
+    return TN_MAX((int64_t)MIN_BLOCK, TN_ROUND_UP(share, BLOCK_STEP));
+}
+
+static int64_t blocks_in(int64_t count) {
+    return (count + tn_param_block_size(count) - 1) / tn_param_block_size(count);
+}
 
 static tn_status take_states(tn_param *param, tn_arena *arena, bool trained) {
     int m = param->rows, k = param->cols;
@@ -19,6 +28,7 @@ static tn_status take_states(tn_param *param, tn_arena *arena, bool trained) {
     param->packed_states = tn_arena_zalloc(arena, 1, tn_pack_ternary_bytes(m, k), "packed ternary");
     if (!param->packed_states) return TN_E_NOMEM;
     if (!trained) return TN_OK;
+    TN_TAKE0(param->block_sums, arena, blocks_in(tn_param_count(param)), "ternary states");
     param->packed_turned = tn_arena_zalloc(arena, 1, tn_pack_ternary_turned_bytes(m, k), "packed ternary");
     return param->packed_turned ? TN_OK : TN_E_NOMEM;
 }
@@ -68,14 +78,14 @@ typedef struct pass {
     int64_t count, block;
     tn_real factor; /* inverse scale, mean, or scale: what the pass needs */
     tn_real lambda;
-    double sums[MAX_BLOCKS];
+    double sums[TN_PARAM_BLOCKS];
 } pass;
 
-static void run_pass(pass *p, tn_par_body *body) { tn_par_for((p->count + p->block - 1) / p->block, 1, body, p); }
+static void run_pass(pass *p, tn_par_body *body) { tn_par_for(blocks_in(p->count), 1, body, p); }
 
 static double total(const pass *p) {
     double sum = 0;
-    for (int64_t i = 0; i * p->block < p->count; i++) sum += p->sums[i];
+    for (int64_t i = 0; i < blocks_in(p->count); i++) sum += p->sums[i];
     return sum;
 }
 
@@ -131,25 +141,32 @@ static void mix_blocks(void *context, int64_t begin, int64_t end) {
 }
 
 static pass pass_over(const tn_real *value, int8_t *states, int64_t count) {
-    int64_t block = TN_MAX((int64_t)MIN_BLOCK, TN_ROUND_UP((count + MAX_BLOCKS - 1) / MAX_BLOCKS, 64));
-    return (pass){.value = value, .states = states, .count = count, .block = block};
+    return (pass){.value = value, .states = states, .count = count, .block = tn_param_block_size(count)};
+}
+
+/* `sums`: sum |W| of each block, or NULL when they are still to be made. */
+static void quantize(tn_quantizer quantizer, pass *p, const double *sums, tn_real *scale) {
+    TN_ASSERT(quantizer != TN_QUANT_NONE);
+    if (sums)
+        memcpy(p->sums, sums, sizeof *sums * (size_t)blocks_in(p->count));
+    else
+        run_pass(p, sum_abs_blocks);
+    *scale = (tn_real)(total(p) / (double)p->count);
+    if (!(*scale >= (tn_real)1e-5)) *scale = (tn_real)1e-5; /* W1: clamp, not "+ eps" */
+    if (quantizer == TN_QUANT_ABSMEAN_TERNARY) {
+        p->factor = 1 / *scale; /* W2: one rounding */
+        run_pass(p, ternarize_blocks);
+    } else {
+        run_pass(p, sum_blocks);
+        p->factor = (tn_real)(total(p) / (double)p->count);
+        run_pass(p, binarize_blocks);
+    }
 }
 
 void tn_param_quantize(tn_quantizer quantizer, int rows, int cols, const tn_real *value, int8_t *states,
                        tn_real *scale) {
-    TN_ASSERT(quantizer != TN_QUANT_NONE);
     pass p = pass_over(value, states, (int64_t)rows * cols);
-    run_pass(&p, sum_abs_blocks);
-    *scale = (tn_real)(total(&p) / (double)p.count);
-    if (!(*scale >= (tn_real)1e-5)) *scale = (tn_real)1e-5; /* W1: clamp, not "+ eps" */
-    if (quantizer == TN_QUANT_ABSMEAN_TERNARY) {
-        p.factor = 1 / *scale; /* W2: one rounding */
-        run_pass(&p, ternarize_blocks);
-    } else {
-        run_pass(&p, sum_blocks);
-        p.factor = (tn_real)(total(&p) / (double)p.count);
-        run_pass(&p, binarize_blocks);
-    }
+    quantize(quantizer, &p, NULL, scale);
 }
 
 void tn_param_refresh(tn_param *param, tn_real lambda) {
@@ -158,8 +175,9 @@ void tn_param_refresh(tn_param *param, tn_real lambda) {
         return;
     }
     TN_ASSERT(lambda >= 1 || (param->mixed && param->tensor.real));
-    if (param->tensor.real)
-        tn_param_quantize(param->quantizer, param->rows, param->cols, param->tensor.real, param->states, &param->scale);
+    pass p = pass_over(param->tensor.real, param->states, tn_param_count(param));
+    if (param->tensor.real) quantize(param->quantizer, &p, param->sums_known ? param->block_sums : NULL, &param->scale);
+    param->sums_known = false;
     param->lambda = lambda;
     if (lambda >= 1) {
         tn_pack_ternary(param->rows, param->cols, param->states, param->packed_states);
@@ -167,7 +185,6 @@ void tn_param_refresh(tn_param *param, tn_real lambda) {
         param->packed = param->packed_states;
         return;
     }
-    pass p = pass_over(param->tensor.real, param->states, tn_param_count(param));
     p.mixed = param->mixed;
     p.factor = param->scale;
     p.lambda = lambda;

@@ -33,7 +33,10 @@ typedef struct tn_param {
     tn_real scale;  /* a */
     tn_real lambda; /* 1 = fully quantised; below 1 the forward uses `mixed` */
     tn_real *mixed; /* W + lambda (Wq - W), [rows, cols]; only while lambda < 1 or residuals are replayed */
-    void *packed;   /* tiles of states (lambda = 1), of mixed, or of value */
+    /* sum |W| of each block (tn_param_block_size), where a is to come from; trained latents only */
+    double *block_sums;
+    bool sums_known; /* block_sums are those of the value: left by the optimizer step for the next refresh */
+    void *packed;    /* tiles of states (lambda = 1), of mixed, or of value */
     void *packed_states, *packed_real; /* where those tiles live */
     void *packed_turned; /* tiles of the states turned, for the integer backward; quantised and trained only */
 } tn_param;
@@ -52,5 +55,9 @@ void tn_param_refresh(tn_param *param, tn_real lambda);
 void tn_param_quantize(tn_quantizer quantizer, int rows, int cols, const tn_real *value, int8_t *states,
                        tn_real *scale);
 int64_t tn_param_count(const tn_param *param);
+/* Elements in a block of the one cut that quantiser, norm and optimizer steps share: a multiple of 256 that depends on
+ * `count`, the elements of the parameter, alone, and makes at most TN_PARAM_BLOCKS blocks of them. */
+enum { TN_PARAM_BLOCKS = 1024 };
+int64_t tn_param_block_size(int64_t count);
 
 #endif

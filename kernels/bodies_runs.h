@@ -6,6 +6,9 @@
 /* ---- element by element ---- */
 #define LOAD(p)         vr_load_n((p) + i, (int)left)
 #define STORE(p, value) vr_store_n((p) + i, (int)left, (value))
+/* Runs that come from memory: asking for what is 512 elements ahead makes one core a quarter faster at them. */
+enum { AHEAD = 512 };
+#define STREAM(p) (__builtin_prefetch((p) + i + AHEAD), LOAD(p))
 
 static void add(int64_t n, const tn_real *a, const tn_real *b, tn_real *y) {
     FOR_RUNS (i, left, n) STORE(y, vr_add(LOAD(a), LOAD(b)));
@@ -32,6 +35,7 @@ static void axpy(int64_t n, tn_real s, const tn_real *x, tn_real *y) {
 #define SUM_OF(expression)                                                                                             \
     vd total = {0};                                                                                                    \
     FOR_RUNS (run, left, n) {                                                                                          \
+        __builtin_prefetch(x + run + AHEAD);                                                                           \
         const vd x16 = vd_load_n(x + run, (int)left);                                                                  \
         EACH_DOUBLE_PART(const vpd v = x16.p[i]; total.p[i] += (expression));                                          \
     }                                                                                                                  \
@@ -168,42 +172,66 @@ static void exp_scaled(int64_t n, const tn_real *x, tn_real lse, tn_real w, tn_r
 }
 
 /* ---- optimizer steps ---- */
-/* Moving average: beta old + (1 - beta) new */
-VR_INLINE vr blend(tn_real beta, vr old, vr new) {
-    return vr_add(vr_mul(vr_set(beta), old), vr_mul(vr_set(1 - beta), new));
+/* A moving average: keep old + take new, keep + take = 1. Two numbers in registers: `o` may lie where a step writes. */
+typedef struct average {
+    vr keep, take;
+} average;
+VR_INLINE average average_of(tn_real beta) { return (average){vr_set(beta), vr_set(1 - beta)}; }
+VR_INLINE vr blend(average a, vr old, vr new) { return vr_add(vr_mul(a.keep, old), vr_mul(a.take, new)); }
+
+/* total += |x| in the lanes of sum_abs; lanes beyond a tail are 0. */
+VR_INLINE vd add_abs(vd total, vr x) {
+    const vd x16 = vd_of(x);
+    EACH_DOUBLE_PART(total.p[i] += vpd_abs(x16.p[i]));
+    return total;
 }
 
-static void adamw_step(int64_t n, const tn_adamw *o, const tn_real *g, tn_real *w, tn_real *m, tn_real *v) {
-    const vr clip = vr_set(o->grad_scale), lr = vr_set(o->lr), decay = vr_set(o->decay), epsilon = vr_set(o->epsilon);
-    const vr c1 = vr_set(o->correction1), c2 = vr_set(o->correction2);
+static double adamw_step(int64_t n, const tn_adamw *o, const tn_real *g, tn_real *w, tn_real *m, tn_real *v) {
+    const double root = sqrt((double)o->correction2);
+    const vr rate = vr_set((tn_real)((double)o->lr * root / (double)o->correction1));
+    const vr floor = vr_set((tn_real)((double)o->epsilon * root)), shrink = vr_set(o->lr * o->decay);
+    const vr clip = vr_set(o->grad_scale);
+    const average average1 = average_of(o->beta1), average2 = average_of(o->beta2);
+    vd total = {0};
     FOR_RUNS (i, left, n) {
-        const vr grad = vr_mul(clip, LOAD(g)), weight = LOAD(w);
-        const vr first = blend(o->beta1, LOAD(m), grad), second = blend(o->beta2, LOAD(v), vr_mul(grad, grad));
-        const vr step = vr_div(vr_div(first, c1), vr_add(vr_sqrt(vr_div(second, c2)), epsilon));
+        const vr grad = vr_mul(clip, STREAM(g)), weight = STREAM(w);
+        const vr first = blend(average1, STREAM(m), grad), second = blend(average2, STREAM(v), vr_mul(grad, grad));
+        const vr step = vr_mul(rate, vr_div(first, vr_add(vr_sqrt(second), floor)));
+        const vr moved = vr_sub(weight, vr_add(step, vr_mul(shrink, weight)));
         STORE(m, first);
         STORE(v, second);
-        STORE(w, vr_sub(weight, vr_mul(lr, vr_add(step, vr_mul(decay, weight)))));
+        STORE(w, moved);
+        total = add_abs(total, moved);
     }
+    return vd_sum(total);
 }
 
-static void lion_step(int64_t n, const tn_lion *o, const tn_real *g, tn_real *w, tn_real *m) {
+static double lion_step(int64_t n, const tn_lion *o, const tn_real *g, tn_real *w, tn_real *m) {
     const vr clip = vr_set(o->grad_scale), lr = vr_set(o->lr), decay = vr_set(o->decay), zero = vr_set(0),
              one = vr_set(1);
+    const average average1 = average_of(o->beta1), average2 = average_of(o->beta2);
+    vd total = {0};
     FOR_RUNS (i, left, n) {
-        const vr grad = vr_mul(clip, LOAD(g)), momentum = LOAD(m), weight = LOAD(w);
-        const vr u = blend(o->beta1, momentum, grad);
+        const vr grad = vr_mul(clip, STREAM(g)), momentum = STREAM(m), weight = STREAM(w);
+        const vr u = blend(average1, momentum, grad);
         const vr sign = vr_sub(vr_if_less(zero, u, one), vr_if_less(u, zero, one));
-        STORE(m, blend(o->beta2, momentum, grad));
-        STORE(w, vr_sub(weight, vr_mul(lr, vr_add(sign, vr_mul(decay, weight)))));
+        const vr moved = vr_sub(weight, vr_mul(lr, vr_add(sign, vr_mul(decay, weight))));
+        STORE(m, blend(average2, momentum, grad));
+        STORE(w, moved);
+        total = add_abs(total, moved);
     }
+    return vd_sum(total);
 }
 
-static void sgd_step(int64_t n, const tn_sgd *o, const tn_real *g, tn_real *w, tn_real *m) {
+static double sgd_step(int64_t n, const tn_sgd *o, const tn_real *g, tn_real *w, tn_real *m) {
     const vr clip = vr_set(o->grad_scale), lr = vr_set(o->lr), decay = vr_set(o->decay), keep = vr_set(o->momentum);
+    vd total = {0};
     FOR_RUNS (i, left, n) {
-        const vr weight = LOAD(w), grad = vr_add(vr_mul(clip, LOAD(g)), vr_mul(decay, weight));
-        const vr momentum = vr_add(vr_mul(keep, LOAD(m)), grad);
+        const vr weight = STREAM(w), grad = vr_add(vr_mul(clip, STREAM(g)), vr_mul(decay, weight));
+        const vr momentum = vr_add(vr_mul(keep, STREAM(m)), grad), moved = vr_sub(weight, vr_mul(lr, momentum));
         STORE(m, momentum);
-        STORE(w, vr_sub(weight, vr_mul(lr, momentum)));
+        STORE(w, moved);
+        total = add_abs(total, moved);
     }
+    return vd_sum(total);
 }

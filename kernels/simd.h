@@ -117,6 +117,29 @@ VR_INLINE vp vp_sqrt(vp x) {
 VR_INLINE vp vp_mul_add(vp a, vp b, vp c) { return a * b + c; }
 #endif
 
+/* gcc 12 makes a chain of shuffles of a conversion to doubles, and a store and loads of a half of a register. */
+#if defined(__AVX512F__) && !defined(TN_F64)
+VR_INLINE vpd vpd_of(vp_half x) { return _mm512_cvtps_pd(x); }
+VR_INLINE vp_half vp_take_half(vp x, int first) {
+    return first ? _mm512_extractf32x8_ps(x, 1) : _mm512_castps512_ps256(x);
+}
+#elif defined(__AVX2__) && !defined(TN_F64)
+VR_INLINE vpd vpd_of(vp_half x) { return _mm256_cvtps_pd(x); }
+VR_INLINE vp_half vp_take_half(vp x, int first) {
+    return first ? _mm256_extractf128_ps(x, 1) : _mm256_castps256_ps128(x);
+}
+#elif defined(VP_NEON)
+VR_INLINE vpd vpd_of(vp_half x) { return vcvt_f64_f32(x); }
+VR_INLINE vp_half vp_take_half(vp x, int first) { return first ? vget_high_f32(x) : vget_low_f32(x); }
+#else
+VR_INLINE vpd vpd_of(vp_half x) { return __builtin_convertvector(x, vpd); }
+VR_INLINE vp_half vp_take_half(vp x, int first) {
+    vp_half y;
+    memcpy(&y, (const tn_real *)&x + first, sizeof y);
+    return y;
+}
+#endif
+
 /* Half to even, for |x| below 2^22 (f32) or 2^51 (f64): adding 1.5 x 2^23 leaves no room for a fraction. */
 static const tn_real rint_magic = (tn_real)1.5 / (sizeof(tn_real) == 4 ? (tn_real)FLT_EPSILON : (tn_real)DBL_EPSILON);
 VR_INLINE vp vp_rint(vp x) { return (x + rint_magic) - rint_magic; }
@@ -394,18 +417,14 @@ VR_INLINE void vr_to_pairs_n(uint32_t *p, int n, vr x, vr y) {
 }
 
 /* ---- 16 doubles, for long sums ---- */
-#if defined(VP_NEON)
-VR_INLINE vpd vpd_load(const tn_real *p) { return vcvt_f64_f32(vld1_f32(p)); }
-#else
-VR_INLINE vpd vpd_load(const tn_real *p) {
-    vp_half v;
-    memcpy(&v, p, sizeof v);
-    return __builtin_convertvector(v, vpd);
-}
-#endif
 VR_INLINE vd vd_load(const tn_real *p) {
     vd y;
-    EACH_DOUBLE_PART(y.p[i] = vpd_load(p + i * HALF_LANES));
+    EACH_DOUBLE_PART(vp_half v; memcpy(&v, p + i * HALF_LANES, sizeof v); y.p[i] = vpd_of(v));
+    return y;
+}
+VR_INLINE vd vd_of(vr x) {
+    vd y;
+    EACH_DOUBLE_PART(y.p[i] = vpd_of(vp_take_half(x.p[i * HALF_LANES / PART_LANES], i * HALF_LANES % PART_LANES)));
     return y;
 }
 VR_INLINE vd vd_load_n(const tn_real *p, int n) {

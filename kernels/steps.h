@@ -4,7 +4,8 @@
 #define TN_KERNELS_STEPS_H
 #include "core/compiler.h"
 
-/* m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr (m/c1 / (sqrt(v/c2) + eps) + decay w)   (Loshchilov 2019) */
+/* m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr (m/c1 / (sqrt(v/c2) + eps) + decay w)   (Loshchilov 2019)
+ * computed as  w -= (lr sqrt(c2)/c1) (m / (sqrt(v) + eps sqrt(c2))) + lr decay w, with one division, not three. */
 typedef struct tn_adamw {
     tn_real lr, beta1, beta2, epsilon, decay, grad_scale;
     tn_real correction1, correction2; /* 1 - beta^step */

@@ -22,6 +22,7 @@ static void sum_blocks(void *context, int64_t begin, int64_t end) {
 }
 
 double tn_clip_norm(const tn_clip *clip) {
+    for (int i = 0; i < clip->blocks->n_params; i++) (void)tn_param_grad(clip->blocks->params[i]);
     tn_par_for(clip->blocks->count, 1, sum_blocks, (void *)(uintptr_t)clip);
     double sum = 0;
     for (int64_t i = 0; i < clip->blocks->count; i++) sum += clip->squares[i];

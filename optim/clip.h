@@ -10,7 +10,8 @@ typedef struct tn_clip {
 } tn_clip;
 
 tn_status tn_clip_init(tn_clip *clip, tn_arena *arena, const tn_param_blocks *blocks);
-/* sqrt(sum g^2) over every parameter, in double, block sums added in order. Not finite when any gradient is not. */
+/* sqrt(sum g^2) over every parameter, in double, block sums added in order; an empty gradient is
+ * cleared and counts 0. Not finite when any gradient is not. */
 double tn_clip_norm(const tn_clip *clip);
 /* min(1, max_norm / norm); 1 when max_norm is 0 (no limit). */
 double tn_clip_scale(double norm, double max_norm);

@@ -57,11 +57,16 @@ static void scale_rows(void *context, int64_t begin, int64_t end) {
     tn_k->scale((end - begin) * k, s->step, s->muon->x + begin * k, s->muon->x + begin * k);
 }
 
-static void move_rows(void *context, int64_t begin, int64_t end) {
+static void move_blocks(void *context, int64_t begin, int64_t end) {
     const matrix_step *s = context;
-    int64_t k = s->param->cols;
-    tn_real *w = s->param->tensor.real;
-    for (int64_t i = begin * k; i < end * k; i++) w[i] = s->keep * w[i] - s->step * s->x[i];
+    int64_t size = tn_param_count(s->param), block = tn_param_block_size(size);
+    for (int64_t b = begin; b < end; b++) {
+        int64_t first = b * block, n = TN_MIN(size - first, block);
+        tn_real *w = s->param->tensor.real + first;
+        tn_k->scale(n, s->keep, w, w);
+        tn_k->axpy(n, -s->step, s->x + first, w);
+        if (s->param->block_sums) s->param->block_sums[b] = tn_k->sum_abs(n, w);
+    }
 }
 
 /* X = 3.4445 X + (-4.775 A + 2.0315 A^2) X with A = X X', or the mirror image with A = X' X. Returns where X is. */
@@ -105,5 +110,6 @@ void tn_muon_step(const tn_muon *muon, const tn_muon_rates *rates, tn_param *par
     s.x = orthogonalize(muon, m, k);
     s.step = (tn_real)(rates->learning_rate * sqrt(TN_MAX(1.0, (double)m / k)));
     s.keep = (tn_real)(1 - rates->learning_rate * rates->weight_decay);
-    tn_par_for(m, ROWS_AT_ONCE, move_rows, &s);
+    int64_t size = (int64_t)m * k, block = tn_param_block_size(size);
+    tn_par_for((size + block - 1) / block, 1, move_blocks, &s);
 }

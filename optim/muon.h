@@ -19,7 +19,7 @@ typedef struct tn_muon_rates {
 
 /* Scratch for all the matrices given. */
 tn_status tn_muon_init(tn_muon *muon, tn_arena *arena, tn_param *const *params, int n_params);
-/* One step of one matrix; `b` [m,k] is its slot. Leaves the gradient as it is. */
+/* One step of one matrix; `b` [m,k] is its slot. Leaves the gradient as it is, and sum |W| in block_sums. */
 void tn_muon_step(const tn_muon *muon, const tn_muon_rates *rates, tn_param *param, tn_real *b);
 
 #endif

@@ -6,7 +6,6 @@
 #include "optim/muon.h"
 
 #include <math.h>
-#include <string.h>
 
 typedef struct rule {
     const char *name;
@@ -91,8 +90,8 @@ static double rate_of(const group *g, const tn_optimizer_rates *rates) {
     return g->table ? rates->table_learning_rate : rates->learning_rate;
 }
 
-static void adamw_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
-                        const tn_real *grad) {
+static double adamw_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
+                          const tn_real *grad) {
     const tn_optimizer_settings *set = &s->optimizer->settings;
     double t = (double)s->optimizer->updates;
     tn_adamw step = {.lr = (tn_real)rate_of(g, s->rates),
@@ -103,27 +102,27 @@ static void adamw_block(const fused_step *s, const group *g, const tn_param_bloc
                      .grad_scale = (tn_real)s->rates->grad_scale,
                      .correction1 = (tn_real)(1 - pow(set->beta1, t)),
                      .correction2 = (tn_real)(1 - pow(set->beta2, t))};
-    tn_k->adamw_step(b->count, &step, grad, w, g->slots[0] + b->first, g->slots[1] + b->first);
+    return tn_k->adamw_step(b->count, &step, grad, w, g->slots[0] + b->first, g->slots[1] + b->first);
 }
 
-static void lion_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
-                       const tn_real *grad) {
+static double lion_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
+                         const tn_real *grad) {
     const tn_optimizer_settings *set = &s->optimizer->settings;
     tn_lion step = {.lr = (tn_real)rate_of(g, s->rates),
                     .beta1 = (tn_real)set->beta1,
                     .beta2 = (tn_real)set->beta2,
                     .decay = decay,
                     .grad_scale = (tn_real)s->rates->grad_scale};
-    tn_k->lion_step(b->count, &step, grad, w, g->slots[0] + b->first);
+    return tn_k->lion_step(b->count, &step, grad, w, g->slots[0] + b->first);
 }
 
-static void sgd_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
-                      const tn_real *grad) {
+static double sgd_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
+                        const tn_real *grad) {
     tn_sgd step = {.lr = (tn_real)rate_of(g, s->rates),
                    .momentum = (tn_real)s->optimizer->settings.momentum,
                    .decay = decay,
                    .grad_scale = (tn_real)s->rates->grad_scale};
-    tn_k->sgd_step(b->count, &step, grad, w, g->slots[0] + b->first);
+    return tn_k->sgd_step(b->count, &step, grad, w, g->slots[0] + b->first);
 }
 
 static void step_blocks(void *context, int64_t begin, int64_t end) {
@@ -134,13 +133,14 @@ static void step_blocks(void *context, int64_t begin, int64_t end) {
         const group *g = &s->optimizer->groups[b->param];
         tn_real decay = param->decays ? (tn_real)s->rates->weight_decay : 0;
         tn_real *w = param->tensor.real + b->first, *grad = param->tensor.grad + b->first;
+        double sum = 0;
         switch (g->kind) {
-        case TN_OPTIMIZER_adamw: adamw_block(s, g, b, decay, w, grad); break;
-        case TN_OPTIMIZER_sgd: sgd_block(s, g, b, decay, w, grad); break;
-        case TN_OPTIMIZER_lion: lion_block(s, g, b, decay, w, grad); break;
-        default: break; /* whole matrices are moved before this pass */
+        case TN_OPTIMIZER_adamw: sum = adamw_block(s, g, b, decay, w, grad); break;
+        case TN_OPTIMIZER_sgd: sum = sgd_block(s, g, b, decay, w, grad); break;
+        case TN_OPTIMIZER_lion: sum = lion_block(s, g, b, decay, w, grad); break;
+        default: continue; /* whole matrices are moved before this pass */
         }
-        memset(grad, 0, (size_t)b->count * sizeof *grad);
+        if (param->block_sums) param->block_sums[b->index] = sum;
     }
 }
 
@@ -152,23 +152,20 @@ static void step_matrices(const tn_optimizer *o, const tn_optimizer_rates *rates
     }
 }
 
+void tn_optimizer_zero_grads(tn_optimizer *optimizer) {
+    const tn_param_blocks *blocks = optimizer->blocks;
+    for (int i = 0; i < blocks->n_params; i++) blocks->params[i]->grad_empty = true;
+}
+
 void tn_optimizer_step(tn_optimizer *optimizer, const tn_optimizer_rates *rates) {
+    const tn_param_blocks *blocks = optimizer->blocks;
+    for (int i = 0; i < blocks->n_params; i++) (void)tn_param_grad(blocks->params[i]);
     optimizer->updates++;
     step_matrices(optimizer, rates);
     fused_step s = {optimizer, rates};
-    tn_par_for(optimizer->blocks->count, 1, step_blocks, &s);
-}
-
-static void zero_blocks(void *context, int64_t begin, int64_t end) {
-    const tn_param_blocks *blocks = context;
-    for (int64_t i = begin; i < end; i++) {
-        const tn_param_block *b = &blocks->list[i];
-        memset(blocks->params[b->param]->tensor.grad + b->first, 0, (size_t)b->count * sizeof(tn_real));
-    }
-}
-
-void tn_optimizer_zero_grads(tn_optimizer *optimizer) {
-    tn_par_for(optimizer->blocks->count, 1, zero_blocks, (void *)(uintptr_t)optimizer->blocks);
+    tn_par_for(blocks->count, 1, step_blocks, &s);
+    for (int i = 0; i < blocks->n_params; i++) blocks->params[i]->sums_known = true;
+    tn_optimizer_zero_grads(optimizer);
 }
 
 bool tn_optimizer_params_finite(const tn_optimizer *optimizer) {

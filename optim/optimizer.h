@@ -45,9 +45,10 @@ const char *tn_optimizer_name(tn_optimizer_kind kind); /* "adamw" */
 /* Every parameter of `blocks` must have a gradient. Slots start at zero. Fails: TN_E_NOMEM, TN_E_NOGRAD. */
 tn_status tn_optimizer_create(tn_optimizer **out, tn_arena *arena, const tn_param_blocks *blocks,
                               const tn_optimizer_settings *settings);
-/* Move every parameter and set its gradient to zero. Does not refresh derived states (tn_model_refresh does). */
+/* Move every parameter and mark its gradient empty (an empty one moves it like zeros). Leaves sum |w| by block for the
+ * refresh that derives the states (tn_model_refresh). */
 void tn_optimizer_step(tn_optimizer *optimizer, const tn_optimizer_rates *rates);
-/* Forget the gradients of a step that is skipped. */
+/* Forget the gradients of a step that is skipped: mark them empty. */
 void tn_optimizer_zero_grads(tn_optimizer *optimizer);
 /* True when every value of every parameter is a finite number: what is worth saving. */
 bool tn_optimizer_params_finite(const tn_optimizer *optimizer);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * param_blocks.h - all elements of a list of parameters, cut into blocks of constant size: what one tn_par_for item of
- * an optimizer step or of a norm handles. The cut depends on shapes only, so the number of threads changes no sum. */
+ * param_blocks.h - all elements of a list of parameters, cut into blocks (tn_param_block_size): the tn_par_for items of
+ * optimizer steps and of the norm. The cut depends on shapes only, so the number of threads changes no sum. */
 #ifndef TN_OPTIM_PARAM_BLOCKS_H
 #define TN_OPTIM_PARAM_BLOCKS_H
 #include "autograd/param.h"
 
-enum { TN_BLOCK_ELEMENTS = 16384 };
-
 typedef struct tn_param_block {
     int param; /* index in the list */
+    int index; /* among the blocks of the parameter */
     int64_t first, count;
 } tn_param_block;
 

@@ -82,11 +82,11 @@ CASE(exp_sum, r->result = (double)k->exp_sum(n, IN(0), 80))
 CASE(exp_scaled, k->exp_scaled(n, IN(0), 2, (tn_real)0.5, OUT(0)))
 CASE(adamw_step, const tn_adamw o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.95, (tn_real)1e-8, (tn_real)0.1,
                                      (tn_real)0.7, (tn_real)0.1, (tn_real)0.05};
-     k->adamw_step(n, &o, IN(0), OUT(0), OUT(1), OUT(2)))
+     r->result = k->adamw_step(n, &o, IN(0), OUT(0), OUT(1), OUT(2)))
 CASE(lion_step, const tn_lion o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.99, (tn_real)0.1, (tn_real)0.7};
-     k->lion_step(n, &o, IN(0), OUT(0), OUT(1)))
+     r->result = k->lion_step(n, &o, IN(0), OUT(0), OUT(1)))
 CASE(sgd_step, const tn_sgd o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.1, (tn_real)0.7};
-     k->sgd_step(n, &o, IN(0), OUT(0), OUT(1)))
+     r->result = k->sgd_step(n, &o, IN(0), OUT(0), OUT(1)))
 
 /* These fuse where the hardware can; on small whole numbers (and weights of exactly 1) rounding never happens. */
 static void whole_numbers(int n, const room *r, tn_real *x) {
@@ -445,9 +445,9 @@ static void kernels__optimizer_steps_follow_their_formulas(void **state) {
     tn_real w[3][N], m[3][N], v[N];
     for (int i = 0; i < 3; i++) memcpy(w[i], as, sizeof as), memcpy(m[i], bs, sizeof bs);
     for (int i = 0; i < N; i++) v[i] = cs[i] * cs[i];
-    tn_k->adamw_step(N, &o, xs, w[0], m[0], v);
-    tn_k->lion_step(N, &l, xs, w[1], m[1]);
-    tn_k->sgd_step(N, &s, xs, w[2], m[2]);
+    const double sums[] = {tn_k->adamw_step(N, &o, xs, w[0], m[0], v), tn_k->lion_step(N, &l, xs, w[1], m[1]),
+                           tn_k->sgd_step(N, &s, xs, w[2], m[2])};
+    for (int i = 0; i < 3; i++) assert_true(sums[i] == tn_k->sum_abs(N, w[i]));
     for (int i = 0; i < N; i++) {
         const double g = .5 * (double)xs[i], w0 = (double)as[i], m0 = (double)bs[i], v0 = (double)(cs[i] * cs[i]);
         const double m1 = .9 * m0 + .1 * g, v1 = .95 * v0 + .05 * g * g, u = m1 > 0 ? 1 : -1, g1 = g + .1 * w0;

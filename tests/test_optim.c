@@ -49,6 +49,7 @@ static void bench_init(bench *b, tn_optimizer_kind kind) {
     for (int p = 0; p < N_PARAMS; p++) {
         tn_param *param = b->list[p] = &b->params[p];
         *param = (tn_param){.rows = shapes[p].rows, .cols = shapes[p].cols, .decays = shapes[p].decays};
+        if (param->decays) param->quantizer = TN_QUANT_ABSMEAN_TERNARY;
         snprintf(param->name, sizeof param->name, "%s", shapes[p].name);
         assert_ok(tn_param_init(param, b->arena, true, false));
         for (int64_t i = 0; i < tn_param_count(param); i++)
@@ -67,7 +68,7 @@ static double gradient(int p, int step, int64_t i) { return random_value((uint32
 static void fill_gradients(bench *b, int step) {
     for (int p = 0; p < N_PARAMS; p++)
         for (int64_t i = 0; i < tn_param_count(b->list[p]); i++)
-            b->params[p].tensor.grad[i] = (tn_real)gradient(p, step, i);
+            tn_param_grad(b->list[p])[i] = (tn_real)gradient(p, step, i);
 }
 
 static void bench_run(bench *b) {
@@ -277,14 +278,67 @@ static void every_rule__goes_on_from_copied_slots(void **state) {
     }
 }
 
-static void step__leaves_zero_gradients(void **state) {
+static void step__leaves_empty_gradients(void **state) {
     (void)state;
     for (int kind = 0; kind < TN_OPTIMIZER_COUNT; kind++) {
         bench b;
         bench_init(&b, (tn_optimizer_kind)kind);
         bench_run(&b);
+        for (int p = 0; p < N_PARAMS; p++) {
+            assert_true(b.params[p].grad_empty);
+            const tn_real *grad = tn_param_grad(b.list[p]);
+            for (int64_t i = 0; i < tn_param_count(b.list[p]); i++) assert_true(grad[i] == 0);
+        }
+        bench_release(&b);
+    }
+}
+
+/* What a gradient's memory holds while it is empty counts for nothing. */
+static void empty_gradients__move_like_zeros(void **state) {
+    (void)state;
+    for (int kind = 0; kind < TN_OPTIMIZER_COUNT; kind++) {
+        bench empty, zeros;
+        tn_clip clip;
+        bench_init(&empty, (tn_optimizer_kind)kind);
+        bench_init(&zeros, (tn_optimizer_kind)kind);
+        fill_gradients(&empty, 0);
+        tn_optimizer_zero_grads(empty.optimizer);
+        for (int p = 0; p < N_PARAMS; p++) (void)tn_param_grad(zeros.list[p]);
+        tn_optimizer_step(empty.optimizer, &rates);
+        tn_optimizer_step(zeros.optimizer, &rates);
         for (int p = 0; p < N_PARAMS; p++)
-            for (int64_t i = 0; i < tn_param_count(b.list[p]); i++) assert_true(b.params[p].tensor.grad[i] == 0);
+            assert_memory_equal(empty.params[p].tensor.real, zeros.params[p].tensor.real,
+                                (size_t)tn_param_count(empty.list[p]) * sizeof(tn_real));
+        fill_gradients(&empty, 1);
+        tn_optimizer_zero_grads(empty.optimizer);
+        assert_ok(tn_clip_init(&clip, empty.arena, &empty.blocks));
+        assert_true(tn_clip_norm(&clip) == 0);
+        bench_release(&empty);
+        bench_release(&zeros);
+    }
+}
+
+/* The sums of |w| that a step leaves give the scale and states that a pass over the weights gives. */
+static void every_rule__leaves_the_sums_of_its_weights(void **state) {
+    (void)state;
+    for (int kind = 0; kind < TN_OPTIMIZER_COUNT; kind++) {
+        bench b;
+        bench_init(&b, (tn_optimizer_kind)kind);
+        bench_run(&b);
+        for (int p = 0; p < N_PARAMS; p++) {
+            tn_param *param = b.list[p];
+            int8_t states[LARGEST], expected[LARGEST];
+            size_t count = (size_t)tn_param_count(param);
+            if (param->quantizer == TN_QUANT_NONE) continue;
+            assert_true(param->sums_known);
+            tn_param_refresh(param, 1);
+            assert_false(param->sums_known);
+            tn_real scale, first = param->scale;
+            memcpy(states, param->states, count);
+            tn_param_quantize(param->quantizer, param->rows, param->cols, param->tensor.real, expected, &scale);
+            assert_true(first == scale);
+            assert_memory_equal(states, expected, count);
+        }
         bench_release(&b);
     }
 }
@@ -418,7 +472,9 @@ int main(void) {
         cmocka_unit_test(every_rule__gives_the_same_bits_for_any_threads),
         cmocka_unit_test(every_rule__keeps_the_slots_of_its_row),
         cmocka_unit_test(every_rule__goes_on_from_copied_slots),
-        cmocka_unit_test(step__leaves_zero_gradients),
+        cmocka_unit_test(step__leaves_empty_gradients),
+        cmocka_unit_test(empty_gradients__move_like_zeros),
+        cmocka_unit_test(every_rule__leaves_the_sums_of_its_weights),
         cmocka_unit_test(decay__reaches_only_parameters_that_decay),
         cmocka_unit_test(parameter_without_gradient__is_refused),
         cmocka_unit_test(zero_gradient__does_not_divide_by_zero),
