@@ -148,6 +148,7 @@ static tn_status run_engine(tn_train_bench *b, const tn_run_config *config, meas
     }
     if (!status) {
         b->peak_rss = tn_process_peak_bytes();
+        b->arithmetic = tn_tape_backward_arithmetic(engine.tape);
         add_memory(b, engine.arena);
         add_memory(b, tn_tape_step(engine.tape));
         add_memory(b, tn_tape_scratch(engine.tape));

@@ -27,8 +27,9 @@ typedef struct tn_bench_memory {
 typedef struct tn_train_bench {
     int steps, warmup; /* steps measured, and before them */
 
-    int64_t tokens; /* a step */
-    double seconds; /* a step, median; so are all times below */
+    int64_t tokens;         /* a step */
+    tn_backward arithmetic; /* the arithmetic of the products in backward */
+    double seconds;         /* a step, median; so are all times below */
     double forward[TN_OP_COUNT], backward[TN_OP_COUNT], parts[TN_BENCH_PARTS];
     double other;                /* of a step, in none of these: batch, tape */
     double loss;                 /* of the last step */

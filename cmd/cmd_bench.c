@@ -146,6 +146,12 @@ static int run_kernels(int argc, char **argv) {
 
 static double op_seconds(const tn_train_bench *b, int op) { return b->forward[op] + b->backward[op]; }
 
+static const char *backward_name(const tn_train_bench *b) {
+    static const char *const names[] = {
+        [TN_BACKWARD_F32] = "f32", [TN_BACKWARD_BF16] = "bf16", [TN_BACKWARD_INT16] = "int16"};
+    return names[b->arithmetic];
+}
+
 static tn_status print_speed(const train_settings *s, const tn_run_config *config, const tn_train_bench *b) {
     const tn_roofline *r = &b->best;
     TN_TRY(tn_cmd_print("preset %s: %.1f million parameters, steps of %lld tokens (context %d), %d measured after %d\n",
@@ -153,8 +159,8 @@ static tn_status print_speed(const train_settings *s, const tn_run_config *confi
                         config->model.context, b->steps, b->warmup));
     TN_TRY(print_machine(b->waited));
     TN_TRY(print_peaks(b->peaks));
-    TN_TRY(tn_cmd_print("speed: %.0f tokens/s, %.1f ms a step, loss %.4f\n", (double)b->tokens / b->seconds,
-                        1e3 * b->seconds, b->loss));
+    TN_TRY(tn_cmd_print("speed: %.0f tokens/s, %.1f ms a step; backward in %s, loss %.4f\n",
+                        (double)b->tokens / b->seconds, 1e3 * b->seconds, backward_name(b), b->loss));
     TN_TRY(tn_cmd_print("roofline: %.1f%%; ideal %.1f ms = blocks forward %.1f (%s) + blocks backward %.1f (%s) + head "
                         "%.1f (%s)\n",
                         100 * tn_train_bench_share(b, r), 1e3 * tn_roofline_seconds(r), 1e3 * r->forward,
@@ -278,6 +284,7 @@ static tn_status print_train_json(const train_settings *s, const tn_run_config *
         json_object_set_new(object, "roofline_share_bf16", json_real(tn_train_bench_share(b, &b->bf16)));
         json_object_set_new(object, "ideal_seconds_bf16", roofline_json(&b->bf16));
     }
+    json_object_set_new(object, "backward", json_string(backward_name(b)));
     json_object_set_new(object, "peaks", peaks_json(b->peaks));
     put_machine(object, b->waited);
     return tn_cmd_print_json(object);

@@ -33,8 +33,8 @@ refuses() { # MESSAGE COMMAND...
 # A small batch of the smallest preset: a second or two.
 small=(--preset 10m --steps 2 --warmup 0 --set train.batch_size=1)
 "$tern" bench train "${small[@]}" --json >train 2>err || complain "bench train: $(cat err)"
-has train preset model parameters threads isa blas_core blas_warning waited_share tokens_per_step step_seconds tokens_per_second \
-    roofline_share ideal_step_seconds ideal_seconds peaks products time_by_op optimizer clip refresh memory activations \
+has train preset model parameters threads isa blas_core blas_warning waited_share backward tokens_per_step \
+    step_seconds tokens_per_second roofline_share ideal_step_seconds ideal_seconds peaks products time_by_op optimizer clip refresh memory activations \
     memory_bytes peak_rss_bytes loss
 grep -q '"preset":"10m"' train || complain "the preset is not named: $(cat train)"
 holds "$(number train roofline_share) > 0 && $(number train roofline_share) <= 1"
