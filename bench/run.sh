@@ -7,18 +7,8 @@ cd "$(dirname "$0")/.."
 results=${1:-}
 tern=build/tern
 
-# An image may hold OpenBLAS at kernels below those of the CPU, and OpenBLAS 0.3.21 takes its oldest ones for a model of CPU
-# that it does not know. Neither is what is to be measured.
+# An image may hold OpenBLAS at kernels below those of the CPU, which is not what is to be measured.
 unset OPENBLAS_CORETYPE
-core=$("$tern" --version | sed -nE 's/^OpenBLAS +([A-Za-z0-9]+),.*/\1/p')
-if [ "$core" = Prescott ]; then
-    if grep -qw avx512vl /proc/cpuinfo; then
-        export OPENBLAS_CORETYPE=SkylakeX
-    elif grep -qw avx2 /proc/cpuinfo; then
-        export OPENBLAS_CORETYPE=Haswell
-    fi
-fi
-setting=${OPENBLAS_CORETYPE:+OPENBLAS_CORETYPE=$OPENBLAS_CORETYPE }
 
 describe() { # TITLE COMMAND: what comes before the table in a file
     printf '# %s\n\n' "$1"
@@ -31,7 +21,7 @@ describe() { # TITLE COMMAND: what comes before the table in a file
 measure() { # NAME TITLE ARGUMENTS...
     local name=$1 title=$2 command
     shift 2
-    command="$setting$tern bench $*"
+    command="$tern bench $*"
     printf '$ %s\n' "$command"
     if [ -z "$results" ]; then
         "$tern" bench "$@" --log-disable
