@@ -337,7 +337,7 @@ static double product_at(const product_case *p, const tn_real *a, const tn_real 
     return sum;
 }
 
-static void gemm__product_is_right_on_any_number_of_threads(void **state) {
+static void gemm__openblas_products_are_right_on_any_number_of_threads(void **state) {
     (void)state;
     for (size_t i = 0; i < TN_COUNT(products); i++) {
         const product_case *p = &products[i];
@@ -378,7 +378,7 @@ int main(void) {
         cmocka_unit_test_setup(gemm__a_part_holds_the_bits_of_the_whole, clear_arena),
         cmocka_unit_test_setup(gemm__a_row_alone_has_the_bits_it_has_in_a_batch, clear_arena),
         cmocka_unit_test_setup(gemm__threads_change_no_bit, clear_arena),
-        cmocka_unit_test_setup(gemm__product_is_right_on_any_number_of_threads, clear_arena),
+        cmocka_unit_test_setup(gemm__openblas_products_are_right_on_any_number_of_threads, clear_arena),
     };
     return cmocka_run_group_tests_name("gemm", tests, make_arena, free_arena);
 }
