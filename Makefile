@@ -122,7 +122,7 @@ test: setup ## build and run every test
 test-all: test ## the same under asan+ubsan, tsan and valgrind
 	@tests/run_sanitizers.sh
 bench: all ## the speed of training and of its kernels, minutes; RESULTS=1 writes bench/results/ too
-	@bench/run.sh $(if $(RESULTS),bench/results)
+	@bench/bench.sh $(if $(RESULTS),bench/results)
 lint: ## layering, lengths, forbidden calls, formatting
 	@tests/lint.sh
 fmt: ## format the sources in place

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# run.sh [DIR] - what `make bench` prints: the kernels, then steps of training at the three presets, in a few minutes on two
+# bench.sh [DIR] - what `make bench` prints: the kernels, then steps of training at the three presets, in a few minutes on two
 # cores. With DIR, each table is also written there, with the machine and the command.
 set -euo pipefail
 cd "$(dirname "$0")/.."
