@@ -5,14 +5,15 @@
 #include "kernels/backward.h"
 #include "kernels/gemm.h"
 #include "kernels/kernels_priv.h"
+#include "kernels/ternary_rows.h"
 #include "core/par.h"
 
 #include <string.h>
 
 enum {
-    TOKENS = 48,         /* of a task; a multiple of the tokens of every tile */
-    TASK_WORK = 1 << 20, /* multiply-adds below which a thread of its own does not pay */
-    DIGITS = 2
+    DIGITS = 2,
+    TOKENS = TN_BLOCK_ROWS / DIGITS, /* of a task */
+    TASK_WORK = 1 << 20              /* multiply-adds below which a thread of its own does not pay */
 };
 
 /* ---- packing ---- */
@@ -79,24 +80,12 @@ size_t tn_ternary_dx_scratch(int n, int m) {
     return digit_bytes(m) * (size_t)tn_par_threads();
 }
 
-static void store_tile(const dx_job *p, const int32_t *tile, const tn_real *units, int token, int tokens, int first,
-                       int count) {
-    const int width = tn_k->ternary_panel_width;
-    for (int t = 0; t < tokens; t++, tile += DIGITS * width) {
+static void store_sums(const dx_job *p, const tn_ternary_room *room, const tn_real *units, int token, int panel) {
+    const int width = tn_k->ternary_panel_width, first = panel * width, count = TN_MIN(width, p->k - first);
+    const int32_t *sums = room->acc;
+    for (int t = 0; t < room->rows / DIGITS; t++, sums += DIGITS * width) {
         tn_real *dx = p->dx + (int64_t)(token + t) * p->k + first;
-        (p->sum == TN_SUM_ADD ? tn_k->join_digits_add : tn_k->join_digits)(count, tile, tile + width, units[t], dx);
-    }
-}
-
-static void multiply_panel(const dx_job *p, const int8_t *digits, const tn_real *units, int token, int count,
-                           int panel) {
-    const int width = tn_k->ternary_panel_width, tile_tokens = tn_k->ternary_tile_rows / DIGITS;
-    const uint32_t *words = p->packed + (int64_t)panel * groups_of(p->m) * width;
-    int32_t tile[TN_TERNARY_TILE_MAX];
-    for (int t = 0, tokens; t < count; t += tokens) {
-        tokens = TN_MIN(tile_tokens, count - t);
-        tn_k->ternary_panel(DIGITS * tokens, p->m, digits + t * DIGITS * p->m_stride, p->m_stride, words, tile);
-        store_tile(p, tile, units + t, token + t, tokens, panel * width, TN_MIN(width, p->k - panel * width));
+        (p->sum == TN_SUM_ADD ? tn_k->join_digits_add : tn_k->join_digits)(count, sums, sums + width, units[t], dx);
     }
 }
 
@@ -104,14 +93,18 @@ static void dx_tasks(void *context, int64_t begin, int64_t end) {
     const dx_job *p = context;
     int8_t *digits = p->digits + digit_bytes(p->m) * (size_t)tn_par_worker();
     tn_real units[TOKENS];
+    tn_ternary_room room;
     for (int64_t task = begin; task < end; task++) {
         const int token = (int)task * TOKENS, count = TN_MIN((int)TOKENS, p->n - token);
         for (int t = 0; t < count; t++) {
             int8_t *high = digits + t * DIGITS * p->m_stride;
             units[t] = p->a * tn_k->digit_row(p->m, p->dy + (int64_t)(token + t) * p->m, high, high + p->m_stride);
         }
-        for (int panel = 0; panel * tn_k->ternary_panel_width < p->k; panel++)
-            multiply_panel(p, digits, units, token, count, panel);
+        tn_ternary_rows_begin(&room, DIGITS * count, p->m, digits, p->m_stride);
+        for (int panel = 0; panel * tn_k->ternary_panel_width < p->k; panel++) {
+            tn_ternary_rows_multiply(&room, p->packed + (int64_t)panel * groups_of(p->m) * tn_k->ternary_panel_width);
+            store_sums(p, &room, units, token, panel);
+        }
     }
 }
 

@@ -74,8 +74,28 @@ static void dequantize_row(int k, const int8_t *q, tn_real s, tn_real *y) {
     FOR_RUNS (i, left, k) STORE(y, vr_div(vr_from_int8_n(q + i, (int)left), divisor));
 }
 
+/* x / d, d in the middle of the range of exponents: x times the rounded reciprocal, corrected twice by what is left over
+ * in a fused multiply-add, is the correctly rounded quotient (Markstein 1990) in a fifth of the time. */
+VR_INLINE vr quotient(vr x, vr d, vr reciprocal) {
+#ifdef VR_FUSED
+    const vr zero = vr_set(0);
+    vr q = vr_mul(x, reciprocal);
+    q = vr_mul_add(vr_mul_add(vr_sub(zero, q), d, x), reciprocal, q);
+    return vr_mul_add(vr_mul_add(vr_sub(zero, q), d, x), reciprocal, q);
+#else
+    (void)reciprocal;
+    return vr_div(x, d);
+#endif
+}
+
 static void rescale(int64_t n, const int32_t *acc, tn_real s, tn_real a, tn_real *y) {
     const vr divisor = vr_set(s), factor = vr_set(a);
+    if (TN_LIKELY(s > (tn_real)1e-20 && s < (tn_real)1e20)) { /* else a quotient may overflow; a NaN comes out below */
+        const vr reciprocal = vr_set(1 / s);
+        FOR_RUNS (i, left, n)
+            STORE(y, vr_mul(quotient(vr_from_int32_n(acc + i, (int)left), divisor, reciprocal), factor));
+        return;
+    }
     FOR_RUNS (i, left, n) STORE(y, vr_mul(vr_div(vr_from_int32_n(acc + i, (int)left), divisor), factor));
 }
 

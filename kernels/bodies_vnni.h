@@ -39,7 +39,10 @@ VR_INLINE vi vi_bytes_of(vi words, int at) {
 VR_INLINE vi vi_dot(vi sum, vi bytes, vi codes) { return _mm256_dpbusd_avx_epi32(sum, bytes, codes); }
 #endif
 
-enum { VI_WORDS = VP_BYTES / 4, TERNARY_WIDTH = TERNARY_VRS * VI_WORDS, TERNARY_ROWS = 6 };
+enum { VI_WORDS = VP_BYTES / 4, TERNARY_WIDTH = TERNARY_VRS * VI_WORDS, TERNARY_ROWS = 6, TERNARY_OPENS = true };
+#define BYTE_PANEL_OWN
+
+#include "kernels/bodies_bytes.h"
 
 #include "kernels/bodies_ternary.h"
 
@@ -123,3 +126,41 @@ DEFINE_TERNARY_TILE(5)
 DEFINE_TERNARY_TILE(6)
 static ternary_tile_fn *const ternary_tiles[] = {NULL,           ternary_tile_1, ternary_tile_2, ternary_tile_3,
                                                  ternary_tile_4, ternary_tile_5, ternary_tile_6};
+
+/* ---- opened panels: a step is four states of each output ---- */
+#define B_START(r, j)         vi acc##r##j = start##r;
+#define B_LOAD_SUM(r, j)      acc##r##j = vi_load(acc + r * TERNARY_WIDTH + j * VI_WORDS);
+#define B_STATES(part, j)     const vi w##j = vi_load(bytes + j * VI_WORDS);
+#define B_ROW_START(r, WIDTH)                                                                                          \
+    const vi start##r = vi_set32(starts ? starts[r] : 0);                                                              \
+    EACH_VI(B_START, r)
+#define B_ROW_LOAD(r, WIDTH) EACH_VI(B_LOAD_SUM, r)
+#define DEFINE_BYTE_TILE(ROWS)                                                                                         \
+    static void byte_tile_##ROWS(int steps, const int8_t *q, int64_t q_stride, const uint32_t *bytes,                  \
+                                 const int32_t *starts, int32_t *restrict acc) {                                       \
+        ROWS_##ROWS(B_ROW_START, 0);                                                                                   \
+        if (!starts) {                                                                                                 \
+            ROWS_##ROWS(B_ROW_LOAD, 0);                                                                                \
+        }                                                                                                              \
+        for (int s = 0; s < steps; s++, q += 4, bytes += TERNARY_WIDTH) {                                              \
+            EACH_VI(B_STATES, 0)                                                                                       \
+            ROWS_##ROWS(T_ROW_STEP, 0);                                                                                \
+        }                                                                                                              \
+        ROWS_##ROWS(T_ROW_STORE, 0);                                                                                   \
+    }
+
+DEFINE_BYTE_TILE(1)
+DEFINE_BYTE_TILE(2)
+DEFINE_BYTE_TILE(3)
+DEFINE_BYTE_TILE(4)
+DEFINE_BYTE_TILE(5)
+DEFINE_BYTE_TILE(6)
+typedef void byte_tile_fn(int steps, const int8_t *q, int64_t q_stride, const uint32_t *bytes, const int32_t *starts,
+                          int32_t *restrict acc);
+static byte_tile_fn *const byte_tiles[] = {NULL,        byte_tile_1, byte_tile_2, byte_tile_3,
+                                              byte_tile_4, byte_tile_5, byte_tile_6};
+
+static void byte_panel(int rows, int steps, const int8_t *q, int64_t q_stride, const uint32_t *bytes,
+                       const int32_t *starts, int32_t *acc) {
+    byte_tiles[rows](steps, q, q_stride, bytes, starts, acc);
+}

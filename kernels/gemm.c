@@ -4,13 +4,15 @@
  */
 #include "kernels/gemm.h"
 #include "kernels/kernels_priv.h"
+#include "kernels/ternary_rows.h"
 #include "core/par.h"
 
 #include <string.h>
 
 enum {
     K_MAX = 132104,     /* 127 k <= 2^24 */
-    ROW_BLOCK = 96,     /* rows of a task: a multiple of every tile's rows */
+    ROW_BLOCK = TN_BLOCK_ROWS,
+    PANELS_MAX = 8,
     TASK_WORK = 1 << 20 /* multiply-adds below which a thread of its own does not pay */
 };
 
@@ -100,45 +102,50 @@ typedef struct ternary_job {
     const tn_real *base; /* to add; or NULL */
     tn_real *y;   /* scaled results, or */
     int32_t *acc; /* the bare integers; the other one is NULL */
+    int panels_at_once;
 } ternary_job;
 
-static void store_ternary_tile(const ternary_job *t, const int32_t *tile, int row, int rows, int first, int count) {
-    for (int r = row; r < row + rows; r++, tile += tn_k->ternary_panel_width) {
+/* What the block of rows in `room`, from `row` on, has summed for a panel. */
+static void store_ternary(const ternary_job *t, const tn_ternary_room *room, int row, int panel) {
+    const int width = tn_k->ternary_panel_width, first = panel * width, count = TN_MIN(width, t->m - first);
+    const int32_t *sums = room->acc;
+    for (int r = row; r < row + room->rows; r++, sums += width) {
         const int64_t at = (int64_t)r * t->m + first;
         if (t->acc)
-            memcpy(t->acc + at, tile, sizeof *tile * (size_t)count);
+            memcpy(t->acc + at, sums, sizeof *sums * (size_t)count);
         else
-            tn_k->rescale(count, tile, t->s[r], t->a, t->y + at);
+            tn_k->rescale(count, sums, t->s[r], t->a, t->y + at);
         if (t->base) tn_k->accumulate(count, t->base + at, t->y + at);
     }
 }
 
-static void ternary_task(const ternary_job *t, int panel, int row, int row_end) {
-    const int width = tn_k->ternary_panel_width, tile_rows = tn_k->ternary_tile_rows;
-    const uint32_t *words = t->packed + (size_t)panel * ternary_panel_words(t->k);
-    const int count = TN_MIN(width, t->m - panel * width);
-    int32_t tile[TN_TERNARY_TILE_MAX];
-    for (int rows; row < row_end; row += rows) {
-        rows = TN_MIN(tile_rows, row_end - row);
-        tn_k->ternary_panel(rows, t->k, t->q + (int64_t)row * t->k, t->k, words, tile);
-        store_ternary_tile(t, tile, row, rows, panel * width, count);
+/* A block of rows against a few panels. */
+static void ternary_tasks(void *context, int64_t begin, int64_t end) {
+    const ternary_job *t = context;
+    const int panels = panels_of(t->m, tn_k->ternary_panel_width), stretches = panels_of(panels, t->panels_at_once);
+    tn_ternary_room room;
+    for (int64_t task = begin; task < end; task++) {
+        const int row = (int)(task / stretches) * ROW_BLOCK, first = (int)(task % stretches) * t->panels_at_once;
+        tn_ternary_rows_begin(&room, TN_MIN((int)ROW_BLOCK, t->n - row), t->k, t->q + (int64_t)row * t->k, t->k);
+        for (int panel = first; panel < TN_MIN(panels, first + t->panels_at_once); panel++) {
+            tn_ternary_rows_multiply(&room, t->packed + (size_t)panel * ternary_panel_words(t->k));
+            store_ternary(t, &room, row, panel);
+        }
     }
 }
 
-static void ternary_tasks(void *context, int64_t begin, int64_t end) {
-    const ternary_job *t = context;
-    const int panels = panels_of(t->m, tn_k->ternary_panel_width);
-    for (int64_t task = begin; task < end; task++) {
-        const int row = (int)(task / panels) * ROW_BLOCK;
-        ternary_task(t, (int)(task % panels), row, TN_MIN(row + ROW_BLOCK, t->n));
-    }
+/* Several panels at once spare the sums of the rows, but there must be work for every thread. */
+static int panels_at_once(const ternary_job *t, int panels) {
+    if (t->n < ROW_BLOCK) return 1;
+    return (int)TN_MIN(TN_MAX(panels * row_blocks_of(t->n) / (4 * tn_par_threads()), (int64_t)1), (int64_t)PANELS_MAX);
 }
 
 static void multiply_ternary(ternary_job *t) {
     TN_ASSERT(t->k <= K_MAX);
-    const int width = tn_k->ternary_panel_width;
-    const int64_t work = (int64_t)TN_MIN(t->n, (int)ROW_BLOCK) * width * t->k / 4; /* four a lane */
-    tn_par_for(row_blocks_of(t->n) * panels_of(t->m, width), grain_of(work), ternary_tasks, t);
+    const int width = tn_k->ternary_panel_width, panels = panels_of(t->m, width);
+    t->panels_at_once = panels_at_once(t, panels);
+    const int64_t work = (int64_t)TN_MIN(t->n, (int)ROW_BLOCK) * width * t->k / 4 * t->panels_at_once; /* four a lane */
+    tn_par_for(row_blocks_of(t->n) * panels_of(panels, t->panels_at_once), grain_of(work), ternary_tasks, t);
 }
 
 void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a,

@@ -3,8 +3,10 @@
 #ifndef TN_F64
 #include "kernels/bodies.h"
 
-enum { TERNARY_WIDTH = 16, TERNARY_ROWS = 4 };
+enum { TERNARY_WIDTH = 16, TERNARY_ROWS = 4, TERNARY_OPENS = true };
+#define BYTE_PANEL_OWN
 
+#include "kernels/bodies_bytes.h"
 #include "kernels/bodies_ternary.h"
 
 static int32_t sum_codes(int k, const int8_t *q) {
@@ -77,6 +79,40 @@ DEFINE_TERNARY_TILE(2)
 DEFINE_TERNARY_TILE(3)
 DEFINE_TERNARY_TILE(4)
 static ternary_tile_fn *const ternary_tiles[] = {NULL, ternary_tile_1, ternary_tile_2, ternary_tile_3, ternary_tile_4};
+
+/* ---- opened panels: a step is four states of each output ---- */
+enum { STEPS_PER_SUM = 4 * GROUPS_PER_SUM };
+
+#define B_STATES(j) const __m256i w##j = _mm256_loadu_si256((const __m256i *)(bytes + j * 8));
+#define DEFINE_BYTE_TILE(ROWS)                                                                                         \
+    static void byte_tile_##ROWS(int steps, const int8_t *q, int64_t q_stride, const uint32_t *bytes,                  \
+                                 int32_t *restrict acc) {                                                              \
+        const __m256i ones = _mm256_set1_epi16(1);                                                                     \
+        for (int left = steps; left > 0; left -= STEPS_PER_SUM) {                                                      \
+            ROWS_##ROWS(T_ROW_ZERO, 2);                                                                                \
+            for (int s = TN_MIN(left, (int)STEPS_PER_SUM); s > 0; s--) {                                               \
+                B_STATES(0)                                                                                            \
+                B_STATES(1)                                                                                            \
+                ROWS_##ROWS(T_ROW_STEP, 0);                                                                            \
+                ROWS_##ROWS(T_ROW_PIN, 2);                                                                             \
+                q += 4;                                                                                                \
+                bytes += TERNARY_WIDTH;                                                                                \
+            }                                                                                                          \
+            ROWS_##ROWS(T_ROW_WIDEN, 2);                                                                               \
+        }                                                                                                              \
+    }
+
+DEFINE_BYTE_TILE(1)
+DEFINE_BYTE_TILE(2)
+DEFINE_BYTE_TILE(3)
+DEFINE_BYTE_TILE(4)
+static ternary_tile_fn *const byte_tiles[] = {NULL, byte_tile_1, byte_tile_2, byte_tile_3, byte_tile_4};
+
+static void byte_panel(int rows, int steps, const int8_t *q, int64_t q_stride, const uint32_t *bytes,
+                       const int32_t *starts, int32_t *acc) {
+    for (int i = 0; i < rows * TERNARY_WIDTH && starts; i++) acc[i] = starts[i / TERNARY_WIDTH];
+    byte_tiles[rows](steps, q, q_stride, bytes, acc);
+}
 
 #define KERNEL(result, name, parameters) .name = name,
 const tn_kernels tn_kernels_avx2 = {

@@ -11,6 +11,9 @@ void tn_kernels_add_avxvnni(tn_kernels *table) {
     table->spin_bytes = spin_bytes;
     table->spin_words = spin_words;
     table->ternary_panel = ternary_panel;
+    table->ternary_bytes = ternary_bytes;
+    table->byte_panel = byte_panel;
+    table->sum_codes = sum_codes;
     table->ternary_panel_width = TERNARY_WIDTH;
     table->ternary_tile_rows = TERNARY_ROWS;
     table->pair_panel = pair_panel;

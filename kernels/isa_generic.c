@@ -2,7 +2,9 @@
  * The portable rows: complete on every machine, and what the others are tested against. */
 #include "kernels/bodies.h"
 
-enum { TERNARY_WIDTH = 16, TERNARY_ROWS = 4 };
+enum { TERNARY_WIDTH = 16, TERNARY_ROWS = 4, TERNARY_OPENS = false };
+
+#include "kernels/bodies_bytes.h"
 
 /* One group of states as 16-bit numbers, [k][output]. */
 static void unpack_group(const uint32_t *group, int16_t states[TN_TERNARY_GROUP][TERNARY_WIDTH]) {

@@ -5,8 +5,9 @@
 #include "kernels/bodies.h"
 #include "kernels/bodies_neon.h"
 
-enum { TERNARY_ROWS = 4 };
+enum { TERNARY_ROWS = 4, TERNARY_OPENS = false };
 
+#include "kernels/bodies_bytes.h"
 #include "kernels/bodies_ternary.h"
 
 /* A product of a code and a state is at most 128 in size, so 16 bits hold the sum of 255, four a group. */

@@ -15,6 +15,7 @@ typedef struct tn_kernels {
 #undef KERNEL
     /* Tile sizes that belong to ternary_panel, real_panel, pair_panel and bf16_panel. */
     int ternary_panel_width, ternary_tile_rows;
+    bool ternary_opens; /* byte_panel beats ternary_panel when a panel serves many rows */
     int real_panel_width, real_tile_rows;
     int pair_panel_width, pair_tile_rows;
     int bf16_panel_width, bf16_tile_rows;

@@ -225,6 +225,9 @@ VR_INLINE vr vr_mul_add(vr a, vr b, vr c) {
     EACH_PART(y.p[i] = vp_mul_add(a.p[i], b.p[i], c.p[i]));
     return y;
 }
+#if defined(__AVX2__) || defined(VP_NEON)
+#define VR_FUSED /* vr_mul_add rounds once */
+#endif
 /* a < b ? then : 0, lane by lane. */
 VR_INLINE vr vr_if_less(vr a, vr b, vr then) {
     vr y;

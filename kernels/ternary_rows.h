@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ * ternary_rows.h - a block of rows of codes times panels of states, the inside of the forward product and of dX. A
+ * panel of 2-bit states is opened to bytes once for all rows of the block where that pays; sums are exact either way.
+ * Private to kernels/. */
+#ifndef TN_KERNELS_TERNARY_ROWS_H
+#define TN_KERNELS_TERNARY_ROWS_H
+#include "kernels/kernels_priv.h"
+
+enum {
+    TN_BLOCK_ROWS = 192, /* rows of a block at most: a multiple of every tile's rows */
+    TN_BLOCK_STEPS = 128 /* of four states: an opened piece of a panel takes half of a first-level cache */
+};
+
+typedef struct tn_ternary_room {
+    const int8_t *q; /* [rows, k], q_stride apart; borrowed */
+    int64_t q_stride;
+    int rows, k;
+    bool opens;
+    int32_t starts[TN_BLOCK_ROWS];
+    int32_t acc[TN_BLOCK_ROWS * TN_TERNARY_WIDTH_MAX]; /* [rows][ternary_panel_width], the result */
+    uint32_t bytes[TN_BLOCK_STEPS * TN_TERNARY_WIDTH_MAX];
+} tn_ternary_room;
+
+/* Rows [rows, k], 1 <= rows <= TN_BLOCK_ROWS. */
+void tn_ternary_rows_begin(tn_ternary_room *room, int rows, int k, const int8_t *q, int64_t q_stride);
+/* room->acc = rows x panel */
+void tn_ternary_rows_multiply(tn_ternary_room *room, const uint32_t *panel);
+
+#endif
