@@ -15,6 +15,7 @@ VR_INLINE void vi_store(void *p, vi x) { _mm512_storeu_si512(p, x); }
 VR_INLINE vi vi_set8(int8_t x) { return _mm512_set1_epi8(x); }
 VR_INLINE vi vi_set32(int32_t x) { return _mm512_set1_epi32(x); }
 VR_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+VR_INLINE int32_t vi_total(vi x) { return _mm512_reduce_add_epi32(x); }
 VR_INLINE vi vi_bytes_of(vi words, int at) {
     return _mm512_and_si512(_mm512_srli_epi32(words, (unsigned)at), _mm512_set1_epi8(3));
 }
@@ -28,6 +29,11 @@ VR_INLINE void vi_store(void *p, vi x) { _mm256_storeu_si256(p, x); }
 VR_INLINE vi vi_set8(int8_t x) { return _mm256_set1_epi8(x); }
 VR_INLINE vi vi_set32(int32_t x) { return _mm256_set1_epi32(x); }
 VR_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
+VR_INLINE int32_t vi_total(vi x) {
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+}
 /* The mask stays in memory, by force: in a register gcc 12 spills it and an accumulator in turn. */
 VR_INLINE vi vi_bytes_of(vi words, int at) {
     static const int32_t threes[8] = {0x03030303, 0x03030303, 0x03030303, 0x03030303,
@@ -61,10 +67,7 @@ static int32_t sum_codes(int k, const int8_t *q) {
         memcpy(tail, q + i, (size_t)(k - i));
         sums = vi_dot(sums, ones, vi_load(tail));
     }
-    int32_t words[VI_WORDS], sum = 0;
-    vi_store(words, sums);
-    for (int j = 0; j < VI_WORDS; j++) sum += words[j];
-    return sum;
+    return vi_total(sums);
 }
 
 #define T_LOAD(r, j)          vi acc##r##j = vi_load(acc + r * TERNARY_WIDTH + j * VI_WORDS);
