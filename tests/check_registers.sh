@@ -33,10 +33,12 @@ avx2 tile_6x1
 avx2 pair_tile_6
 avxvnni ternary_tile_1
 avxvnni ternary_tile_6
+avxvnni byte_tile_6
 avxvnni pair_tile_6
 avx512 tile_6x4
 avx512 ternary_tile_1
 avx512 ternary_tile_6
+avx512 byte_tile_6
 avx512 pair_tile_6
 avx512bf16 bf16_tile_6
 END

@@ -25,6 +25,11 @@ static int64_t run_ternary(void) {
     tn_k->ternary_panel(rows, DEPTH, o.codes, DEPTH, o.words, o.acc);
     return (int64_t)rows * DEPTH * tn_k->ternary_panel_width;
 }
+static int64_t run_bytes(void) {
+    const int rows = tn_k->ternary_tile_rows, steps = DEPTH / 8;
+    tn_k->byte_panel(rows, steps, o.codes, DEPTH, o.words, o.acc, o.acc);
+    return (int64_t)rows * 4 * steps * tn_k->ternary_panel_width;
+}
 static int64_t run_real(void) {
     const int rows = tn_k->real_tile_rows, depth = DEPTH / 8;
     tn_k->real_panel(rows, depth, o.x, DEPTH, o.real_panel, o.y, tn_k->real_panel_width);
@@ -41,6 +46,8 @@ static int64_t run_bf16(void) {
     return (int64_t)rows * 2 * pairs * tn_k->bf16_panel_width;
 }
 
+/* A set that does not open panels has no promise to keep. */
+static int64_t spin_bytes_opened(void) { return tn_k->ternary_opens ? tn_k->spin_bytes(100) : 0; }
 static int64_t spin_bytes(void) { return tn_k->spin_bytes(100); }
 static int64_t spin_words(void) { return tn_k->spin_words(100); }
 static int64_t spin_bf16(void) { return tn_k->spin_bf16(100); }
@@ -111,6 +118,10 @@ static void peak__ternary_panels_reach_60_percent(void **state) {
     (void)state;
     check("ternary_panel", run_ternary, spin_bytes);
 }
+static void peak__opened_panels_reach_60_percent(void **state) {
+    (void)state;
+    check("byte_panel", run_bytes, spin_bytes_opened);
+}
 static void peak__pair_panels_reach_60_percent(void **state) {
     (void)state;
     check("pair_panel", run_pairs, spin_words);
@@ -127,6 +138,7 @@ static void peak__bf16_panels_reach_60_percent(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(peak__ternary_panels_reach_60_percent),
+        cmocka_unit_test(peak__opened_panels_reach_60_percent),
         cmocka_unit_test(peak__pair_panels_reach_60_percent),
         cmocka_unit_test(peak__real_panels_reach_60_percent),
         cmocka_unit_test(peak__bf16_panels_reach_60_percent),
