@@ -12,7 +12,7 @@
 enum {
     K_MAX = 132104,     /* 127 k <= 2^24 */
     ROW_BLOCK = TN_BLOCK_ROWS,
-    PANELS_MAX = 8,
+    PANELS_MAX = 4,
     TASK_WORK = 1 << 20 /* multiply-adds below which a thread of its own does not pay */
 };
 
@@ -137,7 +137,7 @@ static void ternary_tasks(void *context, int64_t begin, int64_t end) {
 /* Several panels at once spare the sums of the rows, but there must be work for every thread. */
 static int panels_at_once(const ternary_job *t, int panels) {
     if (t->n < ROW_BLOCK) return 1;
-    return (int)TN_MIN(TN_MAX(panels * row_blocks_of(t->n) / (4 * tn_par_threads()), (int64_t)1), (int64_t)PANELS_MAX);
+    return (int)TN_MIN(TN_MAX(panels * row_blocks_of(t->n) / (8 * tn_par_threads()), (int64_t)1), (int64_t)PANELS_MAX);
 }
 
 static void multiply_ternary(ternary_job *t) {
