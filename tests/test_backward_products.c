@@ -6,42 +6,11 @@
 #include "core/rng.h"
 #include "kernels/backward.h"
 #include "kernels/kernels.h"
-#include "tests/testing.h"
+#include "tests/kernel_rig.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static tn_arena *arena;
-
-static int make_arena(void **state) {
-    (void)state;
-    arena = tn_arena_create("test");
-    return arena ? 0 : -1;
-}
-static int free_arena(void **state) {
-    (void)state;
-    tn_arena_free(arena);
-    return 0;
-}
-static int clear_arena(void **state) {
-    (void)state;
-    tn_arena_reset(arena);
-    return tn_par_set_threads(1) || tn_kernels_init(NULL);
-}
-
-/* The number-th instruction set; false, said aloud, where the CPU or the build lacks it. */
-static bool use_isa(size_t number) {
-    const tn_status status = tn_kernels_init(tn_kernels_known(number));
-    if (status) print_message("skipping %s: %s\n", tn_kernels_known(number), tn_error_message());
-    return status == TN_OK;
-}
-
-static void *take(size_t count, size_t size) {
-    void *p = tn_arena_array(arena, count + 1, size, "test");
-    assert_non_null(p);
-    return p;
-}
 
 /* ---- a case: dY of wild sizes, codes, states, and what is already in dX and dW ---- */
 enum { GUARD = 64 };

@@ -6,41 +6,11 @@
 #include "core/rng.h"
 #include "kernels/blas.h"
 #include "kernels/kernels.h"
-#include "tests/testing.h"
+#include "tests/kernel_rig.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static tn_arena *arena;
-
-static int make_arena(void **state) {
-    (void)state;
-    arena = tn_arena_create("test");
-    return arena ? 0 : -1;
-}
-static int free_arena(void **state) {
-    (void)state;
-    tn_arena_free(arena);
-    return 0;
-}
-static int clear_arena(void **state) {
-    (void)state;
-    tn_arena_reset(arena);
-    return tn_par_set_threads(1) || tn_kernels_init(NULL);
-}
-
-static bool use_isa(size_t isa) {
-    const tn_status status = tn_kernels_init(tn_kernels_known(isa));
-    if (status) print_message("skipping %s\n", tn_error_message());
-    return status == TN_OK;
-}
-
-static void *take(size_t count, size_t size) {
-    void *p = tn_arena_array(arena, count + 1, size, "test");
-    assert_non_null(p);
-    return p;
-}
 
 static tn_real *take_normal(size_t count, uint32_t stream) {
     const tn_rng rng = tn_rng_make(11, TN_PURPOSE_TEST, stream);

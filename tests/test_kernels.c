@@ -4,7 +4,7 @@
 #include "core/rng.h"
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
-#include "tests/testing.h"
+#include "tests/kernel_rig.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -210,13 +210,6 @@ static const struct {
 };
 
 static const int lengths[] = {0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257, MOST};
-
-/* False, said aloud, where the CPU or the build lacks it. */
-static bool use_isa(size_t isa) {
-    const tn_status status = tn_kernels_init(tn_kernels_known(isa));
-    if (status) print_message("skipping %s\n", tn_error_message());
-    return status == TN_OK;
-}
 
 static void check_guards(const char *name, int n, const room *r) {
     for (int i = n; i < MOST + GUARD; i++)
