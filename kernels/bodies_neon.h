@@ -30,9 +30,6 @@ static const int8_t high_states[16] = {-1, -1, -1, -1, 0, 0, 0, 0, 1, 1, 1, 1, 2
     }
 
 #if defined(__ARM_FEATURE_DOTPROD)
-#define ROWS_7(DO, WIDTH) ROWS_6(DO, WIDTH) DO(6, WIDTH)
-#define ROWS_8(DO, WIDTH) ROWS_7(DO, WIDTH) DO(7, WIDTH)
-
 /* sdot by lane adds four products of bytes to each 32-bit sum: states of four outputs against one of the four parts of
  * a row's group, with no broadcast. 8 rows of 2 registers: 16 sums, 8 codes, 3 constants. */
 #define D_LOAD(r, j)          int32x4_t acc##r##j = vld1q_s32(acc + r * TERNARY_WIDTH + j * WORDS);

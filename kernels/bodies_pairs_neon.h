@@ -2,23 +2,13 @@
  * bodies_pairs_neon.h - pair_panel on NEON, which multiplies by a lane and widens: the panel's words are taken apart
  * into first and second numbers, eight outputs at a time, and a row's word is two lanes. 24 sums, 2 registers of rows
  * and 4 of the panel. */
-#include "kernels/simd.h"
+#include "kernels/neon.h"
 #include "kernels/tile.h"
 
 enum { PAIR_WIDTH = 16, PAIR_ROWS = 6 };
 
 /* acc[rows][PAIR_WIDTH] = g[pairs][rows] x panel[pairs][PAIR_WIDTH] */
 typedef void pair_tile_fn(int pairs, const uint32_t *g, int64_t g_stride, const uint32_t *panel, int32_t *acc);
-
-/* The first 4 words, or `count` if that is less. */
-VR_INLINE int16x8_t load_pairs(const uint32_t *g, int count) {
-    uint32x4_t words = vdupq_n_u32(0);
-    if (count >= 4) return vreinterpretq_s16_u32(vld1q_u32(g));
-    if (count > 0) words = vld1q_lane_u32(g, words, 0);
-    if (count > 1) words = vld1q_lane_u32(g + 1, words, 1);
-    if (count > 2) words = vld1q_lane_u32(g + 2, words, 2);
-    return vreinterpretq_s16_u32(words);
-}
 
 #define P_ZERO(r, j)          int32x4_t acc##r##j = vdupq_n_s32(0);
 #define P_STORE(r, j)         vst1q_s32(acc + r * PAIR_WIDTH + j * 4, acc##r##j);
@@ -46,7 +36,8 @@ VR_INLINE int16x8_t load_pairs(const uint32_t *g, int count) {
                                  int32_t *acc) {                                                                       \
         ROWS_##ROWS(P_ROW_ZERO, 0);                                                                                    \
         for (int p = 0; p < pairs; p++, g += g_stride, panel += PAIR_WIDTH) {                                          \
-            const int16x8_t g_low = load_pairs(g, ROWS), g_high = ROWS > 4 ? load_pairs(g + 4, ROWS - 4) : g_low;      \
+            const int16x8_t g_low = vreinterpretq_s16_u32(load_words(g, ROWS)),                                        \
+                            g_high = ROWS > 4 ? vreinterpretq_s16_u32(load_words(g + 4, ROWS - 4)) : g_low;            \
             P_EIGHT(ROWS, panel, P_STEP_LEFT)                                                                          \
             P_EIGHT(ROWS, panel + 8, P_STEP_RIGHT)                                                                     \
         }                                                                                                              \

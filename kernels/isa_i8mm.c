@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * NEON with products of byte matrices (ARMv8.6): the rows in which that differs from NEON. */
+ * NEON with products of small matrices of bytes and of bf16 (ARMv8.6): the rows in which that differs from NEON. */
 #ifndef TN_F64
 #define VP_NEON
+#include "kernels/bodies_bf16_neon.h"
 #include "kernels/bodies_neon.h"
 #include "kernels/bodies_peak.h"
 
@@ -83,5 +84,10 @@ void tn_kernels_add_i8mm(tn_kernels *table) {
     table->ternary_panel = ternary_panel;
     table->ternary_panel_width = TERNARY_WIDTH;
     table->ternary_tile_rows = TERNARY_ROWS;
+    table->spin_bf16 = spin_bf16;
+    table->bf16_panel = bf16_panel;
+    table->bf16_panel_width = BF16_WIDTH;
+    table->bf16_tile_rows = BF16_ROWS;
+    table->bf16_pays = true; /* bfmmla does four times as many as fmla */
 }
 #endif

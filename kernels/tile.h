@@ -10,8 +10,11 @@
 #define ROWS_4(DO, WIDTH) ROWS_3(DO, WIDTH) DO(3, WIDTH)
 #define ROWS_5(DO, WIDTH) ROWS_4(DO, WIDTH) DO(4, WIDTH)
 #define ROWS_6(DO, WIDTH) ROWS_5(DO, WIDTH) DO(5, WIDTH)
+#define ROWS_7(DO, WIDTH) ROWS_6(DO, WIDTH) DO(6, WIDTH)
+#define ROWS_8(DO, WIDTH) ROWS_7(DO, WIDTH) DO(7, WIDTH)
 #define VRS_1(DO, r)      DO(r, 0)
 #define VRS_2(DO, r)      VRS_1(DO, r) DO(r, 1)
 #define VRS_4(DO, r)      VRS_2(DO, r) DO(r, 2) DO(r, 3)
+#define VRS_8(DO, r)      VRS_4(DO, r) DO(r, 4) DO(r, 5) DO(r, 6) DO(r, 7)
 
 #endif
