@@ -83,6 +83,12 @@ void tn_tape_free(tn_tape *tape) {
     tn_heap_free(tape);
 }
 
+tn_status tn_tape_reserve(tn_tape *tape, const tn_tape *rehearsed) {
+    TN_TRY(tn_arena_reserve(tape->step, tn_arena_peak(rehearsed->step)));
+    TN_TRY(tn_arena_reserve(tape->scratch, tn_arena_peak(rehearsed->scratch)));
+    return tn_arena_reserve(tape->pool.arena, tn_arena_peak(rehearsed->pool.arena));
+}
+
 void tn_tape_begin(tn_tape *tape, tn_tape_mode mode, const tn_rng *rng) {
     tn_arena_reset(tape->step);
     tn_grad_pool_reset(&tape->pool);
@@ -207,7 +213,7 @@ static tn_tensor *copy_result(tn_tape *tape, const tn_tensor *x) {
     tn_tensor *out = leaf(tape, TN_REAL, x->n_dims, x->dims);
     if (out) out->real = tn_arena_array(tape->step, (size_t)tn_tensor_count(x), sizeof *out->real, "activations");
     if (!out || !out->real) return NULL;
-    out->needs_grad = true;
+    out->needs_grad = tn_tape_keeping(tape);
     return out;
 }
 
@@ -232,8 +238,7 @@ tn_tensor *tn_tape_segment(tn_tape *tape, tn_segment_body *body, const void *con
     void *copy = tn_arena_alloc(tape->step, context_size, "tape");
     if (!s || !copy) return fail(tape, TN_E_NOMEM);
     *s = (segment){body, memcpy(copy, context, context_size)};
-    bool recomputes = tn_tape_keeping(tape) && tape->residual_mode == TN_RESIDUAL_OFF;
-    if (!recomputes) return body(s->context, tape, x);
+    if (tape->skims || tape->residual_mode != TN_RESIDUAL_OFF) return body(s->context, tape, x);
     const tn_op_args args = {.tape = tape, .in = {x}, .out = copy_result(tape, x), .aux = s};
     tn_status status = args.out ? skim(tape, s, x, args.out) : TN_E_NOMEM;
     if (!status) status = record(tape, NULL, &args);

@@ -33,6 +33,9 @@ tn_tape *tn_tape_create(void); /* NULL when memory is out */
 /* A tape that takes memory like a real pass but computes nothing and touches no data: for planning. */
 tn_tape *tn_tape_create_dry(void);
 void tn_tape_free(tn_tape *tape);
+/* Before the first pass: take at once the memory that the passes of `rehearsed`, a dry tape, would have had at their
+ * peak; the same passes then ask for no more. Fails: TN_E_NOMEM. */
+tn_status tn_tape_reserve(tn_tape *tape, const tn_tape *rehearsed);
 
 /* Forget the last pass and start a new one. `rng` keys dropout (seed, step and micro-batch); NULL = dropout off. */
 void tn_tape_begin(tn_tape *tape, tn_tape_mode mode, const tn_rng *rng);
@@ -51,7 +54,7 @@ tn_status tn_tape_backward(tn_tape *tape, tn_tensor *loss);
 /* Maps x to a tensor of the same shape; pure: it may run twice, and must give the same bits. */
 typedef tn_tensor *tn_segment_body(void *context, tn_tape *tape, tn_tensor *x);
 /* body(context, tape, x), of whose run nothing is kept but x and the result: backward runs it again. `context` is copied.
- * A pass that records nothing just calls it; so does one that keeps residuals. */
+ * In a pass that records nothing the body runs once, so it need not be pure; one that keeps residuals keeps all. */
 tn_tensor *tn_tape_segment(tn_tape *tape, tn_segment_body *body, const void *context, size_t context_size,
                            tn_tensor *x);
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { FIRST_CHUNK = 64 * 1024, BIG_CHUNK = 64 << 20, RETURNED = 1 << 20 };
+enum { FIRST_CHUNK = 64 * 1024, BIG_CHUNK = 64 << 20, RETURNED = 1 << 20, WRITTEN = 4096 };
 
 typedef struct chunk {
     unsigned char *data;
@@ -191,8 +191,9 @@ void *tn_arena_array(tn_arena *arena, size_t count, size_t size, const char *tag
 
 void *tn_arena_zalloc(tn_arena *arena, size_t count, size_t size, const char *tag) {
     void *piece = tn_arena_array(arena, count, size, tag);
-    if (piece && !arena->is_virtual)
-        memset(piece, 0, count * size); /* a virtual piece is zero and must stay untouched */
+    /* Large pieces of a virtual arena are zero and must stay untouched; small ones are structs, which are written, and
+     * which a rewind may have handed out before. */
+    if (piece && (!arena->is_virtual || count * size <= WRITTEN)) memset(piece, 0, count * size);
     return piece;
 }
 

@@ -10,7 +10,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { MAP_PIECE = 4 << 20 };
+enum { MAP_PIECE = 256 << 10 };
 
 struct tn_checksum {
     XXH3_state_t *state; /* on the 64-byte boundary inside `room` that xxHash asks for */

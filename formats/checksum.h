@@ -5,7 +5,7 @@
 #include "core/fs.h"
 
 uint64_t tn_checksum64(const void *data, size_t len); /* XXH3-64, seed 0 */
-/* The same of bytes [begin, begin + len) of a map, of which only a few MiB are in memory at a time. */
+/* The same of bytes [begin, begin + len) of a map, of which only a small part is in memory at a time. */
 uint64_t tn_checksum64_map(const tn_map *map, size_t begin, size_t len);
 
 /* XXH3-128 over pieces. */

@@ -100,16 +100,21 @@ static tn_status check_positions(const tn_model *model, const tn_tensor *ids, co
     return TN_OK;
 }
 
+/* Blocks whose inside is dropped once they have run; 0 = all is kept. */
+static int segment_blocks(const tn_model *model, const tn_tape *t) {
+    return tn_tape_recording(t) ? model->recompute : 1;
+}
+
 tn_tensor *tn_model_hidden(tn_model *model, tn_tape *t, tn_tensor *ids, tn_cache *cache) {
     if (tn_tape_status(t)) return tn_tape_empty(t);
     if (tn_tape_fail(t, check_positions(model, ids, cache))) return tn_tape_empty(t);
     pass p = {.model = model, .t = t, .cache = cache, .first = cache ? cache->length : 0};
     tn_tensor *x = tn_embedding(t, ids, model->embedding);
     x = tn_dropout(t, x, (tn_real)model->config.dropout, (uint32_t)model->config.n_layer * 4);
-    int step = model->recompute ? model->recompute : model->config.n_layer;
-    for (; p.layer < model->config.n_layer; p.layer += step) {
-        stretch s = {p, TN_MIN(p.layer + step, model->config.n_layer)};
-        x = model->recompute ? tn_tape_segment(t, run_blocks, &s, sizeof s, x) : run_blocks(&s, t, x);
+    int step = segment_blocks(model, t);
+    for (; p.layer < model->config.n_layer; p.layer += TN_MAX(step, 1)) {
+        stretch s = {p, TN_MIN(p.layer + TN_MAX(step, 1), model->config.n_layer)};
+        x = step ? tn_tape_segment(t, run_blocks, &s, sizeof s, x) : run_blocks(&s, t, x);
     }
     x = tn_rms_norm(t, x, model->output_norm, eps(&p));
     if (cache && !tn_tape_status(t)) {

@@ -147,6 +147,17 @@ static void arena__takes_what_was_reserved_from_one_piece(void **state) {
     tn_arena_free(arena);
 }
 
+static void arena__clears_structs_in_addresses_alone(void **state) {
+    (void)state;
+    tn_arena *arena = tn_arena_create_virtual("test");
+    tn_arena_mark mark = tn_arena_get_mark(arena);
+    memset(tn_arena_alloc(arena, 1000, "a"), 0xff, 1000);
+    tn_arena_rewind(arena, &mark);
+    const unsigned char *piece = tn_arena_zalloc(arena, 500, 2, "a");
+    for (int i = 0; i < 1000; i++) assert_int_equal(piece[i], 0);
+    tn_arena_free(arena);
+}
+
 static void arena__refuses_a_product_that_overflows(void **state) {
     (void)state;
     tn_arena *arena = tn_arena_create("test");
@@ -412,6 +423,7 @@ int main(void) {
         cmocka_unit_test(arena__counts_by_tag_and_keeps_peaks),
         cmocka_unit_test(arena__hands_the_same_memory_out_after_rewind_and_reset),
         cmocka_unit_test(arena__rewinds_across_chunks),
+        cmocka_unit_test(arena__clears_structs_in_addresses_alone),
         cmocka_unit_test(arena__takes_what_was_reserved_from_one_piece),
         cmocka_unit_test(arena__refuses_a_product_that_overflows),
         cmocka_unit_test(arena__has_as_many_chunks_as_it_needs),

@@ -35,6 +35,25 @@ static void resumed_run__equals_a_straight_one(void **state) {
     }
 }
 
+static void checkpoint_activations__may_change_when_a_run_goes_on(void **state) {
+    tn_run straight, parts;
+    const char *common = "model.n_layer=3 model.dropout=0.1";
+    char changed[128];
+    tn_run_once(&straight, *state, "straight", common);
+    tn_run_init(&parts, *state, "parts", common);
+    parts.stop_at = 10;
+    tn_run_go(&parts, false);
+    tn_run_release(&parts);
+    snprintf(changed, sizeof changed, "%s train.checkpoint_activations=block", common);
+    tn_run_init(&parts, *state, "parts", changed);
+    tn_run_go(&parts, true);
+    tn_assert_same_weights(&straight, &parts);
+    tn_assert_same_slots(&straight, &parts);
+    tn_assert_same_rows(&straight, &parts);
+    tn_run_release(&straight);
+    tn_run_release(&parts);
+}
+
 static void folder_without_checkpoint__begins_again(void **state) {
     tn_run straight, killed, again;
     char path[TN_RUN_PATH];
@@ -221,6 +240,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tn_place_set_up, tn_place_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(resumed_run__equals_a_straight_one),
+        TEST(checkpoint_activations__may_change_when_a_run_goes_on),
         TEST(folder_without_checkpoint__begins_again),
         TEST(damaged_checkpoint__is_passed_over),
         TEST(other_settings__are_refused_by_name),

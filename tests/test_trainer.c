@@ -5,7 +5,6 @@
 #include "tests/trainer_rig.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
-#include "train/plan.h"
 #include "train/trainer_priv.h"
 
 #include <jansson.h>
@@ -379,68 +378,6 @@ static void lack_of_memory__is_answered_without_a_leak(void **state) {
     tn_run_release(&r);
 }
 
-/* ---- plans ---- */
-
-static void plan__knows_steps_and_limits(void **state) {
-    tn_run r;
-    tn_plan plan;
-    tn_run_init(&r, *state, "a", "");
-    assert_ok(tn_plan_make(&plan, &r.config, NULL, 0));
-    assert_int_equal(plan.steps, 24);
-    assert_int_equal(plan.tokens, 24 * 64);
-    assert_true(plan.seconds > 0 && plan.tokens_per_second > 0);
-    assert_int_equal(plan.parameters.total, plan.parameters.ternary + plan.parameters.table + plan.parameters.gain);
-    assert_ok(tn_plan_check_ram(&plan, 0));
-    assert_ok(tn_plan_check_ram(&plan, plan.memory_total));
-    assert_int_equal(tn_plan_check_ram(&plan, plan.memory_total - 1), TN_E_RANGE);
-    assert_false(tn_path_exists(r.dir)); /* a plan leaves nothing behind */
-    tn_run_release(&r);
-}
-
-/* Bytes under `name` at its peak, NULL = under any, in all arenas of the run. */
-static int64_t taken(const tn_run *r, const char *name) {
-    const tn_engine *e = &r->trainer->engine;
-    const tn_arena *arenas[] = {e->arena, tn_tape_step(e->tape), tn_tape_scratch(e->tape),
-                                tn_tape_gradients(e->tape)};
-    int64_t bytes = 0;
-    for (size_t i = 0; i < TN_COUNT(arenas); i++) {
-        int count;
-        const tn_arena_tag *tags = tn_arena_tags(arenas[i], &count);
-        for (int j = 0; j < count; j++)
-            if (!name || strcmp(tags[j].name, name) == 0) bytes += (int64_t)tags[j].peak;
-    }
-    return bytes;
-}
-
-static void plan__is_what_steps_and_evaluations_take(void **state) {
-    static const char *const variants[] = {"train.grad_accumulation=2", "train.optimizer=muon model.activation=silu",
-                                           "train.quant_warmup_tokens=64 model.dropout=0.1", /* one step of each kind */
-                                           "model.quantization=none train.optimizer=sgd"};
-    for (size_t i = 0; i < TN_COUNT(variants); i++) {
-        tn_run r;
-        tn_plan plan = {0};
-        char name[16];
-        snprintf(name, sizeof name, "r%zu", i);
-        tn_run_init(&r, *state, name, variants[i]);
-        assert_ok(tn_config_set(&r.config.config, "train.max_steps=2"));
-        assert_ok(tn_config_set(&r.config.config, "train.eval_steps=1"));
-        tn_run_go(&r, false);
-        assert_ok(tn_plan_count_memory(&plan, &r.config, &r.trainer->course));
-        int64_t planned = 0;
-        for (int j = 0; j < plan.n_memory; j++) {
-            if (strcmp(plan.memory[j].name, "program and data") == 0) continue; /* not of the engine */
-            if (plan.memory[j].bytes != taken(&r, plan.memory[j].name))
-                fail_msg("%s: planned %lld bytes of %s, took %lld", variants[i], (long long)plan.memory[j].bytes,
-                         plan.memory[j].name, (long long)taken(&r, plan.memory[j].name));
-            planned += plan.memory[j].bytes;
-        }
-        /* Nothing was taken under a name that the plan lacks, but for the few texts of the run's state. */
-        assert_true(taken(&r, "config") < 1024);
-        assert_int_equal(planned, taken(&r, NULL) - taken(&r, "config"));
-        tn_run_release(&r);
-    }
-}
-
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tn_place_set_up, tn_place_tear_down)
     const struct CMUnitTest tests[] = {
@@ -463,8 +400,6 @@ int main(void) {
         TEST(broken_weight__skips_steps_then_stops_on_the_last_good_checkpoint),
         TEST(overflowing_gradient__is_skipped_and_counted),
         TEST(lack_of_memory__is_answered_without_a_leak),
-        TEST(plan__knows_steps_and_limits),
-        TEST(plan__is_what_steps_and_evaluations_take),
     };
     if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;
     return cmocka_run_group_tests_name("trainer", tests, NULL, NULL);

@@ -9,8 +9,9 @@
 #include "train/step.h"
 
 typedef enum tn_engine_kind {
-    TN_ENGINE_REAL,
-    TN_ENGINE_DRY /* reserves addresses, touches no memory, computes nothing */
+    TN_ENGINE_REAL, /* takes at once, in one piece an arena, all the memory that a dry one counts */
+    TN_ENGINE_DRY   /* reserves addresses, touches no memory, computes nothing; has gone through every kind of pass that
+                       a run makes, so the peaks of its arenas are those of the run */
 } tn_engine_kind;
 
 typedef struct tn_engine {

@@ -42,38 +42,22 @@ static void sort_memory(tn_plan *plan) {
         }
 }
 
-/* The pass of an evaluation: ops that keep something for the way back then take it from scratch. */
-static tn_status pass_forward(tn_engine *e, const tn_run_config *config) {
-    const int dims[2] = {config->train.batch_size, config->model.context};
-    tn_tape_begin(e->tape, TN_TAPE_FORWARD, NULL);
-    tn_tensor *ids = tn_tape_ids(e->tape, 2, dims, e->stepper.tokens);
-    tn_tensor *targets = tn_tape_ids(e->tape, 2, dims, e->stepper.targets);
-    tn_model_loss(e->model, e->tape, ids, targets, (tn_loss_options){.divisor = 1});
-    return tn_tape_status(e->tape);
-}
-
-/* Every kind of pass that the run will make. */
-static tn_status pass_dry(tn_engine *e, const tn_run_config *config) {
-    double sum;
-    if (config->train.quant_warmup_tokens) {
-        tn_model_assume(e->model, 0);
-        TN_TRY(tn_stepper_pass(&e->stepper, 0, 0, 1, &sum));
-        tn_model_assume(e->model, 1);
-    }
-    TN_TRY(tn_stepper_pass(&e->stepper, 0, 0, 1, &sum));
-    return pass_forward(e, config);
+/* While the data were read the process may have had more than it will have while it trains. */
+static void add_reading(tn_plan *plan) {
+    int64_t peak = tn_process_peak_bytes();
+    if (peak > plan->memory_total) add_memory(plan, "reading the data, before", peak - plan->memory_total);
 }
 
 tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const tn_course *course) {
     tn_engine engine = {0};
     add_memory(plan, "program and data", tn_process_resident_bytes());
     tn_status status = tn_engine_init(&engine, TN_ENGINE_DRY, config, course);
-    if (!status) status = pass_dry(&engine, config);
     if (!status) {
         add_arena(plan, engine.arena);
         add_arena(plan, tn_tape_step(engine.tape));
         add_arena(plan, tn_tape_scratch(engine.tape));
         add_arena(plan, tn_tape_gradients(engine.tape));
+        add_reading(plan);
         sort_memory(plan);
     }
     tn_engine_release(&engine);

@@ -52,6 +52,8 @@ tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokeniz
     if (model->vocab_size < size)
         return TN_FAIL(CONFIG, "model.vocab_size is %d, but the tokenizer has %d ids", model->vocab_size, size);
     TN_TRY(check_patience(run));
+    int blocks;
+    TN_TRY(tn_train_recompute(&run->train, &blocks));
     warn_of_muon(&run->train);
     if (run->train.quant_warmup_tokens && model->quantization == TN_QUANTIZATION_NONE)
         return TN_FAIL(CONFIG, "train.quant_warmup_tokens has nothing to warm up: model.quantization is none");

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+enum { MOST_BLOCKS = 512 };
 static const int64_t ENDLESS = 1000000000000; /* steps of a run that only the clock ends */
 
 static const tn_key keys[] = {
@@ -24,6 +25,27 @@ tn_optimizer_settings tn_train_optimizer(const tn_train_config *c) {
                                    .beta2 = c->beta2,
                                    .epsilon = c->epsilon,
                                    .momentum = c->momentum};
+}
+
+tn_status tn_train_recompute(const tn_train_config *c, int *blocks) {
+    static const char every[] = "every ";
+    const char *text = c->checkpoint_activations, *number = text;
+    *blocks = strcmp(text, "block") == 0;
+    if (*blocks || strcmp(text, "none") == 0) return TN_OK;
+    if (strncmp(text, every, strlen(every)) == 0) number += strlen(every);
+    if (tn_parse_int("train.checkpoint_activations", number, 1, MOST_BLOCKS, blocks) == TN_OK) return TN_OK;
+    return TN_FAIL(CONFIG,
+                   "train.checkpoint_activations is \"%.40s\", expected none, block or a number of blocks from 1 to %d",
+                   text, MOST_BLOCKS);
+}
+
+tn_backward tn_train_backward(const tn_train_config *c) {
+    enum { AUTO, INT16, BF16, F32 }; /* as train_keys.def has them */
+    static const tn_backward arithmetic[] = {[AUTO] = TN_BACKWARD_INT16,
+                                             [INT16] = TN_BACKWARD_INT16,
+                                             [BF16] = TN_BACKWARD_BF16,
+                                             [F32] = TN_BACKWARD_F32};
+    return arithmetic[c->backward];
 }
 
 static tn_status fill_batch(tn_course *out, const tn_train_config *c, int context) {

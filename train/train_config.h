@@ -2,6 +2,7 @@
  * train_config.h - how to train: the `train` section of a configuration (train_keys.def). */
 #ifndef TN_TRAIN_TRAIN_CONFIG_H
 #define TN_TRAIN_TRAIN_CONFIG_H
+#include "autograd/tape.h"
 #include "data/data_config.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
@@ -28,6 +29,10 @@ typedef struct tn_course {
 
 /* Fails: TN_E_CONFIG for settings that contradict each other or give the run no end, naming the keys. */
 tn_status tn_train_course(tn_course *out, const tn_train_config *config, int context, int64_t windows);
+/* How many blocks backward runs again at a time (tn_model_recompute): 0 for "none", 1 for "block", N for "N" and
+ * "every N". Fails: TN_E_CONFIG. */
+tn_status tn_train_recompute(const tn_train_config *config, int *blocks);
+tn_backward tn_train_backward(const tn_train_config *config);
 tn_optimizer_settings tn_train_optimizer(const tn_train_config *config);
 
 #endif
