@@ -1,30 +1,68 @@
 /* SPDX-License-Identifier: MIT
  * op_head_loss.c -  z = x w',  lse_i = log sum_j exp z_ij,  l = sum_i (lse_i - z_i[y_i] + c lse_i^2) / D
- *                   x [N,C]  w [V,C] float  y [N], negative = no loss  l [1]  aux lse [N]
+ *                   x [N,C]  w [V,C] float  y [N], negative = no loss  l [1]  aux dx [N,C] of a final pass
  *                   G_ij = (p_ij (1 + 2 c lse_i) - [j = y_i]) / D,  p_ij = exp(z_ij - lse_i);   dx = G w,  dw = G' x
- * z is made in tiles of ROWS tokens and about COLUMNS ids, once for lse and again for G; the largest piece of memory is
- * G of BACK_ROWS tokens. The maximum and the sum of a row run over its tiles in ascending order. */
+ *
+ * Tokens with a target go through in chunks. z is made turned, [ids, tokens], so that it is its own left operand in dw:
+ * the same chains as the runtime's logits, with the factors swapped. Ids are cut into blocks: where a block of z is
+ * made it becomes exp(z - m), m the largest of each token; what is left for G, once all blocks are known, is a factor
+ * for each block and token. Blocks are grouped into parts, which add up their share of dx on their own, and are summed
+ * in order.
+ *
+ * A pass that ends here (tn_loss_options.final) makes G in forward, from z while it is there, and with it dw and dx.
+ * Otherwise backward makes z again. The cuts are functions of V and N: both ways and any threads give the same bits. */
 #include "autograd/op_page.h"
 #include "kernels/gemm.h"
+#include "kernels/panels.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { ROWS = 64, COLUMNS = 1024, BACK_ROWS = 128, BACK_COLUMNS = 512 };
+enum {
+    BLOCK_IDS = 256,
+    PARTS_MOST = 16,
+    PART_IDS = 64, /* at least, but for a small head */
+    G_NUMBERS = 1 << 23,
+    CHUNK_LEAST = 128,
+    CHUNK_MOST = 512,
+    GROUP_TOKENS = 256, /* of a block that one worker takes at once */
+    ROWS = 16,
+    PAD = 16 /* so that rows of G do not all fall into the same lines of a cache */
+};
 
 typedef struct loss_aux {
-    tn_real *lse;         /* [N] */
-    tn_real *tiles;       /* scratch: ROWS x width for each worker */
-    double *nll, *z_term; /* scratch [N]: lse - z[y], and c lse^2; 0 where there is no target */
+    struct loss_pass *forward;
+    tn_real *dx; /* [N,C], made in forward; NULL: not wanted, or left to backward */
+    bool final;
 } loss_aux;
+
+/* A walk over the tokens, forward or backward. Everything but `a` is scratch. */
+typedef struct loss_pass {
+    const tn_op_args *a;
+    int v, c, chunk, parts, blocks;
+    bool makes_dx, makes_dw, sets_dw;
+    bool rounds;     /* dx and dw are products of operands rounded to bf16 */
+    int32_t *tokens; /* [N] those with a target, ascending */
+    int n_tokens;
+    double *nll, *z_term; /* [chunk] lse - z[y], c lse^2 */
+    tn_real *target;      /* [chunk] z[y] */
+    tn_real *x;           /* [chunk, C] the rows of this chunk, as panels of tokens and as panels of columns: */
+    tn_real *x_turned, *x_panels;
+    tn_real *top, *sum; /* [blocks, stride] max z and sum exp(z - max) of a block; then top = the factor of its G */
+    tn_real *g;         /* [V, stride]; NULL without gradients */
+    tn_real *part_dx;   /* [parts, chunk, C] */
+    tn_real *rooms;     /* [threads, room] */
+    int64_t stride, room;
+    int first, rows; /* the chunk at hand: tokens[first..first+rows) */
+    double weight;   /* dl/d(lse_i - z_i[y]): of G */
+    double total_nll, total_z;
+} loss_pass;
 
 tn_tensor *tn_head_loss(tn_tape *t, tn_tensor *x, tn_param *w, tn_tensor *targets, tn_loss_options options) {
     return tn_tape_apply(t, TN_OP_head_loss, (tn_tensor *const[]){x, &w->tensor, targets}, &options, sizeof options);
 }
 
-/* Ids in a tile: whole panels of the packed head. */
-static int tile_width(int columns) { return TN_ROUND_UP(columns, tn_k->real_panel_width); }
-static int64_t tile_size(int columns) { return (int64_t)ROWS * tile_width(columns) * tn_par_threads(); }
+/* ---- check ---- */
 
 static tn_status check_targets(const tn_op_args *a, int n_ids) {
     const tn_tensor *y = a->in[2];
@@ -40,7 +78,7 @@ static tn_status check_operands(const tn_op_args *a) {
     const tn_loss_options *o = a->options;
     TN_TRY(tn_op_need(a, "head_loss", 0, TN_REAL));
     TN_TRY(tn_op_need(a, "head_loss", 2, TN_IDS));
-    const tn_param *w = tn_op_float_param(a, "head_loss", 1, true);
+    const tn_param *w = tn_op_float_param(a, "head_loss", 1, false);
     if (!w) return TN_E_DTYPE;
     char shape[2][64];
     if (tn_tensor_cols(a->in[0]) != w->cols || tn_tensor_rows(a->in[0]) != tn_tensor_count(a->in[2]))
@@ -52,146 +90,298 @@ static tn_status check_operands(const tn_op_args *a) {
     return check_targets(a, w->rows);
 }
 
+static bool trains(const tn_op_args *a, int input) {
+    const tn_tensor *x = a->in[input];
+    return tn_op_keeps(a) && x->needs_grad && (!x->param || x->grad);
+}
+
+static bool rounds_operands(const tn_tape *tape) {
+    const tn_backward arithmetic = tn_tape_backward_arithmetic(tape);
+    return arithmetic == TN_BACKWARD_BF16 || (arithmetic == TN_BACKWARD_INT16 && tn_bf16_pays());
+}
+
+/* Memory of a pass: of one that makes gradients, or of one that makes the loss alone. */
+static tn_status make_room(loss_pass *p, const tn_op_args *a, bool gradients) {
+    const tn_param *w = a->in[1]->param;
+    const int64_t n = tn_tensor_rows(a->in[0]), width = tn_k->real_panel_width;
+    tn_arena *scratch = tn_tape_scratch(a->tape);
+    *p = (loss_pass){.a = a, .v = w->rows, .c = w->cols};
+    p->chunk = (int)TN_MIN(n, TN_MIN(TN_MAX(G_NUMBERS / p->v / 64 * 64, CHUNK_LEAST), CHUNK_MOST));
+    p->parts = TN_MIN((p->v + PART_IDS - 1) / PART_IDS, PARTS_MOST);
+    p->blocks = p->parts * (((p->v + p->parts - 1) / p->parts + BLOCK_IDS - 1) / BLOCK_IDS);
+    p->stride = TN_ROUND_UP(p->chunk, width) + PAD;
+    p->room = BLOCK_IDS * width;
+    TN_TAKE(p->tokens, scratch, n, "op scratch");
+    TN_TAKE(p->nll, scratch, p->chunk, "op scratch");
+    TN_TAKE(p->z_term, scratch, p->chunk, "op scratch");
+    TN_TAKE(p->target, scratch, p->chunk, "op scratch");
+    TN_TAKE(p->x, scratch, (int64_t)p->chunk * p->c, "op scratch");
+    TN_TAKE(p->x_turned, scratch, tn_panels_count(p->c, p->chunk), "op scratch");
+    TN_TAKE(p->top, scratch, p->blocks * p->stride, "op scratch");
+    TN_TAKE(p->sum, scratch, p->blocks * p->stride, "op scratch");
+    if (gradients) {
+        p->makes_dx = trains(a, 0);
+        p->makes_dw = trains(a, 1);
+        p->rounds = rounds_operands(a->tape);
+        p->room = (int64_t)p->chunk * (BLOCK_IDS + PAD) + tn_panels_count(BLOCK_IDS, p->c);
+        TN_TAKE(p->x_panels, scratch, tn_panels_count(p->chunk, p->c), "op scratch");
+        TN_TAKE(p->g, scratch, p->v * p->stride, "op scratch");
+        TN_TAKE(p->part_dx, scratch, (int64_t)p->parts * p->chunk * p->c, "op scratch");
+    }
+    p->room = TN_ROUND_UP(p->room, 64);
+    TN_TAKE(p->rooms, scratch, p->room * tn_par_threads(), "op scratch");
+    return TN_OK;
+}
+
 tn_status tn_op_head_loss_check(tn_op_args *a) {
     TN_TRY(check_operands(a));
-    int64_t n = tn_tensor_rows(a->in[0]);
+    const tn_loss_options *o = a->options;
+    tn_arena *step = tn_tape_step(a->tape), *scratch = tn_tape_scratch(a->tape);
     loss_aux *aux;
-    TN_TAKE0(aux, tn_tape_step(a->tape), 1, "tape");
-    TN_TAKE(aux->lse, tn_tape_step(a->tape), n, "activations");
-    TN_TRY(tn_op_reserve(a, tile_size(BACK_COLUMNS) + TN_MIN(n, BACK_ROWS) * a->in[1]->param->rows));
-    TN_TAKE(aux->tiles, tn_tape_scratch(a->tape), tile_size(COLUMNS), "op scratch");
-    TN_TAKE(aux->nll, tn_tape_scratch(a->tape), n, "op scratch");
-    TN_TAKE(aux->z_term, tn_tape_scratch(a->tape), n, "op scratch");
+    TN_TAKE0(aux, step, 1, "tape");
+    TN_TAKE0(aux->forward, step, 1, "tape");
+    aux->final = o->final && tn_op_keeps(a) && tn_tape_residual_mode(a->tape) == TN_RESIDUAL_OFF;
+    if (tn_op_keeps(a) && !aux->final) { /* backward shall find its memory */
+        tn_arena_mark mark = tn_arena_get_mark(scratch);
+        loss_pass backward;
+        tn_status status = make_room(&backward, a, true);
+        tn_arena_rewind(scratch, &mark);
+        TN_TRY(status);
+    }
+    if (aux->final && trains(a, 0)) TN_TAKE(aux->dx, step, tn_tensor_count(a->in[0]), "activations");
+    TN_TRY(make_room(aux->forward, a, aux->final));
     a->aux = aux;
     a->out = tn_op_result(a, TN_REAL, 1, (const int[]){1});
     return a->out ? TN_OK : TN_E_NOMEM;
 }
 
-static bool any_target(const tn_op_args *a, int64_t first, int rows) {
-    for (int i = 0; i < rows; i++)
-        if (a->in[2]->ids[first + i] >= 0) return true;
-    return false;
+/* ---- the tokens of a chunk ---- */
+
+static void list_tokens(loss_pass *p) {
+    const tn_tensor *y = p->a->in[2];
+    int64_t n = tn_tensor_count(y);
+    p->n_tokens = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (y->ids[i] >= 0) p->tokens[p->n_tokens++] = (int32_t)i;
 }
 
-/* Running log-sum-exp of the rows of a block. */
-typedef struct row_sums {
-    double max[ROWS], sum[ROWS], target[ROWS];
-} row_sums;
+static int32_t target_of(const loss_pass *p, int i) { return p->a->in[2]->ids[p->tokens[p->first + i]]; }
 
-static void add_tile(row_sums *s, int rows, const int32_t *targets, int first_id, int width, const tn_real *z) {
-    for (int i = 0; i < rows; i++, z += width) {
-        double top = fmax(s->max[i], (double)tn_k->row_max(width, z));
-        s->sum[i] = s->sum[i] * exp(s->max[i] - top) + (double)tn_k->exp_sum(width, z, (tn_real)top);
-        s->max[i] = top;
-        int at = targets[i] - first_id;
-        if (at >= 0 && at < width) s->target[i] = (double)z[at];
+static int token_panels(const loss_pass *p) { return (p->rows + tn_k->real_panel_width - 1) / tn_k->real_panel_width; }
+
+/* Items: panels of tokens. */
+static void gather_panels(void *context, int64_t begin, int64_t end) {
+    const loss_pass *p = context;
+    const int width = tn_k->real_panel_width;
+    for (int64_t panel = begin; panel < end; panel++) {
+        const int first = (int)panel * width, rows = TN_MIN(width, p->rows - first);
+        tn_real *x = p->x + (int64_t)first * p->c;
+        for (int i = 0; i < rows; i++)
+            memcpy(x + (int64_t)i * p->c, p->a->in[0]->real + (int64_t)p->tokens[p->first + first + i] * p->c,
+                   (size_t)p->c * sizeof *x);
+        tn_panels_pack_turned(p->c, rows, x, p->c, p->x_turned + (int64_t)first * p->c);
     }
 }
 
-static void finish_rows(const tn_op_args *a, const row_sums *s, int64_t first, int rows) {
-    const tn_loss_options *o = a->options;
-    const loss_aux *aux = a->aux;
+/* Items: columns of x. */
+static void pack_columns(void *context, int64_t begin, int64_t end) {
+    const loss_pass *p = context;
+    tn_panels_pack(p->rows, (int)(end - begin), p->x + begin, p->c, p->x_panels + begin * p->rows);
+}
+
+/* ---- z, block by block ---- */
+
+static int block_first(const loss_pass *p, int64_t block) { return (int)(p->v * block / p->blocks); }
+
+static void catch_targets(const loss_pass *p, int first_id, int ids, int first, int rows, const tn_real *z,
+                          int64_t stride) {
     for (int i = 0; i < rows; i++) {
-        bool counts = a->in[2]->ids[first + i] >= 0;
-        double lse = s->max[i] + log(s->sum[i]);
-        aux->lse[first + i] = (tn_real)lse;
-        aux->nll[first + i] = counts ? lse - s->target[i] : 0;
-        aux->z_term[first + i] = counts ? (double)o->z_loss * lse * lse : 0;
+        const int at = target_of(p, first + i) - first_id;
+        if (at >= 0 && at < ids) p->target[first + i] = z[at * stride + i];
     }
 }
 
-/* Items: blocks of ROWS tokens. */
-static void forward_blocks(void *context, int64_t begin, int64_t end) {
-    const tn_op_args *a = context;
-    const loss_aux *aux = a->aux;
-    const tn_param *w = a->in[1]->param;
-    const int width = tile_width(COLUMNS), n = (int)tn_tensor_rows(a->in[0]);
-    tn_real *z = aux->tiles + (int64_t)tn_par_worker() * ROWS * width;
-    for (int64_t block = begin; block < end; block++) {
-        int first = (int)block * ROWS, rows = TN_MIN(ROWS, n - first);
-        row_sums s = {0};
-        for (int i = 0; i < rows; i++) s.max[i] = -INFINITY;
-        if (!any_target(a, first, rows)) {
-            memset(aux->lse + first, 0, (size_t)rows * sizeof *aux->lse);
-            memset(aux->nll + first, 0, (size_t)rows * sizeof *aux->nll);
-            memset(aux->z_term + first, 0, (size_t)rows * sizeof *aux->z_term);
-            continue;
-        }
-        for (int id = 0; id < w->rows; id += width) {
-            int count = TN_MIN(width, w->rows - id);
-            tn_gemm_real_part(rows, w->rows, w->cols, a->in[0]->real + (int64_t)first * w->cols, w->packed, id, count,
-                              z, count);
-            add_tile(&s, rows, a->in[2]->ids + first, id, count, z);
-        }
-        finish_rows(a, &s, first, rows);
+/* Items of the flat [blocks, panels of tokens]. */
+static void logit_blocks(void *context, int64_t begin, int64_t end) {
+    const loss_pass *p = context;
+    const int width = tn_k->real_panel_width, panels = token_panels(p);
+    for (int64_t item = begin; item < end; item++) {
+        const int64_t block = item / panels;
+        const int id = block_first(p, block), ids = block_first(p, block + 1) - id,
+                  first = (int)(item % panels) * width;
+        const int64_t stride = p->g ? p->stride : width;
+        tn_real *z = p->g ? p->g + id * p->stride + first : p->rooms + tn_par_worker() * p->room;
+        tn_panels_multiply(ids, width, p->c, p->a->in[1]->real + (int64_t)id * p->c, p->c,
+                           p->x_turned + (int64_t)first * p->c, TN_SUM_SET, z, stride);
+        catch_targets(p, id, ids, first, TN_MIN(width, p->rows - first), z, stride);
+        tn_k->exp_columns(ids, width, z, stride, p->top + block * p->stride + first,
+                          p->sum + block * p->stride + first);
     }
+}
+
+/* The loss of token i, and what its blocks of G are multiplied by: exp(top - lse) (1 + 2 c lse) weight. */
+static void finish_token(const loss_pass *p, int i) {
+    const tn_loss_options *o = p->a->options;
+    double top = -INFINITY, sum = 0;
+    for (int64_t b = 0; b < p->blocks; b++) top = fmax(top, (double)p->top[b * p->stride + i]);
+    for (int64_t b = 0; b < p->blocks; b++)
+        sum += (double)p->sum[b * p->stride + i] * exp((double)p->top[b * p->stride + i] - top);
+    const double lse = top + log(sum), factor = p->weight * (1 + 2 * (double)o->z_loss * lse);
+    p->nll[i] = lse - (double)p->target[i];
+    p->z_term[i] = (double)o->z_loss * lse * lse;
+    for (int64_t b = 0; b < p->blocks && p->g; b++)
+        p->top[b * p->stride + i] = (tn_real)(factor * exp((double)p->top[b * p->stride + i] - lse));
+}
+
+static void finish_tokens(void *context, int64_t begin, int64_t end) {
+    const loss_pass *p = context;
+    for (int64_t i = begin; i < end; i++) finish_token(p, (int)i);
+}
+
+/* ---- G, dw and dx ---- */
+
+static void make_g(const loss_pass *p, int64_t block) {
+    const int id = block_first(p, block), ids = block_first(p, block + 1) - id;
+    const tn_real weight = (tn_real)p->weight, *factor = p->top + block * p->stride;
+    for (int j = 0; j < ids; j++) {
+        tn_real *g = p->g + (id + j) * p->stride;
+        tn_k->mul(p->rows, g, factor, g);
+    }
+    for (int i = 0; i < p->rows; i++) {
+        const int at = target_of(p, i) - id;
+        if (at >= 0 && at < ids) p->g[(id + at) * p->stride + i] -= weight;
+    }
+}
+
+static void add_block_dx(const loss_pass *p, const tn_real *g, int id, int ids, tn_sum sum, tn_real *dx) {
+    tn_real *turned = p->rooms + tn_par_worker() * p->room, *panels = turned + (int64_t)p->chunk * (BLOCK_IDS + PAD);
+    tn_k->turn(ids, p->rows, g, p->stride, turned, BLOCK_IDS + PAD);
+    tn_panels_pack(ids, p->c, p->a->in[1]->real + (int64_t)id * p->c, p->c, panels);
+    tn_panels_multiply(p->rows, p->c, ids, turned, BLOCK_IDS + PAD, panels, sum, dx, p->c);
+}
+
+/* Items: parts. */
+static void gradient_parts(void *context, int64_t begin, int64_t end) {
+    const loss_pass *p = context;
+    const int each = p->blocks / p->parts;
+    for (int64_t block = begin * each; block < end * each; block++) {
+        const int id = block_first(p, block), ids = block_first(p, block + 1) - id;
+        const tn_real *g = p->g + id * p->stride;
+        make_g(p, block);
+        if (p->makes_dw)
+            tn_panels_multiply(ids, p->c, p->rows, g, p->stride, p->x_panels,
+                               p->sets_dw && p->first == 0 ? TN_SUM_SET : TN_SUM_ADD,
+                               p->a->in[1]->grad + (int64_t)id * p->c, p->c);
+        if (p->makes_dx)
+            add_block_dx(p, g, id, ids, block % each ? TN_SUM_ADD : TN_SUM_SET,
+                         p->part_dx + block / each * p->chunk * p->c);
+    }
+}
+
+/* Items: blocks. */
+static void make_g_blocks(void *context, int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; block++) make_g(context, block);
+}
+
+static void multiply_rounded(const loss_pass *p) {
+    const tn_tensor *w = p->a->in[1];
+    const tn_real beta = p->sets_dw && p->first == 0 ? 0 : 1;
+    const int v = p->v, c = p->c;
+    tn_par_for(p->blocks, 1, make_g_blocks, (void *)(uintptr_t)p);
+    if (p->makes_dw) tn_product_bf16(TN_AS_IS, TN_AS_IS, v, c, p->rows, 1, p->g, p->stride, p->x, c, beta, w->grad, c);
+    if (p->makes_dx)
+        tn_product_bf16(TN_TRANSPOSED, TN_AS_IS, p->rows, c, v, 1, p->g, p->stride, w->real, c, 0, p->part_dx, c);
+}
+
+/* Items: tokens of the chunk. */
+static void sum_dx(void *context, int64_t begin, int64_t end) {
+    const loss_pass *p = context;
+    const loss_aux *aux = p->a->aux;
+    for (int64_t i = begin; i < end; i++) {
+        tn_real *dx = p->part_dx + i * p->c;
+        const int64_t at = (int64_t)p->tokens[p->first + i] * p->c;
+        for (int part = 1; part < p->parts && !p->rounds; part++)
+            tn_k->accumulate(p->c, dx + (int64_t)part * p->chunk * p->c, dx);
+        if (aux->dx)
+            memcpy(aux->dx + at, dx, (size_t)p->c * sizeof *dx);
+        else
+            tn_op_deliver(p->a, 0, at, p->c, dx);
+    }
+}
+
+/* ---- the walk ---- */
+
+static void run_chunk(loss_pass *p) {
+    const int width = tn_k->real_panel_width, panels = token_panels(p);
+    tn_par_for(panels, 1, gather_panels, p);
+    tn_par_for((int64_t)p->blocks * panels, TN_MAX(GROUP_TOKENS / width, 1), logit_blocks, p);
+    tn_par_for(p->rows, ROWS, finish_tokens, p);
+    for (int i = 0; i < p->rows; i++) {
+        p->total_nll += p->nll[i];
+        p->total_z += p->z_term[i];
+    }
+    if (!p->g) return;
+    if (p->rounds) {
+        multiply_rounded(p);
+    } else {
+        tn_par_for(p->c, width, pack_columns, p);
+        tn_par_for(p->parts, 1, gradient_parts, p);
+    }
+    if (p->makes_dx) tn_par_for(p->rows, ROWS, sum_dx, p);
+}
+
+static void run_chunks(loss_pass *p) {
+    list_tokens(p);
+    for (p->first = 0; p->first < p->n_tokens; p->first += p->rows) {
+        p->rows = TN_MIN(p->chunk, p->n_tokens - p->first);
+        run_chunk(p);
+    }
+    if (p->makes_dw && p->sets_dw && !p->n_tokens)
+        memset(p->a->in[1]->grad, 0, (size_t)p->v * (size_t)p->c * sizeof(tn_real));
 }
 
 void tn_op_head_loss_forward(const tn_op_args *a) {
     const tn_loss_options *o = a->options;
     const loss_aux *aux = a->aux;
-    int64_t n = tn_tensor_rows(a->in[0]);
-    tn_par_for((n + ROWS - 1) / ROWS, 1, forward_blocks, (void *)(uintptr_t)a);
-    double nll = 0, z_term = 0;
-    for (int64_t i = 0; i < n; i++) {
-        nll += aux->nll[i];
-        z_term += aux->z_term[i];
-    }
-    if (o->sum) *o->sum = nll;
-    a->out->real[0] = (tn_real)((nll + z_term) / o->divisor);
+    loss_pass *p = aux->forward;
+    tn_param *w = a->in[1]->param;
+    p->a = a;
+    p->weight = 1 / o->divisor;
+    p->sets_dw = w->grad_empty;
+    if (aux->dx) memset(aux->dx, 0, (size_t)tn_tensor_count(a->in[0]) * sizeof *aux->dx);
+    run_chunks(p);
+    if (p->makes_dw) w->grad_empty = false;
+    if (o->sum) *o->sum = p->total_nll;
+    a->out->real[0] = (tn_real)((p->total_nll + p->total_z) / o->divisor);
 }
 
-typedef struct loss_back {
-    const tn_op_args *a;
-    tn_real *tiles, *g; /* g [rows, V] */
-    int first, rows;    /* the tokens of g */
-} loss_back;
+/* Tokens without a target: nothing is added. */
+static void clear_other_rows(const tn_op_args *a) {
+    const int c = tn_tensor_cols(a->in[0]);
+    for (int64_t i = 0; i < tn_tensor_count(a->in[2]); i++)
+        if (a->in[2]->ids[i] < 0) (void)tn_op_grad_run(a, 0, i * c, c);
+}
 
-static void gradient_row(const loss_back *p, int i, int first_id, int count, const tn_real *z, tn_real *g) {
-    const tn_loss_options *o = p->a->options;
-    const loss_aux *aux = p->a->aux;
-    int target = p->a->in[2]->ids[p->first + i];
-    if (target < 0) {
-        memset(g, 0, (size_t)count * sizeof *g);
+static void deliver_rows(void *context, int64_t begin, int64_t end) {
+    const tn_op_args *a = context;
+    const loss_aux *aux = a->aux;
+    tn_op_deliver(a, 0, begin, end - begin, aux->dx + begin);
+}
+
+void tn_op_head_loss_backward(const tn_op_args *a) {
+    const tn_loss_options *o = a->options;
+    const loss_aux *aux = a->aux;
+    if (aux->final) {
+        TN_ASSERT(a->out->grad[0] == 1); /* or `final` was not true */
+        if (aux->dx) tn_par_for(tn_tensor_count(a->in[0]), TN_OP_RUN, deliver_rows, (void *)(uintptr_t)a);
         return;
     }
-    tn_real lse = aux->lse[p->first + i], weight = (tn_real)((double)p->a->out->grad[0] / o->divisor);
-    tn_k->exp_scaled(count, z, lse, weight * (1 + 2 * o->z_loss * lse), g);
-    if (target >= first_id && target < first_id + count) g[target - first_id] -= weight;
-}
-
-/* Items of the flat [tiles of ids, blocks of ROWS tokens]. */
-static void gradient_tiles(void *context, int64_t begin, int64_t end) {
-    const loss_back *p = context;
-    const tn_param *w = p->a->in[1]->param;
-    int width = tile_width(BACK_COLUMNS), blocks = (p->rows + ROWS - 1) / ROWS;
-    tn_real *z = p->tiles + (int64_t)tn_par_worker() * ROWS * width;
-    for (int64_t item = begin; item < end; item++) {
-        int id = (int)(item / blocks) * width, first = (int)(item % blocks) * ROWS;
-        int count = TN_MIN(width, w->rows - id), rows = TN_MIN(ROWS, p->rows - first);
-        const tn_real *x = p->a->in[0]->real + (int64_t)(p->first + first) * w->cols;
-        tn_gemm_real_part(rows, w->rows, w->cols, x, w->packed, id, count, z, count);
-        for (int i = 0; i < rows; i++)
-            gradient_row(p, first + i, id, count, z + (int64_t)i * count, p->g + (int64_t)(first + i) * w->rows + id);
-    }
-}
-
-/* Blocks of BACK_ROWS tokens one after the other, each parallel inside: dw adds up in the order of the tokens. */
-void tn_op_head_loss_backward(const tn_op_args *a) {
-    const tn_tensor *x = a->in[0], *w = a->in[1];
-    int n = (int)tn_tensor_rows(x), v = w->param->rows, c = w->param->cols, width = tile_width(BACK_COLUMNS);
-    loss_back p = {.a = a, .tiles = tn_op_scratch(a, tile_size(BACK_COLUMNS))};
-    p.g = tn_op_scratch(a, (int64_t)TN_MIN(n, BACK_ROWS) * v);
-    for (p.first = 0; p.tiles && p.g && p.first < n; p.first += BACK_ROWS) {
-        p.rows = TN_MIN(BACK_ROWS, n - p.first);
-        if (!any_target(a, p.first, p.rows)) continue;
-        int blocks = (p.rows + ROWS - 1) / ROWS;
-        tn_par_for((int64_t)blocks * ((v + width - 1) / width), 1, gradient_tiles, &p);
-        int64_t at = (int64_t)p.first * c;
-        if (tn_op_wants(a, 0)) tn_product(TN_AS_IS, TN_AS_IS, p.rows, c, v, 1, p.g, v, w->real, c, 1, x->grad + at, c);
-        if (tn_op_wants(a, 1))
-            tn_product(TN_TRANSPOSED, TN_AS_IS, v, c, p.rows, 1, p.g, v, x->real + at, c, 1, w->grad, c);
-    }
+    loss_pass p;
+    if (tn_tape_fail(a->tape, make_room(&p, a, true))) return;
+    p.weight = (double)a->out->grad[0] / o->divisor;
+    p.sets_dw = a->write[1] == TN_WRITE_SET;
+    if (p.makes_dx) clear_other_rows(a);
+    run_chunks(&p);
 }
 
 static const tn_loss_options one = {.divisor = 1}, usual = {.divisor = 37, .z_loss = (tn_real)0.01},
@@ -200,7 +390,10 @@ static const tn_loss_options one = {.divisor = 1}, usual = {.divisor = 37, .z_lo
 const tn_op_sample tn_op_head_loss_samples[] = {
     {.dims = {{1, 1}, {1, 1}, {1}}, .ids_below = 1, OPTIONS(one)},
     {.dims = {{2, 5, 9}, {33, 9}, {2, 5}}, .ids_below = 33, OPTIONS(usual)},
-    {.dims = {{200, 7}, {1100, 7}, {200}}, .ids_below = 1100, OPTIONS(usual)}, /* several tiles each way */
+    {.dims = {{200, 7}, {1100, 7}, {200}}, .ids_below = 1100, OPTIONS(usual)}, /* several parts */
+    {.dims = {{530, 3}, {4500, 3}, {530}},
+     .ids_below = 4500,
+     OPTIONS(usual)}, /* several blocks a part, chunks, tails */
     {.dims = {{4, 8}, {5, 8}, {3}}, .ids_below = 5, OPTIONS(usual), .expect = TN_E_SHAPE},
     {.dims = {{4, 8}, {5, 9}, {4}}, .ids_below = 5, OPTIONS(usual), .expect = TN_E_SHAPE},
     {.dims = {{40, 8}, {5, 8}, {40}}, .ids_below = 1000, OPTIONS(usual), .expect = TN_E_RANGE},

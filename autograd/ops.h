@@ -68,6 +68,7 @@ typedef struct tn_loss_options {
     double divisor; /* D: one for the whole optimizer step, > 0 */
     tn_real z_loss; /* c, >= 0 */
     double *sum;    /* receives the sum of lse - z[y] over targets, in double; or NULL */
+    bool final;     /* the pass ends here: backward will start from this result, and forward may prepare for it */
 } tn_loss_options;
 /* Head and cross-entropy in one: logits are made chunk by chunk and never stored whole. x [..,C], w [V,C], targets
  * (negative = no loss, else < V) -> [1]. */

@@ -190,6 +190,25 @@ static void exp_scaled(int64_t n, const tn_real *x, tn_real lse, tn_real w, tn_r
     const vr shift = vr_set(lse), factor = vr_set(w);
     FOR_RUNS (i, left, n) STORE(y, vr_mul(factor, vr_exp(vr_sub(LOAD(x), shift))));
 }
+/* Sixteen columns at a time; two maxima, so that one is not waited for. */
+static void exp_columns(int rows, int cols, tn_real *z, int64_t stride, tn_real *max, tn_real *sum) {
+    FOR_RUNS (i, left, cols) {
+        tn_real *at = z + i;
+        vr top = vr_load_n(at, (int)left), other = top, total = vr_set(0);
+        for (int r = 1; r < rows; r += 2) {
+            top = vr_max(top, vr_load_n(at + r * stride, (int)left));
+            if (r + 1 < rows) other = vr_max(other, vr_load_n(at + (r + 1) * stride, (int)left));
+        }
+        top = vr_max(top, other);
+        for (int r = 0; r < rows; r++, at += stride) {
+            const vr e = vr_exp(vr_sub(vr_load_n(at, (int)left), top));
+            vr_store_n(at, (int)left, e);
+            total = vr_add(total, e);
+        }
+        STORE(max, top);
+        STORE(sum, total);
+    }
+}
 
 /* ---- optimizer steps ---- */
 /* A moving average: keep old + take new, keep + take = 1. Two numbers in registers: `o` may lie where a step writes. */

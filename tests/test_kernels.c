@@ -44,6 +44,7 @@ static void fill_room(room *r, uint32_t seed) {
 }
 
 /* ---- one case a row: call it with n elements ---- */
+enum { COLUMN_ROWS = 7, COLUMNS = 45 };
 #define CASE(name, ...)                                                                                                \
     static void case_##name(const tn_kernels *k, int n, room *r) { __VA_ARGS__; }
 #define IN(i)  (r->in[i])
@@ -80,6 +81,7 @@ CASE(rope_row_add, k->rope_row_add(n / 2 * 2, IN(0), IN(1), IN(2), n % 3 ? 1 : -
 CASE(row_max, r->result = (double)k->row_max(n, IN(0)))
 CASE(exp_sum, r->result = (double)k->exp_sum(n, IN(0), 80))
 CASE(exp_scaled, k->exp_scaled(n, IN(0), 2, (tn_real)0.5, OUT(0)))
+CASE(exp_columns, if (n) k->exp_columns(1 + n % COLUMN_ROWS, TN_MIN(n, COLUMNS), IN(0), COLUMNS, OUT(0), OUT(1)))
 CASE(adamw_step, const tn_adamw o = {(tn_real)1e-3, (tn_real)0.9, (tn_real)0.95, (tn_real)1e-8, (tn_real)0.1,
                                      (tn_real)0.7, (tn_real)0.1, (tn_real)0.05};
      r->result = k->adamw_step(n, &o, IN(0), OUT(0), OUT(1), OUT(2)))
