@@ -63,3 +63,15 @@ static const int8_t high_states[16] = {-1, -1, -1, -1, 0, 0, 0, 0, 1, 1, 1, 1, 2
         ROWS_##ROWS(D_ROW_STORE, WIDTH);                                                                               \
     }
 #endif
+
+/* ---- opened panels (ternary_rows.h): acc[rows][8 outputs] += q[rows, 4 steps] x bytes ---- */
+typedef void byte_tile_fn(int steps, const int8_t *q, int64_t q_stride, const uint32_t *bytes, int32_t *restrict acc);
+
+/* The second 8 outputs begin `second` words after the first. */
+VR_INLINE void byte_panel_of(byte_tile_fn *tile, int second, int rows, int steps, const int8_t *q, int64_t q_stride,
+                             const uint32_t *bytes, const int32_t *starts, int32_t *acc) {
+    for (int r = 0; starts && r < rows; r++)
+        for (int j = 0; j < TERNARY_WIDTH; j++) acc[r * TERNARY_WIDTH + j] = starts[r];
+    tile(steps, q, q_stride, bytes, acc);
+    tile(steps, q, q_stride, bytes + second, acc + TERNARY_WIDTH / 2);
+}

@@ -78,12 +78,77 @@ static ternary_tile_fn *const ternary_tiles[] = {NULL,           ternary_tile_1,
                                                  ternary_tile_3, ternary_tile_4, ternary_tile_5,
                                                  ternary_tile_6, ternary_tile_7, ternary_tile_8};
 
+/* ---- opened panels: two steps are 8 registers, each 8 states of 2 outputs ---- */
+enum { TWO_STEPS = 2 * TERNARY_WIDTH /* words */ };
+
+static void ternary_bytes(int groups, const uint32_t *panel, uint32_t *bytes) {
+    const uint32x4_t mask = vdupq_n_u32(0x03030303);
+    for (; groups > 0; groups--, panel += TERNARY_WIDTH, bytes += 2 * TWO_STEPS)
+        for (int j = 0; j < 4; j++) {
+            const uint32x4_t words = vld1q_u32(panel + j * WORDS);
+            const uint32x4_t first = vandq_u32(words, mask), second = vandq_u32(vshrq_n_u32(words, 2), mask),
+                             third = vandq_u32(vshrq_n_u32(words, 4), mask),
+                             fourth = vandq_u32(vshrq_n_u32(words, 6), mask);
+            vst1q_u32(bytes + 2 * j * WORDS, vzip1q_u32(first, second));
+            vst1q_u32(bytes + (2 * j + 1) * WORDS, vzip2q_u32(first, second));
+            vst1q_u32(bytes + TWO_STEPS + 2 * j * WORDS, vzip1q_u32(third, fourth));
+            vst1q_u32(bytes + TWO_STEPS + (2 * j + 1) * WORDS, vzip2q_u32(third, fourth));
+        }
+}
+
+/* Four codes and four zeros: what an odd last step takes. */
+VR_INLINE int8x8_t half_codes(const int8_t *q) {
+    return vreinterpret_s8_s32(vset_lane_s32(load_codes(q), vdup_n_s32(0), 0));
+}
+#define O_STATES(PAIRS, j)                                                                                             \
+    {                                                                                                                  \
+        const int8x16_t states = vreinterpretq_s8_u32(vld1q_u32(bytes + j * WORDS));                                   \
+        ROWS_##PAIRS(M_STEP, j)                                                                                        \
+    }
+#define O_LAST_CODES(p, unused) const int8x16_t codes##p = vcombine_s8(half_codes(q##p), half_codes(q_next##p));
+#define O_NEXT(p, unused)       q##p += 8, q_next##p += 8;
+#define DEFINE_BYTE_TILE(ROWS, PAIRS)                                                                                  \
+    static void byte_tile_##ROWS(int steps, const int8_t *q, int64_t q_stride, const uint32_t *bytes,                  \
+                                 int32_t *restrict acc) {                                                              \
+        enum { rows = ROWS };                                                                                          \
+        ROWS_##PAIRS(M_LOAD, 0);                                                                                       \
+        for (; steps >= 2; steps -= 2, bytes += TWO_STEPS) {                                                           \
+            ROWS_##PAIRS(M_CODES, 0);                                                                                  \
+            VRS_4(O_STATES, PAIRS)                                                                                     \
+            ROWS_##PAIRS(O_NEXT, 0);                                                                                   \
+        }                                                                                                              \
+        if (steps > 0) {                                                                                               \
+            ROWS_##PAIRS(O_LAST_CODES, 0);                                                                             \
+            VRS_4(O_STATES, PAIRS)                                                                                     \
+        }                                                                                                              \
+        ROWS_##PAIRS(M_STORE, 0);                                                                                      \
+    }
+
+DEFINE_BYTE_TILE(1, 1)
+DEFINE_BYTE_TILE(2, 1)
+DEFINE_BYTE_TILE(3, 2)
+DEFINE_BYTE_TILE(4, 2)
+DEFINE_BYTE_TILE(5, 3)
+DEFINE_BYTE_TILE(6, 3)
+DEFINE_BYTE_TILE(7, 4)
+DEFINE_BYTE_TILE(8, 4)
+
+static void byte_panel(int rows, int steps, const int8_t *q, int64_t q_stride, const uint32_t *bytes,
+                       const int32_t *starts, int32_t *acc) {
+    static byte_tile_fn *const tiles[] = {NULL,        byte_tile_1, byte_tile_2, byte_tile_3, byte_tile_4,
+                                          byte_tile_5, byte_tile_6, byte_tile_7, byte_tile_8};
+    byte_panel_of(tiles[rows], TERNARY_WIDTH, rows, steps, q, q_stride, bytes, starts, acc);
+}
+
 void tn_kernels_add_i8mm(tn_kernels *table) {
     table->isa = "i8mm";
     table->spin_bytes = spin_bytes;
     table->ternary_panel = ternary_panel;
     table->ternary_panel_width = TERNARY_WIDTH;
     table->ternary_tile_rows = TERNARY_ROWS;
+    table->ternary_opens = true;
+    table->ternary_bytes = ternary_bytes;
+    table->byte_panel = byte_panel;
     table->spin_bf16 = spin_bf16;
     table->bf16_panel = bf16_panel;
     table->bf16_panel_width = BF16_WIDTH;

@@ -49,9 +49,9 @@ typedef struct shape {
     int n, m, k;
 } shape;
 
-static const shape shapes[] = {{1, 1, 1},     {1, 5, 3},     {2, 16, 16},    {3, 17, 15},
-                               {4, 63, 31},   {5, 64, 64},   {6, 65, 33},    {7, 130, 100},
-                               {13, 129, 77}, {97, 66, 257}, {200, 70, 300}, {1, 300, 1025}};
+static const shape shapes[] = {{1, 1, 1},      {1, 5, 3},      {2, 16, 16},   {3, 17, 15},   {4, 63, 31},
+                               {5, 64, 64},    {6, 65, 33},    {7, 130, 100}, {13, 129, 77}, {97, 66, 257},
+                               {200, 70, 300}, {1, 300, 1025}, {47, 20, 1036}};
 
 /* ---- ternary ---- */
 static void check_integers(int n, int m, int k, const int8_t *q, const int8_t *states) {
@@ -75,6 +75,19 @@ static void gemm__ternary_sums_are_exact_integers(void **state) {
                            take_codes((size_t)(s.m * s.k), -1, 3, 2));
         }
     }
+}
+
+/* Every height of a tile, of packed and of opened panels. */
+static void gemm__ternary_sums_are_exact_for_any_number_of_rows(void **state) {
+    (void)state;
+    enum { MOST = 60, OUTPUTS = 70 };
+    for (size_t isa = 0; tn_kernels_known(isa); isa++)
+        for (int n = 1; n <= MOST && use_isa(isa); n++) {
+            const int k = n % 2 ? 20 : 37;
+            tn_arena_reset(arena);
+            check_integers(n, OUTPUTS, k, take_codes((size_t)(n * k), -128, 256, 1),
+                           take_codes((size_t)(OUTPUTS * k), -1, 3, 2));
+        }
 }
 
 /* All codes and all states at their ends: any partial sum that saturates shows. */
@@ -340,6 +353,7 @@ int main(void) {
         cmocka_unit_test_setup(gemm__openblas_starts_no_threads, clear_arena),
         cmocka_unit_test_setup(gemm__openblas_tells_what_it_is, clear_arena),
         cmocka_unit_test_setup(gemm__ternary_sums_are_exact_integers, clear_arena),
+        cmocka_unit_test_setup(gemm__ternary_sums_are_exact_for_any_number_of_rows, clear_arena),
         cmocka_unit_test_setup(gemm__ternary_sums_never_saturate, clear_arena),
         cmocka_unit_test_setup(gemm__ternary_product_scales_in_the_one_order, clear_arena),
         cmocka_unit_test_setup(gemm__float_product_of_codes_equals_the_integers, clear_arena),
