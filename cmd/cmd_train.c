@@ -122,6 +122,7 @@ static tn_status print_plan_json(const tn_plan *p) {
                                "ternary_share", p->flops.ternary / flops, "head_share", p->flops.head / flops, "steps",
                                (json_int_t)p->steps, "tokens_per_step", (json_int_t)p->tokens_per_step, "tokens",
                                (json_int_t)p->tokens, "estimate", p->how);
+    if (*p->chosen) json_object_set_new(object, "chosen", json_string(p->chosen));
     if (p->seconds > 0) json_object_set_new(object, "seconds", json_real(p->seconds));
     if (p->tokens_per_second > 0) json_object_set_new(object, "tokens_per_second", json_real(p->tokens_per_second));
     return tn_cmd_print_json(object);
@@ -138,6 +139,7 @@ static tn_status print_plan_table(const tn_plan *p) {
     TN_TRY(tn_cmd_print("memory            %12.1f MiB\n", (double)p->memory_total / 0x1p20));
     for (int i = 0; i < p->n_memory; i++)
         TN_TRY(tn_cmd_print("  %-22s%6.1f MiB\n", p->memory[i].name, (double)p->memory[i].bytes / 0x1p20));
+    if (*p->chosen) TN_TRY(tn_cmd_print("  with %s\n", p->chosen));
     TN_TRY(tn_cmd_print("arithmetic        %12.2f MFLOP a token, forward and backward\n", 3 * flops / 1e6));
     TN_TRY(tn_cmd_print("  blocks %.0f %%, attention %.0f %%, head %.0f %%\n", 100 * p->flops.ternary / flops,
                         100 * p->flops.attention / flops, 100 * p->flops.head / flops));
@@ -277,7 +279,7 @@ int tn_cmd_train(int argc, char **argv) {
         {"run-dir", 0, TN_OPT_TEXT, &s.run_dir, "DIR", "folder for the new run", 0, 0, NULL},
         {"resume", 0, TN_OPT_TEXT, &s.resume, "DIR", "go on with the run in DIR", 0, 0, NULL},
         {"plan", 0, TN_OPT_ON, &s.plan, NULL, "print memory, arithmetic and time; train nothing", 0, 0, NULL},
-        {"max-ram", 0, TN_OPT_SIZE, &s.max_ram, "SIZE", "refuse to start when the run takes more (for example 2GiB)", 0,
+        {"max-ram", 0, TN_OPT_SIZE, &s.max_ram, "SIZE", "choose a batch size and recompute that take no more (for example 2GiB)", 0,
          0, NULL},
         TN_OPTION_THREADS(&s.threads),
         {"progress", 0, TN_OPT_CHOICE, &s.progress, "STYLE", "how to show progress", 0, 0, TN_PROGRESS_STYLES},

@@ -71,6 +71,7 @@ tn_status tn_run_open(tn_run *r, bool resume) {
     const tn_trainer_options options = {
         .run_dir = r->dir,
         .resume = resume,
+        .max_ram = r->max_ram,
         .hooks = {.context = r, .progress = on_progress, .sample = on_sample, .stop = &r->stop},
     };
     return tn_trainer_create(&r->trainer, &r->config, &options);

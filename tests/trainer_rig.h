@@ -27,6 +27,7 @@ typedef struct tn_run {
     tn_trainer *trainer;
     tn_run_summary summary;
     volatile sig_atomic_t stop;
+    int64_t max_ram; /* for the trainer; 0 = no limit */
     int64_t stop_at; /* step at which the hook asks to stop; 0 = never */
     int64_t samples;
     bool fails_samples; /* the hook gives TN_E_RANGE */

@@ -3,6 +3,7 @@
 
 #include "core/clock.h"
 #include "train/engine.h"
+#include "train/fit.h"
 #include "train/process.h"
 #include "train/train_data.h"
 
@@ -66,10 +67,16 @@ tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const
 
 tn_status tn_plan_check_ram(const tn_plan *plan, int64_t max_ram) {
     if (!max_ram || plan->memory_total <= max_ram) return TN_OK;
+    double mib = (double)plan->memory_total / 0x1p20, most = (double)max_ram / 0x1p20;
+    if (plan->least)
+        return TN_FAIL(RANGE,
+                       "the run takes %.1f MiB of memory, more than the %.1f MiB of --max-ram; the least it can do with "
+                       "is %.1f MiB (%s); a smaller model.context or a smaller model takes less",
+                       mib, most, (double)plan->least / 0x1p20, *plan->least_with ? plan->least_with : "as it is");
     return TN_FAIL(RANGE,
                    "the run takes %.1f MiB of memory, more than the %.1f MiB of --max-ram; a smaller train.batch_size "
                    "(with train.grad_accumulation) or model.context takes less",
-                   (double)plan->memory_total / 0x1p20, (double)max_ram / 0x1p20);
+                   mib, most);
 }
 
 /* ---- time ---- */
@@ -157,7 +164,7 @@ static tn_status plan_time(tn_plan *plan, const tn_run_config *config, const tn_
 static tn_status plan_with_data(tn_plan *plan, tn_run_config *config, const tn_train_data *data, int64_t max_ram) {
     tn_course course;
     TN_TRY(tn_run_config_complete(config, data->tokenizer));
-    TN_TRY(tn_train_course(&course, &config->train, config->model.context, tn_batches_per_epoch(&data->train)));
+    TN_TRY(tn_fit(plan, config, &course, tn_batches_per_epoch(&data->train), max_ram));
     plan->parameters = tn_model_config_counts(&config->model);
     plan->flops = tn_model_flops_per_token(&config->model, config->model.context);
     plan->steps = course.endless ? 0 : course.total;
@@ -165,7 +172,6 @@ static tn_status plan_with_data(tn_plan *plan, tn_run_config *config, const tn_t
     plan->tokens = course.endless ? 0 : course.total * course.tokens_per_step;
     plan->train_tokens = data->train.count;
     plan->validation_tokens = data->validates ? data->validation.count : 0;
-    TN_TRY(tn_plan_count_memory(plan, config, &course));
     return plan_time(plan, config, &course, &data->train, max_ram);
 }
 

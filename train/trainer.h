@@ -38,7 +38,8 @@ typedef struct tn_trainer_hooks {
 typedef struct tn_trainer_options {
     const char *run_dir;
     bool resume;     /* go on with the run in run_dir; else the folder must be new or empty */
-    int64_t max_ram; /* bytes; refuse a run that plans to take more (TN_E_RANGE, plan.h); 0 = no limit */
+    int64_t max_ram; /* bytes; a run that plans to take more gets settings that do not (fit.h), which config.yaml then
+                        has, or is refused (TN_E_RANGE); 0 = no limit */
     tn_trainer_hooks hooks;
 } tn_trainer_options;
 
@@ -60,7 +61,7 @@ typedef struct tn_run_summary {
 } tn_run_summary;
 
 /* Opens the data, makes or restores everything, takes the folder's lock, writes config.yaml. `config` is completed
- * (vocabulary size, derived sizes) and must outlive the trainer. A damaged newest checkpoint is passed over for the one
+ * (vocabulary size, derived sizes, settings that fit) and must outlive the trainer. A damaged newest checkpoint is passed over for the one
  * before it, with a warning; a folder without any starts at step 0. A train.sample_prompt that no sample could begin
  * with is refused here, not hours later.
  * Fails: what its parts give; the sentence says what to do. */

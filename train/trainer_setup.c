@@ -3,7 +3,7 @@
 #include "train/trainer_priv.h"
 
 #include "core/log.h"
-#include "train/plan.h"
+#include "train/fit.h"
 
 #include <math.h>
 #include <string.h>
@@ -163,10 +163,10 @@ static void warn_of_rise(const tn_trainer *t) {
            (long long)t->course.total);
 }
 
-static tn_status check_ram(const tn_trainer *t, int64_t max_ram) {
+static tn_status fit_ram(tn_trainer *t, int64_t max_ram) {
     tn_plan plan = {0};
     if (!max_ram) return TN_OK;
-    TN_TRY(tn_plan_count_memory(&plan, t->config, &t->course));
+    TN_TRY(tn_fit(&plan, t->config, &t->course, tn_batches_per_epoch(&t->data.train), max_ram));
     return tn_plan_check_ram(&plan, max_ram);
 }
 
@@ -181,7 +181,7 @@ static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     TN_TRY(tn_train_course(&t->course, &c->train, c->model.context, tn_batches_per_epoch(&t->data.train)));
     warn_of_warmup(t);
     warn_of_rise(t);
-    TN_TRY(check_ram(t, options->max_ram));
+    TN_TRY(fit_ram(t, options->max_ram));
     TN_TRY(tn_engine_init(&t->engine, TN_ENGINE_REAL, c, &t->course));
     TN_TRY(make_state(t, options->resume));
     if (!options->resume) TN_TRY(tn_run_dir_create(&t->dir, options->run_dir));
