@@ -69,7 +69,7 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 # Objects of tests are not intermediate files to throw away.
 .SECONDARY:
-.PHONY: all setup build-tests list-tests build-cross list-cross test test-all demo bench lint fmt clean help
+.PHONY: all setup build-tests list-tests build-cross list-cross test test-all demo bench bench-peers lint fmt clean help
 all: $(TERN)
 
 $(OBJ)/%.o: %.c
@@ -123,6 +123,8 @@ test-all: test ## the same under asan+ubsan, tsan and valgrind
 	@tests/run_sanitizers.sh
 bench: all ## the speed of training and of its kernels, minutes; RESULTS=1 writes bench/results/ too
 	@bench/bench.sh $(if $(RESULTS),bench/results)
+bench-peers: all ## Tern beside PyTorch in turn, an hour, into bench/results/; PRESETS="30m 125m" ROUNDS=3
+	@PRESETS="$(PRESETS)" scripts/bench_peers.sh
 lint: ## layering, lengths, forbidden calls, formatting
 	@tests/lint.sh
 fmt: ## format the sources in place

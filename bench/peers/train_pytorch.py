@@ -4,7 +4,7 @@
 
 The model is layers/forward.c with fake quantisation: RMSNorm before attention, before o, before the MLP and before down,
 RoPE on halves, ReLU^2 gate, tied head, no biases; AdamW and a clip of the global norm; random token ids. Every choice that
-has a faster spelling in PyTorch takes it (see bench/README.md for what was tried). PyTorch 1.13 and later; what an older
+has a faster spelling in PyTorch takes it (bench/peers/README.md). PyTorch 1.13 and later; what an older
 one lacks is spelled out by hand, and a mode that it does not have ends with status 3.
 """
 import argparse
@@ -243,7 +243,7 @@ def time_steps(step, batches):
 
 
 def gemm_rate():
-    """Operations a second of a float32 product of the size of a layer: shows which instructions PyTorch was left with."""
+    """Operations a second of a float32 product of a layer's size: shows which instructions PyTorch was left with."""
     x, w = torch.randn(2048, 512), torch.randn(512, 1408)
     best = float("inf")
     for _ in range(8):
@@ -287,7 +287,8 @@ def capability():
 
 def library_versions():
     """MKL, oneDNN: the lines of PyTorch's own description that name a version."""
-    return [line.strip(" -") for line in torch.__config__.show().splitlines() if re.search(r"(Math Kernel Library|MKL-DNN|oneDNN).* [vV]", line)]
+    versioned = re.compile(r"(Math Kernel Library|MKL-DNN|oneDNN).* [vV]")
+    return [line.strip(" -") for line in torch.__config__.show().splitlines() if versioned.search(line)]
 
 
 def main():
