@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The forward products: packing, tiles, threads. One task is a panel of weights against a block of rows, so that the
- * panel stays in cache while rows stream past it. Layout of ternary panels: kernels_priv.h; of real panels: [k][width].
- */
+ * The forward product of ternary matrices: packing, tiles, threads. One task is a panel of weights against a block of
+ * rows, so that the panel stays in cache while rows stream past it. Layout of panels: kernels_priv.h. */
 #include "kernels/gemm.h"
 #include "kernels/kernels_priv.h"
 #include "kernels/ternary_rows.h"
@@ -34,9 +33,7 @@ size_t tn_pack_ternary_bytes(int m, int k) {
 typedef struct pack_job {
     int m, k, width;
     const int8_t *states;
-    const tn_real *w;
     uint32_t *words;
-    tn_real *reals;
 } pack_job;
 
 /* The word of 16 states; see kernels_priv.h. */
@@ -65,31 +62,6 @@ static void pack_ternary_panels(void *context, int64_t begin, int64_t end) {
 void tn_pack_ternary(int m, int k, const int8_t *states, void *packed) {
     pack_job p = {.m = m, .k = k, .width = tn_k->ternary_panel_width, .states = states, .words = packed};
     tn_par_for(panels_of(m, p.width), grain_of((int64_t)p.width * k * 16), pack_ternary_panels, &p);
-}
-
-/* ---- real packing ---- */
-size_t tn_pack_real_bytes(int m, int k) {
-    const int width = tn_k->real_panel_width;
-    return sizeof(tn_real) * (size_t)panels_of(m, width) * (size_t)width * (size_t)k;
-}
-
-/* Sixteen columns of W at a time: whole cache lines of W in, whole rows of the panel out. */
-static void pack_real_panel(const pack_job *p, int first, tn_real *panel) {
-    for (int at = 0; at < p->k; at += 16)
-        for (int j = 0; j < p->width; j++)
-            for (int t = at; t < TN_MIN(at + 16, p->k); t++)
-                panel[(int64_t)t * p->width + j] = first + j < p->m ? p->w[(int64_t)(first + j) * p->k + t] : 0;
-}
-
-static void pack_real_panels(void *context, int64_t begin, int64_t end) {
-    const pack_job *p = context;
-    for (int64_t panel = begin; panel < end; panel++)
-        pack_real_panel(p, (int)panel * p->width, p->reals + panel * p->width * p->k);
-}
-
-void tn_pack_real(int m, int k, const tn_real *w, void *packed) {
-    pack_job p = {.m = m, .k = k, .width = tn_k->real_panel_width, .w = w, .reals = packed};
-    tn_par_for(panels_of(m, p.width), grain_of((int64_t)p.width * k * 16), pack_real_panels, &p);
 }
 
 /* ---- ternary product ---- */
@@ -161,63 +133,4 @@ void tn_gemm_ternary_add(int n, int m, int k, const int8_t *q, const tn_real *s,
 
 void tn_gemm_ternary_codes(int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc) {
     multiply_ternary(&(ternary_job){.n = n, .m = m, .k = k, .q = q, .packed = packed, .acc = acc});
-}
-
-/* ---- real product ---- */
-typedef struct real_job {
-    int n, k;
-    const tn_real *x;
-    const tn_real *packed; /* starts at the first panel wanted */
-    int count;             /* outputs wanted */
-    tn_real *y;
-    int64_t y_stride;
-} real_job;
-
-/* `rows` rows of a panel that is wanted only in part. */
-static void real_edge(const real_job *p, const tn_real *x, int rows, const tn_real *panel, int count, tn_real *y) {
-    const int width = tn_k->real_panel_width;
-    tn_real tile[TN_REAL_TILE_MAX] = {0};
-    tn_k->real_panel(rows, p->k, x, p->k, panel, tile, width);
-    for (int r = 0; r < rows; r++) memcpy(y + r * p->y_stride, tile + r * width, sizeof *tile * (size_t)count);
-}
-
-static void real_task(const real_job *p, int panel_number, int row, int row_end) {
-    const int width = tn_k->real_panel_width, tile_rows = tn_k->real_tile_rows;
-    const tn_real *panel = p->packed + (int64_t)panel_number * width * p->k;
-    const int count = TN_MIN(width, p->count - panel_number * width);
-    for (int rows; row < row_end; row += rows) {
-        rows = TN_MIN(tile_rows, row_end - row);
-        const tn_real *x = p->x + (int64_t)row * p->k;
-        tn_real *y = p->y + row * p->y_stride + panel_number * width;
-        if (count < width) {
-            real_edge(p, x, rows, panel, count, y);
-            continue;
-        }
-        for (int r = 0; r < rows; r++) memset(y + r * p->y_stride, 0, sizeof *y * (size_t)width);
-        tn_k->real_panel(rows, p->k, x, p->k, panel, y, p->y_stride);
-    }
-}
-
-static void real_tasks(void *context, int64_t begin, int64_t end) {
-    const real_job *p = context;
-    const int panels = panels_of(p->count, tn_k->real_panel_width);
-    for (int64_t task = begin; task < end; task++) {
-        const int row = (int)(task / panels) * ROW_BLOCK;
-        real_task(p, (int)(task % panels), row, TN_MIN(row + ROW_BLOCK, p->n));
-    }
-}
-
-void tn_gemm_real(int n, int m, int k, const tn_real *x, const void *packed, tn_real *y) {
-    real_job p = {.n = n, .k = k, .x = x, .packed = packed, .count = m, .y = y, .y_stride = m};
-    const int width = tn_k->real_panel_width;
-    const int64_t work = (int64_t)TN_MIN(n, (int)ROW_BLOCK) * width * k;
-    tn_par_for(row_blocks_of(n) * panels_of(m, width), grain_of(work), real_tasks, &p);
-}
-
-void tn_gemm_real_part(int n, int m, int k, const tn_real *x, const void *packed, int first, int count, tn_real *y,
-                       int64_t y_stride) {
-    TN_ASSERT(first % tn_k->real_panel_width == 0 && first + count <= m);
-    const tn_real *start = (const tn_real *)packed + (int64_t)first * k;
-    real_job p = {.n = n, .k = k, .x = x, .packed = start, .count = count, .y = y, .y_stride = y_stride};
-    real_tasks(&p, 0, row_blocks_of(n) * panels_of(count, tn_k->real_panel_width));
 }

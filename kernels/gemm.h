@@ -24,11 +24,6 @@ void tn_gemm_ternary_add(int n, int m, int k, const int8_t *q, const tn_real *s,
 void tn_gemm_ternary_codes(int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc);
 /* Y = X W^t; each output one chain over ascending k. */
 void tn_gemm_real(int n, int m, int k, const tn_real *x, const void *packed, tn_real *y);
-/* Outputs [first, first+count) only, into y [n, count] with rows y_stride apart. Same bits as in the whole product.
- * Serial: meant to be called inside a tn_par_for body (the fused head and loss). `first` must be a multiple of
- * tn_k->real_panel_width. */
-void tn_gemm_real_part(int n, int m, int k, const tn_real *x, const void *packed, int first, int count, tn_real *y,
-                       int64_t y_stride);
 
 /* ---- backward and optimizer products (OpenBLAS on constant tiles, in parallel): C = alpha op(A) op(B) + beta C ----
  * op(A) [m,k], op(B) [k,n], C [m,n]; lda, ldb, ldc are row strides of the stored matrices. */

@@ -189,24 +189,6 @@ static void gemm__fused_instruction_sets_agree_to_the_bit(void **state) {
     }
 }
 
-static void gemm__a_part_holds_the_bits_of_the_whole(void **state) {
-    (void)state;
-    enum { ROWS = 11, OUTPUTS = 333, TERMS = 50 };
-    for (size_t isa = 0; tn_kernels_known(isa); isa++) {
-        if (!use_isa(isa)) continue;
-        const tn_real *x = take_normal(ROWS * TERMS, 7);
-        const void *packed = pack_real(OUTPUTS, TERMS, take_normal(OUTPUTS * TERMS, 8));
-        tn_real *whole = take(ROWS * OUTPUTS, sizeof *whole), *part = take(ROWS * OUTPUTS, sizeof *part);
-        tn_gemm_real(ROWS, OUTPUTS, TERMS, x, packed, whole);
-        for (int first = 0; first < OUTPUTS; first += 2 * tn_k->real_panel_width) {
-            const int count = TN_MIN(OUTPUTS - first, 2 * tn_k->real_panel_width - first % 3);
-            tn_gemm_real_part(ROWS, OUTPUTS, TERMS, x, packed, first, count, part, OUTPUTS);
-            for (int r = 0; r < ROWS; r++)
-                assert_memory_equal(part + r * OUTPUTS, whole + r * OUTPUTS + first, (size_t)count * sizeof *part);
-        }
-    }
-}
-
 /* ---- batches and threads ---- */
 static void gemm__a_row_alone_has_the_bits_it_has_in_a_batch(void **state) {
     (void)state;
@@ -359,7 +341,6 @@ int main(void) {
         cmocka_unit_test_setup(gemm__float_product_of_codes_equals_the_integers, clear_arena),
         cmocka_unit_test_setup(gemm__real_product_is_near_the_double_one, clear_arena),
         cmocka_unit_test_setup(gemm__fused_instruction_sets_agree_to_the_bit, clear_arena),
-        cmocka_unit_test_setup(gemm__a_part_holds_the_bits_of_the_whole, clear_arena),
         cmocka_unit_test_setup(gemm__a_row_alone_has_the_bits_it_has_in_a_batch, clear_arena),
         cmocka_unit_test_setup(gemm__threads_change_no_bit, clear_arena),
         cmocka_unit_test_setup(gemm__openblas_products_are_right_on_any_number_of_threads, clear_arena),
