@@ -21,11 +21,13 @@ UNSUPPORTED = 3  # what PEER exits with when its PyTorch has no such mode
 HOPELESS = 0.6  # a mode slower than this share of the fastest is not run a second time
 QUIET = 0.02  # as in cmd/cmd_bench.c
 
-# What an environment may hold either of the two at; then what holds both at AVX2. OpenBLAS does not follow TN_ISA.
+# What an environment may hold either of the two at; then what holds both at AVX2. OpenBLAS does not follow TN_ISA, and
+# Debian's PyTorch multiplies with it instead of MKL.
 HOLDS = ("OPENBLAS_CORETYPE", "TN_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA",
          "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # fmt: skip
 TERN_AVX2 = {"TN_ISA": "avx2", "OPENBLAS_CORETYPE": "Haswell"}
-PEER_AVX2 = {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+PEER_AVX2 = {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
+             "OPENBLAS_CORETYPE": "Haswell"}  # fmt: skip
 
 
 # --- Runs. ---
@@ -194,13 +196,14 @@ def page(r):
     yield f"- CPU: {r['cpu']}, threads: {r['threads']}"
     yield f"- {r['tern_version']}; PyTorch {r['torch_version']}"
     yield from (f"- PyTorch's {name}" for name in r["torch_libraries"])
-    yield (f"- {r['parameters'] / 1e6:.1f} million parameters; {r['steps']} steps a run after {r['warmup']}; medians of "
-           "steps, then of runs; a run of Tern before each of PyTorch, and ratios of these two")  # fmt: skip
+    yield (f"- {r['parameters'] / 1e6:.1f} million parameters; {r['steps']} steps a run after {r['warmup']}; medians "
+           "of steps, then of runs; a run of Tern before each of PyTorch, and ratios of these two")  # fmt: skip
     if busy >= QUIET:
         yield f"- warning: the machine was busy: threads waited for a core up to {100 * busy:.0f}% of the time"
     yield ""
     yield from table(r["free"])
-    yield f"\nTern reaches {100 * r['free']['tern']['roofline_share']:.0f}% of its roofline. Bold: PyTorch's fastest mode."
+    share = 100 * r["free"]["tern"]["roofline_share"]
+    yield f"\nTern reaches {share:.0f}% of its roofline. Bold: PyTorch's fastest mode."
     if "avx2" in r:
         free, held = r["free"]["pytorch"][0], r["avx2"]["pytorch"][0]
         yield "\n## Both held to AVX2\n"

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 """train_pytorch.py - times a training step of a preset of `tern bench train` in PyTorch on the CPU.
 
-The model is layers/forward.c with fake quantisation: RMSNorm before attention, before o, before the MLP and before down,
-RoPE on halves, ReLU^2 gate, tied head, no biases; AdamW and a clip of the global norm; random token ids. Every choice that
-has a faster spelling in PyTorch takes it (bench/peers/README.md). PyTorch 1.13 and later; what an older
-one lacks is spelled out by hand, and a mode that it does not have ends with status 3.
+The model is layers/forward.c with fake quantisation: RMSNorm before attention, before o, before the MLP and before
+down, RoPE on halves, ReLU^2 gate, tied head, no biases; AdamW and a clip of the global norm; random token ids. Every
+choice that has a faster spelling in PyTorch takes it (bench/peers/README.md). PyTorch 1.13 and later; what an older one
+lacks is spelled out by hand, and a mode that it does not have ends with status 3.
 """
 import argparse
 import contextlib
@@ -30,7 +30,7 @@ MALLOPT_TRIM_THRESHOLD, MALLOPT_MMAP_MAX = -1, -4
 
 
 def read_presets():
-    """Name -> (width, layers, heads, kv heads, ffn, vocabulary, context, batch), from the table of `tern bench train`."""
+    """Name -> (width, layers, heads, kv heads, ffn, vocabulary, context, batch), as `tern bench train` reads them."""
     table = pathlib.Path(__file__).resolve().parent.parent / "presets.def"
     rows = re.findall(r'^PRESET\("(\w+)", ([\d, ]+)\)', table.read_text(), re.M)
     return {name: tuple(int(n) for n in numbers.split(",")) for name, numbers in rows}
