@@ -6,6 +6,7 @@
 #include "kernels/simd.h"
 #include "kernels/kernels_priv.h"
 #include "kernels/bodies_runs.h"
+#include "kernels/bodies_moments.h"
 #include "kernels/bodies_rows.h"
 #include "kernels/bodies_panel.h"
 #include "kernels/bodies_bf16.h"

@@ -74,8 +74,8 @@ static void dequantize_row(int k, const int8_t *q, tn_real s, tn_real *y) {
     FOR_RUNS (i, left, k) STORE(y, vr_div(vr_from_int8_n(q + i, (int)left), divisor));
 }
 
-/* x / d, d in the middle of the range of exponents: x times the rounded reciprocal, corrected twice by what is left over
- * in a fused multiply-add, is the correctly rounded quotient (Markstein 1990) in a fifth of the time. */
+/* x / d, d in the middle of the range of exponents: x times the rounded reciprocal, corrected twice by what is left
+ * over in a fused multiply-add, is the correctly rounded quotient (Markstein 1990) in a fifth of the time. */
 VR_INLINE vr quotient(vr x, vr d, vr reciprocal) {
 #ifdef VR_FUSED
     const vr zero = vr_set(0);
@@ -103,14 +103,14 @@ static void rescale(int64_t n, const int32_t *acc, tn_real s, tn_real a, tn_real
 static void ternarize(int64_t n, const tn_real *w, tn_real inverse, int8_t *states) {
     const vr factor = vr_set(inverse), one = vr_set(1), half = vr_set((tn_real)0.5), minus_half = vr_set((tn_real)-0.5);
     FOR_RUNS (i, left, n) {
-        const vr x = vr_mul(LOAD(w), factor);
+        const vr x = vr_mul(STREAM(w), factor);
         vr_to_int8_n(states + i, (int)left, vr_sub(vr_if_less(half, x, one), vr_if_less(x, minus_half, one)));
     }
 }
 
 static void binarize(int64_t n, const tn_real *w, tn_real mean, int8_t *states) {
     const vr threshold = vr_set(mean), two = vr_set(2), one = vr_set(1);
-    FOR_RUNS (i, left, n) vr_to_int8_n(states + i, (int)left, vr_sub(vr_if_less(threshold, LOAD(w), two), one));
+    FOR_RUNS (i, left, n) vr_to_int8_n(states + i, (int)left, vr_sub(vr_if_less(threshold, STREAM(w), two), one));
 }
 
 static void expand_states(int64_t n, const int8_t *states, tn_real s, tn_real *y) {
@@ -225,20 +225,37 @@ VR_INLINE vd add_abs(vd total, vr x) {
     return total;
 }
 
-static double adamw_step(int64_t n, const tn_adamw *o, const tn_real *g, tn_real *w, tn_real *m, tn_real *v) {
+typedef struct adamw_rates {
+    vr rate, floor, shrink, clip; /* lr sqrt(c2) / c1, eps sqrt(c2), lr decay, grad_scale */
+    average average1, average2;
+} adamw_rates;
+
+VR_INLINE adamw_rates adamw_rates_of(const tn_adamw *o) {
     const double root = sqrt((double)o->correction2);
-    const vr rate = vr_set((tn_real)((double)o->lr * root / (double)o->correction1));
-    const vr floor = vr_set((tn_real)((double)o->epsilon * root)), shrink = vr_set(o->lr * o->decay);
-    const vr clip = vr_set(o->grad_scale);
-    const average average1 = average_of(o->beta1), average2 = average_of(o->beta2);
+    return (adamw_rates){.rate = vr_set((tn_real)((double)o->lr * root / (double)o->correction1)),
+                         .floor = vr_set((tn_real)((double)o->epsilon * root)),
+                         .shrink = vr_set(o->lr * o->decay),
+                         .clip = vr_set(o->grad_scale),
+                         .average1 = average_of(o->beta1),
+                         .average2 = average_of(o->beta2)};
+}
+/* The new weight; m and v become the new moments. */
+VR_INLINE vr adamw_move(const adamw_rates *r, vr weight, vr grad, vr *m, vr *v) {
+    grad = vr_mul(r->clip, grad);
+    *m = blend(r->average1, *m, grad);
+    *v = blend(r->average2, *v, vr_mul(grad, grad));
+    const vr step = vr_mul(r->rate, vr_div(*m, vr_add(vr_sqrt(*v), r->floor)));
+    return vr_sub(weight, vr_add(step, vr_mul(r->shrink, weight)));
+}
+
+static double adamw_step(int64_t n, const tn_adamw *o, const tn_real *g, tn_real *w, tn_real *m, tn_real *v) {
+    const adamw_rates rates = adamw_rates_of(o);
     vd total = {0};
     FOR_RUNS (i, left, n) {
-        const vr grad = vr_mul(clip, STREAM(g)), weight = STREAM(w);
-        const vr first = blend(average1, STREAM(m), grad), second = blend(average2, STREAM(v), vr_mul(grad, grad));
-        const vr step = vr_mul(rate, vr_div(first, vr_add(vr_sqrt(second), floor)));
-        const vr moved = vr_sub(weight, vr_add(step, vr_mul(shrink, weight)));
-        STORE(m, first);
-        STORE(v, second);
+        vr moment = STREAM(m), square = STREAM(v);
+        const vr moved = adamw_move(&rates, STREAM(w), STREAM(g), &moment, &square);
+        STORE(m, moment);
+        STORE(v, square);
         STORE(w, moved);
         total = add_abs(total, moved);
     }

@@ -308,8 +308,16 @@ VR_INLINE vr vr_from_int32(const int32_t *p) {
     EACH_PART(vp_int32 v; memcpy(&v, p + i * PART_LANES, sizeof v); y.p[i] = __builtin_convertvector(v, vp));
     return y;
 }
-/* gcc 12 turns vectors of bytes into wide ones and back lane by lane, on x86 the latter alone. */
-#if defined(VP_NEON)
+/* gcc 12 turns vectors of bytes into wide ones and back lane by lane. */
+#if defined(__AVX512F__)
+VR_INLINE vp vp_from_bytes(const int8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+}
+#elif defined(__AVX2__)
+VR_INLINE vp vp_from_bytes(const int8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+}
+#elif defined(VP_NEON)
 VR_INLINE vp vp_from_bytes(const int8_t *p) {
     int32_t four;
     memcpy(&four, p, sizeof four);
