@@ -475,76 +475,6 @@ static void kernels__optimizer_steps_follow_their_formulas(void **state) {
     }
 }
 
-/* What docs/math.md says that a code means. */
-static double moment_of(uint8_t code) {
-    const int c = code & 127;
-    const double size = ldexp(1 + c % 8 / 8.0, c / 8 - 15) - ldexp(1, -15);
-    return code > 127 ? -size : size;
-}
-static double square_of(uint8_t code) { return ldexp(1 + code % 8 / 8.0, code / 8 - 31) - ldexp(1, -31); }
-
-enum { CODED = TN_CODE_BLOCK + 44 };
-typedef struct coded {
-    uint8_t m[CODED], v[CODED];
-    tn_real m_scale[2], v_scale[2];
-} coded;
-
-/* m = g and v = g^2 of a step whose averages keep nothing. */
-static void code_gradient(coded *c, const tn_real *g, uint32_t key) {
-    const tn_adamw o = {.epsilon = (tn_real)1e-8, .grad_scale = 1, .correction1 = 1, .correction2 = 1};
-    const tn_adamw_codes to = {c->m, c->v, c->m_scale, c->v_scale, key};
-    static tn_real w[CODED];
-    memset(c, 0, sizeof *c);
-    tn_k->adamw8bit_step(CODED, &o, &to, g, w);
-}
-
-static void kernels__codes_of_moments_are_within_an_eighth(void **state) {
-    (void)state;
-    enum { KEYS = 4096 };
-    static double mean_m[CODED], mean_v[CODED];
-    static coded c;
-    tn_real g[CODED];
-    const tn_rng rng = tn_rng_make(31, TN_PURPOSE_TEST, 0);
-    for (int i = 0; i < CODED; i++) g[i] = draw(&rng, (uint64_t)i);
-    for (uint32_t key = 0; key < KEYS; key++) {
-        code_gradient(&c, g, key * 77777);
-        for (int i = 0; i < CODED; i++) {
-            const double scale_m = (double)c.m_scale[i / TN_CODE_BLOCK], scale_v = (double)c.v_scale[i / TN_CODE_BLOCK];
-            const double m = (double)g[i], v = (double)(g[i] * g[i]);
-            const double code_m = scale_m * moment_of(c.m[i]), code_v = scale_v * square_of(c.v[i]);
-            assert_true(fabs(code_m - m) <= (fabs(m) + scale_m * ldexp(1, -15)) / 8 * 1.000001);
-            assert_true(fabs(code_v - v) <= (v + scale_v * ldexp(1, -31)) / 8 * 1.000001);
-            assert_true(c.v[i] > 0);
-            mean_m[i] += code_m / KEYS;
-            mean_v[i] += code_v / KEYS;
-        }
-    }
-    /* Rounded up as often as is fair. A step is at most 1/8, its deviation half of that; 6 of them over 64. */
-    for (int i = 0; i < CODED; i++) {
-        const double scale_m = (double)c.m_scale[i / TN_CODE_BLOCK], scale_v = (double)c.v_scale[i / TN_CODE_BLOCK];
-        const double m = (double)g[i], v = (double)(g[i] * g[i]), sixth = 6.0 / 64 / 2 / 8;
-        assert_true(fabs(mean_m[i] - m) <= sixth * (fabs(m) + scale_m * ldexp(1, -15)));
-        /* but a square of 0 becomes the smallest code */
-        assert_true(fabs(mean_v[i] - v) <= sixth * (v + scale_v * ldexp(1, -31)) + scale_v * ldexp(1, -34));
-    }
-}
-
-static void kernels__codes_keep_the_largest_moment_and_zeros(void **state) {
-    (void)state;
-    static coded c;
-    tn_real g[CODED] = {0};
-    code_gradient(&c, g, 1);
-    for (int i = 0; i < CODED; i++) assert_true(c.m[i] == 0);
-    assert_true(c.m_scale[0] == 0 && c.m_scale[1] == 0 && c.v_scale[0] == 0 && c.v_scale[1] == 0);
-    g[3] = (tn_real)-1e-30; /* its square counts as 0 */
-    g[TN_CODE_BLOCK + 7] = (tn_real)-2;
-    code_gradient(&c, g, 1);
-    assert_true(c.m[3] == 255 && c.v_scale[0] == 0);
-    check_near("largest m", (double)c.m_scale[0] * moment_of(c.m[3]) * 1e30, -1);
-    check_near("largest m", (double)c.m_scale[1] * moment_of(c.m[TN_CODE_BLOCK + 7]), -2);
-    check_near("largest v", (double)c.v_scale[1] * square_of(c.v[TN_CODE_BLOCK + 7]), 4);
-}
-
 static void kernels__sums_and_softmax_pieces_are_right(void **state) {
     (void)state;
     fill_inputs();
@@ -573,8 +503,6 @@ int main(void) {
         cmocka_unit_test(kernels__rms_norm_follows_its_formula),
         cmocka_unit_test(kernels__turning_there_and_back_is_the_identity),
         cmocka_unit_test(kernels__optimizer_steps_follow_their_formulas),
-        cmocka_unit_test(kernels__codes_of_moments_are_within_an_eighth),
-        cmocka_unit_test(kernels__codes_keep_the_largest_moment_and_zeros),
         cmocka_unit_test(kernels__sums_and_softmax_pieces_are_right),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
