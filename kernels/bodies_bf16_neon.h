@@ -13,12 +13,12 @@ typedef void bf16_tile_fn(int pairs, const uint32_t *a, int64_t a_stride, const 
 /* What an odd number of words lacks. */
 static const uint32_t no_words[BF16_WIDTH] = {0};
 
-/* The second row of the last pair of an odd number of rows is read as the first and not written. */
+/* The second row of the last pair of an odd number of rows is read as the first, which is written after it. */
 #define B_ROW(p)     (acc + 2 * (p)*BF16_WIDTH)
 #define B_NEXT(p)    (acc + TN_MIN(2 * (p) + 1, rows - 1) * BF16_WIDTH)
 #define B_LOAD(p, j) float32x4_t acc##p##j = vcombine_f32(vld1_f32(B_ROW(p) + 2 * j), vld1_f32(B_NEXT(p) + 2 * j));
 #define B_STORE(p, j)                                                                                                  \
-    if (2 * p + 1 < rows) vst1_f32(B_NEXT(p) + 2 * j, vget_high_f32(acc##p##j));                                       \
+    vst1_f32(B_NEXT(p) + 2 * j, vget_high_f32(acc##p##j));                                                             \
     vst1_f32(B_ROW(p) + 2 * j, vget_low_f32(acc##p##j));
 #define B_PAIR_LOAD(p, unused)  VRS_8(B_LOAD, p)
 #define B_PAIR_STORE(p, unused) VRS_8(B_STORE, p)

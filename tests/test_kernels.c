@@ -251,6 +251,19 @@ static void kernels__every_row_gives_the_portable_bits(void **state) {
         }
 }
 
+/* As a maximum does that takes its second operand when either is NaN. */
+static void kernels__relu_passes_a_nan_on(void **state) {
+    (void)state;
+    enum { COUNT = 40 };
+    tn_real x[COUNT], y[COUNT];
+    for (size_t isa = 0; tn_kernels_known(isa); isa++)
+        for (int where = 0; where < COUNT && tn_kernels_init(tn_kernels_known(isa)) == TN_OK; where++) {
+            for (int i = 0; i < COUNT; i++) x[i] = (tn_real)(i == where ? NAN : i - 20);
+            tn_k->relu2(COUNT, x, y);
+            for (int i = 0; i < COUNT; i++) assert_int_equal(isnan(y[i]) != 0, i == where);
+        }
+}
+
 static void kernels__an_unknown_instruction_set_is_refused(void **state) {
     (void)state;
     assert_ok(tn_kernels_init("generic"));
@@ -492,6 +505,7 @@ static void kernels__sums_and_softmax_pieces_are_right(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels__every_row_gives_the_portable_bits),
+        cmocka_unit_test(kernels__relu_passes_a_nan_on),
         cmocka_unit_test(kernels__an_unknown_instruction_set_is_refused),
         cmocka_unit_test(kernels__quantizer_gives_the_reference_codes),
         cmocka_unit_test(kernels__quantizer_passes_a_nan_on_as_its_scale),
