@@ -258,7 +258,7 @@ static void kernels__relu_passes_a_nan_on(void **state) {
     tn_real x[COUNT], y[COUNT];
     for (size_t isa = 0; tn_kernels_known(isa); isa++)
         for (int where = 0; where < COUNT && tn_kernels_init(tn_kernels_known(isa)) == TN_OK; where++) {
-            for (int i = 0; i < COUNT; i++) x[i] = (tn_real)(i == where ? NAN : i - 20);
+            for (int i = 0; i < COUNT; i++) x[i] = i == where ? (tn_real)NAN : (tn_real)(i - 20);
             tn_k->relu2(COUNT, x, y);
             for (int i = 0; i < COUNT; i++) assert_int_equal(isnan(y[i]) != 0, i == where);
         }
