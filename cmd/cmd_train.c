@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "infer/session.h"
 #include "train/plan.h"
+#include "train/process.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -176,6 +177,7 @@ static tn_status print_summary_json(const tn_run_summary *r, const char *dir) {
                                "step", (json_int_t)r->step, "total", (json_int_t)r->total, "tokens",
                                (json_int_t)r->tokens, "skipped", (json_int_t)r->skipped, "train_loss", r->train_loss,
                                "seconds", r->seconds, "checkpoint", r->checkpoint);
+    json_object_set_new(object, "peak_rss_bytes", json_integer((json_int_t)tn_process_peak_bytes()));
     if (isfinite(r->val_loss)) json_object_set_new(object, "val_loss", json_real(r->val_loss));
     if (isfinite(r->val_bits_per_byte))
         json_object_set_new(object, "val_bits_per_byte", json_real(r->val_bits_per_byte));
@@ -279,8 +281,8 @@ int tn_cmd_train(int argc, char **argv) {
         {"run-dir", 0, TN_OPT_TEXT, &s.run_dir, "DIR", "folder for the new run", 0, 0, NULL},
         {"resume", 0, TN_OPT_TEXT, &s.resume, "DIR", "go on with the run in DIR", 0, 0, NULL},
         {"plan", 0, TN_OPT_ON, &s.plan, NULL, "print memory, arithmetic and time; train nothing", 0, 0, NULL},
-        {"max-ram", 0, TN_OPT_SIZE, &s.max_ram, "SIZE", "choose a batch size and recompute that take no more (for example 2GiB)", 0,
-         0, NULL},
+        {"max-ram", 0, TN_OPT_SIZE, &s.max_ram, "SIZE",
+         "choose a batch size and recompute that take no more (for example 2GiB)", 0, 0, NULL},
         TN_OPTION_THREADS(&s.threads),
         {"progress", 0, TN_OPT_CHOICE, &s.progress, "STYLE", "how to show progress", 0, 0, TN_PROGRESS_STYLES},
         TN_OPTION_JSON(&s.json),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
-# check_plan.sh - the plan of a model that is far larger than this machine: figures at once, and no memory taken for it.
+# check_plan.sh - the plan of a model that is far larger than this machine: figures at once, and no memory taken for it;
+# plans of small ones: what they say is taken.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tern=${TERN:-build/tern}
@@ -24,3 +25,50 @@ if [ "$status" -ne 0 ] || [ "${bytes:-0}" -lt 40000000000 ] || ! grep -q '"total
     cat "$dir/err" "$dir/out"
     exit 1
 fi
+
+# What a run takes at its peak, with evaluations, checkpoints and samples, is what its plan says, within 5 %.
+cat >"$dir/small.yaml" <<YAML
+model: {d_model: 256, n_layer: 6, n_head: 4, n_kv_head: 2, d_ff: 512, vocab_size: 2048, context: 128}
+data: {train: $dir/text.txt, tokenizer: char, validation_fraction: 0.1}
+train: {max_steps: 3, batch_size: 8, eval_steps: 2, eval_batches: 2, save_steps: 2, sample_steps: 3, sample_prompt: One, sample_tokens: 20}
+YAML
+number() { grep -oE "\"$1\":[0-9]+" "$dir/out" | cut -d : -f 2; } # KEY: of the JSON that was printed last
+run=0
+compare() { # SETTINGS...
+    local sets=() set planned peak
+    for set in "$@"; do sets+=(--set "$set"); done
+    "$tern" train "$dir/small.yaml" --plan --json "${sets[@]}" >"$dir/out" 2>"$dir/err"
+    planned=$(number memory_bytes)
+    run=$((run + 1))
+    "$tern" train "$dir/small.yaml" --run-dir "$dir/run$run" --json "${sets[@]}" >"$dir/out" 2>"$dir/err"
+    peak=$(number peak_rss_bytes)
+    if [ "$peak" -eq 0 ]; then
+        echo "the system does not tell peaks of memory"
+        exit 77
+    fi
+    if [ $((100 * peak)) -gt $((105 * planned)) ] || [ $((100 * peak)) -lt $((95 * planned)) ]; then
+        echo "$*: planned $planned bytes, took $peak, more than 5 % apart"
+        exit 1
+    fi
+}
+compare train.optimizer=adamw
+compare train.optimizer=muon train.checkpoint_activations=block
+compare train.backward=f32 train.quant_warmup_tokens=2048 train.grad_accumulation=2
+
+# The same where the limit has picked the settings, and when the run goes on with them.
+"$tern" train "$dir/small.yaml" --plan --json --max-ram 120MiB >"$dir/out" 2>"$dir/err"
+planned=$(number memory_bytes)
+if [ "$planned" -gt $((120 << 20)) ] || ! grep -q '"chosen":"train\.' "$dir/out"; then
+    echo "--max-ram 120MiB: planned $planned bytes"
+    cat "$dir/err" "$dir/out"
+    exit 1
+fi
+for start in "$dir/small.yaml --run-dir $dir/less --max-ram 120MiB" "--resume $dir/less --set train.max_steps=5"; do
+    # shellcheck disable=SC2086  # several arguments
+    "$tern" train $start --json >"$dir/out" 2>"$dir/err"
+    peak=$(number peak_rss_bytes)
+    if [ "$peak" -gt $((105 * planned / 100)) ]; then
+        echo "$start: planned $planned bytes, took $peak"
+        exit 1
+    fi
+done

@@ -49,10 +49,26 @@ static void add_reading(tn_plan *plan) {
     if (peak > plan->memory_total) add_memory(plan, "reading the data, before", peak - plan->memory_total);
 }
 
+/* Keys and values of a sample text (cmd/cmd_train.c). A character makes at most one token, and BOS one more. */
+static tn_status add_sample(tn_plan *plan, const tn_run_config *config) {
+    const tn_train_config *c = &config->train;
+    if (!c->sample_steps) return TN_OK;
+    int64_t tokens = (int64_t)strlen(c->sample_prompt) + 1 + c->sample_tokens;
+    tn_cache cache;
+    tn_arena *arena = tn_arena_create_virtual("sample");
+    if (!arena) return TN_E_NOMEM;
+    tn_status status =
+        tn_cache_init(&cache, arena, &config->model, (int)TN_MIN(tokens, (int64_t)config->model.context));
+    if (!status) add_arena(plan, arena);
+    tn_arena_free(arena);
+    return status;
+}
+
 tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const tn_course *course) {
     tn_engine engine = {0};
     add_memory(plan, "program and data", tn_process_resident_bytes());
     tn_status status = tn_engine_init(&engine, TN_ENGINE_DRY, config, course);
+    if (!status) status = add_sample(plan, config);
     if (!status) {
         add_arena(plan, engine.arena);
         add_arena(plan, tn_tape_step(engine.tape));
@@ -70,8 +86,8 @@ tn_status tn_plan_check_ram(const tn_plan *plan, int64_t max_ram) {
     double mib = (double)plan->memory_total / 0x1p20, most = (double)max_ram / 0x1p20;
     if (plan->least)
         return TN_FAIL(RANGE,
-                       "the run takes %.1f MiB of memory, more than the %.1f MiB of --max-ram; the least it can do with "
-                       "is %.1f MiB (%s); a smaller model.context or a smaller model takes less",
+                       "the run takes %.1f MiB of memory, more than the %.1f MiB of --max-ram; the least it can do "
+                       "with is %.1f MiB (%s); a smaller model.context or a smaller model takes less",
                        mib, most, (double)plan->least / 0x1p20, *plan->least_with ? plan->least_with : "as it is");
     return TN_FAIL(RANGE,
                    "the run takes %.1f MiB of memory, more than the %.1f MiB of --max-ram; a smaller train.batch_size "

@@ -61,9 +61,9 @@ typedef struct tn_run_summary {
 } tn_run_summary;
 
 /* Opens the data, makes or restores everything, takes the folder's lock, writes config.yaml. `config` is completed
- * (vocabulary size, derived sizes, settings that fit) and must outlive the trainer. A damaged newest checkpoint is passed over for the one
- * before it, with a warning; a folder without any starts at step 0. A train.sample_prompt that no sample could begin
- * with is refused here, not hours later.
+ * (vocabulary size, derived sizes, settings that fit) and must outlive the trainer. A damaged newest checkpoint is
+ * passed over for the one before it, with a warning; a folder without any starts at step 0. A train.sample_prompt that
+ * no sample could begin with is refused here, not hours later.
  * Fails: what its parts give; the sentence says what to do. */
 tn_status tn_trainer_create(tn_trainer **out, tn_run_config *config, const tn_trainer_options *options);
 /* Fails: TN_E_NAN after train.guard_patience steps without a finite loss and gradient (the newest checkpoint is from
