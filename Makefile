@@ -91,8 +91,8 @@ $(OBJ)/tests/test_%: $(OBJ)/tests/test_%.o $(TEST_LIB:%.c=$(OBJ)/%.o) $(LIB)
 	$(if $(Q),@echo "  LINK $@")
 	$(Q)$(CC) $^ $(LDLIBS_ALL) -lcmocka -o $@
 
-# The suites of the kernels for a machine of which only the compiler, libc and libgomp are here: linked statically, so that
-# an emulator runs them as they are. Needs CC=its compiler CFLAGS=-Itests/cross (tests/check_neon.sh).
+# The suites of the kernels for a machine of which only the compiler, libc and libgomp are here: linked statically, so
+# that an emulator runs them as they are. Needs CC=its compiler CFLAGS=-Itests/cross (tests/check_neon.sh).
 CROSS_LIB := $(filter-out core/config%,$(filter core/% kernels/%,$(LIB_SRC))) $(sort $(wildcard tests/cross/*.c))
 CROSS_TESTS := $(CROSS_SUITES:%=$(OBJ)/cross/test_%)
 $(OBJ)/cross/test_%: $(OBJ)/tests/test_%.o $(CROSS_LIB:%.c=$(OBJ)/%.o)
@@ -116,6 +116,7 @@ demo: setup ## make a story corpus, train a ternary model on it, export it, tell
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@scripts/demo.sh
 test: setup ## build and run every test
+	@[ "$$(uname -m)" != x86_64 ] || scripts/setup.sh packages-cross.txt || echo "setup: check_neon will be skipped" >&2
 	@$(MAKE) --no-print-directory -j$$(nproc) build-tests
 	@$(MAKE) --no-print-directory -j$$(nproc) MODE=f64 build-tests
 	@tests/run.sh
@@ -128,7 +129,7 @@ bench-peers: all ## Tern beside PyTorch in turn, an hour, into bench/results/; P
 lint: ## layering, lengths, forbidden calls, formatting
 	@tests/lint.sh
 fmt: ## format the sources in place
-	clang-format -i $(wildcard $(foreach d,$(ROOMS) cmd tests,$(d)/*.c $(d)/*.h))
+	clang-format -i $(wildcard $(foreach d,$(ROOMS) cmd tests tests/cross,$(d)/*.c $(d)/*.h))
 clean: ## remove build/
 	rm -rf build
 help: ## this list

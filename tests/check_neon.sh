@@ -48,6 +48,28 @@ expect() {
 }
 
 suites=$(for_arm -s list-cross)
+
+# As check_registers.sh: no sum of a hot tile lies on the stack (d8 to d15 do, which belong to the caller).
+folder=${suites%%/cross/*}/kernels
+while read -r set tile; do
+    read -r count spills < <(${cc%gcc}objdump -d --no-show-raw-insn "$folder/isa_$set.o" | awk -v name="<$tile>:" '
+        /^[0-9a-f]+ </ { inside = $2 == name }
+        inside { count++ }
+        inside && /[ \t]q[0-9]+,.*\[sp/ { spills++ }
+        END { print count + 0, spills + 0 }')
+    echo "$set $tile: $count instructions, $spills spills"
+    [ "$count" -gt 0 ] && [ "$spills" -eq 0 ] || complain "$set $tile: expected it, without spills"
+done <<END
+neon tile_6x1
+neon tile_of_3
+neon pair_tile_6
+dotprod tile_of_8
+dotprod byte_tile_8
+i8mm tile_of_8
+i8mm byte_tile_8
+i8mm bf16_tile_6
+END
+
 for suite in $suites; do
     while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
     run $logs/"$(basename "$suite")".log "$suite" max &
