@@ -53,8 +53,8 @@ CMD_SRC  := $(sort $(wildcard cmd/*.c))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
 TEST_LIB := $(sort $(filter-out $(TEST_SRC),$(wildcard tests/*.c)))
 # In double precision only what checks the mathematics is built; bits and file formats belong to the float build.
-TEST_F64 := $(wildcard tests/test_ops.c tests/test_network.c tests/test_kernels.c)
-CROSS_SUITES := kernels gemm attention backward_products product_bf16
+TEST_F64 := $(wildcard tests/test_ops.c tests/test_network.c tests/test_kernels.c tests/test_formulas.c)
+CROSS_SUITES := kernels formulas gemm attention backward_products product_bf16
 TEST_SET := $(if $(filter f64,$(MODE)),$(TEST_F64),$(TEST_SRC))
 ISA_OTHER := $(if $(filter x86_64%,$(ARCH)),,$(ISA_X86)) $(if $(filter aarch64%,$(ARCH)),,$(ISA_ARM))
 LIB_SRC := $(filter-out $(ISA_OTHER:%=kernels/isa_%.c),$(LIB_SRC))
