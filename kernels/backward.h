@@ -15,7 +15,7 @@
 #include "core/compiler.h"
 
 enum {
-    TN_FIXED_CHUNK = 256,  /* tokens of dW that share one scale an output: 256 x 32512 x 128 < 2^31 */
+    TN_FIXED_CHUNK = 512,  /* tokens of dW that share one scale an output: 512 x 32512 x 128 < 2^31 */
     TN_FIXED_TOP = 32512,  /* what max becomes: 127 x 256, the largest that two signed digits hold */
     TN_FIXED_M_MAX = 66052 /* 32512 m < 2^31 */
 };

@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    CHUNKS = 2,      /* made at a time */
+    CHUNKS = 1,      /* made at a time */
     OUTPUTS = 48,    /* of a block: a multiple of every tile's rows; a row of words is a whole number of cache lines */
     MAKE_BLOCKS = 4, /* blocks whose words are made in one task, so that rows of dY are read in long pieces */
     TASK_PANELS = 4, /* panels of columns that one task multiplies a block with */
@@ -101,25 +101,22 @@ static void make_tasks(void *context, int64_t begin, int64_t end) {
 }
 
 /* ---- products ---- */
-static void store_tile(const dw_job *p, const int32_t *tile, const tn_real *units, int output, int rows, int first,
-                       tn_sum sum) {
-    const int count = TN_MIN(p->width, p->k - first);
-    for (int r = 0; r < rows; r++, tile += p->width) {
-        tn_real *dw = p->dw + (int64_t)(output + r) * p->k + first;
-        (sum == TN_SUM_ADD ? tn_k->scale_sums_add : tn_k->scale_sums)(count, tile, units[output + r], dw);
-    }
-}
+typedef void store_sums(int rows, int n, const int32_t *sums, int64_t stride, const tn_real *units, tn_real *y,
+                        int64_t y_stride);
 
 static void multiply_block(const dw_job *p, int chunk, int block, int panel) {
     const int pairs = (chunk_tokens(p, chunk) + 1) / 2, first = block * OUTPUTS,
-              outputs = TN_MIN((int)OUTPUTS, p->m - first);
+              outputs = TN_MIN((int)OUTPUTS, p->m - first), cols = TN_MIN(p->width, p->k - panel * p->width);
     const uint32_t *words = words_at(p, chunk, block), *codes = codes_at(p, chunk, panel);
-    const tn_sum sum = chunk_first(p, chunk) == 0 ? p->sum : TN_SUM_ADD;
+    const bool set = p->sum == TN_SUM_SET && chunk_first(p, chunk) == 0;
+    store_sums *const store = set ? tn_k->scale_sums : tn_k->scale_sums_add;
     int32_t tile[TN_PAIR_TILE_MAX];
     for (int at = 0, rows; at < outputs; at += rows) {
         rows = TN_MIN(tn_k->pair_tile_rows, outputs - at);
+        tn_real *dw = p->dw + (int64_t)(first + at) * p->k + panel * p->width;
+        tn_prefetch_tile(dw, rows, cols, p->k);
         tn_k->pair_panel(rows, pairs, words + at, OUTPUTS, codes, tile);
-        store_tile(p, tile, chunk_units(p, chunk), first + at, rows, panel * p->width, sum);
+        store(rows, cols, tile, p->width, chunk_units(p, chunk) + first + at, dw, p->k);
     }
 }
 

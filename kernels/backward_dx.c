@@ -80,31 +80,43 @@ size_t tn_ternary_dx_scratch(int n, int m) {
     return digit_bytes(m) * (size_t)tn_par_threads();
 }
 
-static void store_sums(const dx_job *p, const tn_ternary_room *room, const tn_real *units, int token, int panel) {
-    const int width = tn_k->ternary_panel_width, first = panel * width, count = TN_MIN(width, p->k - first);
-    const int32_t *sums = room->acc;
-    for (int t = 0; t < room->rows / DIGITS; t++, sums += DIGITS * width) {
-        tn_real *dx = p->dx + (int64_t)(token + t) * p->k + first;
-        (p->sum == TN_SUM_ADD ? tn_k->join_digits_add : tn_k->join_digits)(count, sums, sums + width, units[t], dx);
+/* Where the tiles of a block of tokens and a panel belong. */
+typedef struct dx_place {
+    const dx_job *job;
+    tn_real units[TOKENS]; /* times a */
+    int token, tokens, panel;
+} dx_place;
+
+static void store_dx(void *context, const int32_t *sums, int row, int rows) {
+    const dx_place *place = context;
+    const dx_job *p = place->job;
+    const int width = tn_k->ternary_panel_width, first = place->panel * width, count = TN_MIN(width, p->k - first);
+    const int token = row / DIGITS, tokens = rows / DIGITS, next = token + tokens;
+    tn_real *dx = p->dx + (int64_t)(place->token + token) * p->k + first;
+    tn_prefetch_tile(dx + (int64_t)tokens * p->k, TN_MIN(tokens, place->tokens - next), count, p->k);
+    (p->sum == TN_SUM_ADD ? tn_k->join_digits_add : tn_k->join_digits)(tokens, count, sums, width, place->units + token,
+                                                                       dx, p->k);
+}
+
+static void dx_task(const dx_job *p, tn_ternary_room *room, int token, int tokens, int8_t *digits) {
+    const int width = tn_k->ternary_panel_width;
+    dx_place at = {.job = p, .token = token, .tokens = tokens};
+    for (int t = 0; t < tokens; t++) {
+        int8_t *high = digits + t * DIGITS * p->m_stride;
+        at.units[t] = p->a * tn_k->digit_row(p->m, p->dy + (int64_t)(token + t) * p->m, high, high + p->m_stride);
     }
+    tn_ternary_rows_begin(room, DIGITS * tokens, p->m, digits, p->m_stride);
+    for (; at.panel * width < p->k; at.panel++)
+        tn_ternary_rows_multiply(room, p->packed + (int64_t)at.panel * groups_of(p->m) * width, store_dx, &at);
 }
 
 static void dx_tasks(void *context, int64_t begin, int64_t end) {
     const dx_job *p = context;
     int8_t *digits = p->digits + digit_bytes(p->m) * (size_t)tn_par_worker();
-    tn_real units[TOKENS];
     tn_ternary_room room;
     for (int64_t task = begin; task < end; task++) {
-        const int token = (int)task * TOKENS, count = TN_MIN((int)TOKENS, p->n - token);
-        for (int t = 0; t < count; t++) {
-            int8_t *high = digits + t * DIGITS * p->m_stride;
-            units[t] = p->a * tn_k->digit_row(p->m, p->dy + (int64_t)(token + t) * p->m, high, high + p->m_stride);
-        }
-        tn_ternary_rows_begin(&room, DIGITS * count, p->m, digits, p->m_stride);
-        for (int panel = 0; panel * tn_k->ternary_panel_width < p->k; panel++) {
-            tn_ternary_rows_multiply(&room, p->packed + (int64_t)panel * groups_of(p->m) * tn_k->ternary_panel_width);
-            store_sums(p, &room, units, token, panel);
-        }
+        const int token = (int)task * TOKENS;
+        dx_task(p, &room, token, TN_MIN((int)TOKENS, p->n - token), digits);
     }
 }
 

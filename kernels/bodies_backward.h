@@ -10,22 +10,53 @@ VR_INLINE vr unit_of(vr max) {
     return vr_add(vr_div(least, vr_set(TN_FIXED_TOP)), vr_mul(max, vr_set(0)));
 }
 
+/* max |x|, or a NaN. Four at a time, so that none waits for the one before. */
+static tn_real largest(int n, const tn_real *x) {
+    vr a = vr_set(0), b = a, c = a, d = a;
+    int64_t whole = n - n % (4 * LANES);
+    for (int64_t i = 0; i < whole; i += 4 * LANES) {
+        a = vr_max_bits(a, vr_abs(vr_load(x + i)));
+        b = vr_max_bits(b, vr_abs(vr_load(x + i + LANES)));
+        c = vr_max_bits(c, vr_abs(vr_load(x + i + 2 * LANES)));
+        d = vr_max_bits(d, vr_abs(vr_load(x + i + 3 * LANES)));
+    }
+    FOR_RUNS (i, left, n - whole) a = vr_max_bits(a, vr_abs(LOAD(x + whole)));
+    return vr_reduce_max_bits(vr_max_bits(vr_max_bits(a, b), vr_max_bits(c, d)));
+}
+
 static tn_real digit_row(int m, const tn_real *dy, int8_t *high, int8_t *low) {
-    vr max = vr_set(0);
-    FOR_RUNS (i, left, m) max = vr_max_bits(max, vr_abs(LOAD(dy)));
-    const vr unit = unit_of(vr_set(vr_reduce_max_bits(max))), inverse = vr_div(vr_set(1), unit);
+    const vr unit = unit_of(vr_set(largest(m, dy))), inverse = vr_div(vr_set(1), unit);
     FOR_RUNS (i, left, m) vr_to_digits_n(high + i, low + i, (int)left, vr_mul(LOAD(dy), inverse));
     return unit.p[0][0];
 }
 
-static void join_digits(int64_t n, const int32_t *high, const int32_t *low, tn_real unit, tn_real *y) {
-    const vr factor = vr_set(unit);
-    FOR_RUNS (i, left, n) STORE(y, vr_mul(factor, vr_from_digits_n(high + i, low + i, (int)left)));
+/* For rows of sums `step` sums apart. */
+#define EACH_ROW_OF_SUMS(step, value)                                                                                  \
+    for (int r = 0; r < rows; r++, sums += (step), y += y_stride) {                                                    \
+        const vr unit = vr_set(units[r]);                                                                              \
+        FOR_RUNS (i, left, n) STORE(y, value);                                                                         \
+    }
+#define JOINED vr_mul(unit, vr_from_digits_n(sums + i, sums + stride + i, (int)left))
+#define SCALED vr_mul(unit, vr_from_int32_n(sums + i, (int)left))
+
+static void join_digits(int rows, int n, const int32_t *sums, int64_t stride, const tn_real *units, tn_real *y,
+                        int64_t y_stride) {
+    EACH_ROW_OF_SUMS(2 * stride, JOINED)
 }
 
-static void join_digits_add(int64_t n, const int32_t *high, const int32_t *low, tn_real unit, tn_real *y) {
-    const vr factor = vr_set(unit);
-    FOR_RUNS (i, left, n) STORE(y, vr_add(LOAD(y), vr_mul(factor, vr_from_digits_n(high + i, low + i, (int)left))));
+static void join_digits_add(int rows, int n, const int32_t *sums, int64_t stride, const tn_real *units, tn_real *y,
+                            int64_t y_stride) {
+    EACH_ROW_OF_SUMS(2 * stride, vr_add(LOAD(y), JOINED))
+}
+
+static void scale_sums(int rows, int n, const int32_t *sums, int64_t stride, const tn_real *units, tn_real *y,
+                       int64_t y_stride) {
+    EACH_ROW_OF_SUMS(stride, SCALED)
+}
+
+static void scale_sums_add(int rows, int n, const int32_t *sums, int64_t stride, const tn_real *units, tn_real *y,
+                           int64_t y_stride) {
+    EACH_ROW_OF_SUMS(stride, vr_add(LOAD(y), SCALED))
 }
 
 /* Four rows a visit, so that the maxima, which live in memory, are not waited for; the last row fills up. */
@@ -73,14 +104,4 @@ static void pair_codes(int rows, int cols, const int8_t *q, int64_t stride, uint
         const int8_t *restrict first = q + row * stride, *restrict second = row + 1 < rows ? first + stride : first;
         for (int j = 0; j < cols; j++) words[j] = (uint16_t)first[j] | (uint32_t)second[j] << 16;
     }
-}
-
-static void scale_sums(int64_t n, const int32_t *sums, tn_real unit, tn_real *y) {
-    const vr factor = vr_set(unit);
-    FOR_RUNS (i, left, n) STORE(y, vr_mul(factor, vr_from_int32_n(sums + i, (int)left)));
-}
-
-static void scale_sums_add(int64_t n, const int32_t *sums, tn_real unit, tn_real *y) {
-    const vr factor = vr_set(unit);
-    FOR_RUNS (i, left, n) STORE(y, vr_add(LOAD(y), vr_mul(factor, vr_from_int32_n(sums + i, (int)left))));
 }

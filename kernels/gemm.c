@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    K_MAX = 132104,     /* 127 k <= 2^24 */
+    K_MAX = 132104, /* 127 k <= 2^24 */
     ROW_BLOCK = TN_BLOCK_ROWS,
     PANELS_MAX = 4,
     TASK_WORK = 1 << 20 /* multiply-adds below which a thread of its own does not pay */
@@ -36,27 +36,40 @@ typedef struct pack_job {
     uint32_t *words;
 } pack_job;
 
-/* The word of 16 states; see kernels_priv.h. */
+/* The word of 16 states; see kernels_priv.h. Of a state only the low two bits are read: adding 1 then carries into no
+ * other. */
 static uint32_t pack_group(const int8_t states[TN_TERNARY_GROUP]) {
     uint32_t word = 0;
-    for (int i = 0; i < 4; i++)
-        for (int b = 0; b < 4; b++) word |= (uint32_t)(states[4 * i + b] + 1) << (8 * b + 2 * i);
+    for (int i = 0; i < 4; i++) {
+        uint32_t four;
+        memcpy(&four, states + 4 * i, sizeof four);
+        word |= (((four & 0x03030303) + 0x01010101) & 0x03030303) << 2 * i;
+    }
     return word;
 }
 
-static uint32_t pack_group_at(const pack_job *p, int output, int at) {
+static uint32_t pack_tail(const int8_t *states, int count) {
     int8_t group[TN_TERNARY_GROUP] = {0};
-    if (output < p->m)
-        memcpy(group, p->states + (int64_t)output * p->k + at, (size_t)TN_MIN(p->k - at, (int)TN_TERNARY_GROUP));
+    memcpy(group, states, (size_t)count);
     return pack_group(group);
+}
+
+/* Output by output, so that states are read as they lie. */
+static void pack_ternary_panel(const pack_job *p, int first, uint32_t *words) {
+    const int count = TN_MIN(p->width, p->m - first), whole = p->k / TN_TERNARY_GROUP, left = p->k % TN_TERNARY_GROUP;
+    for (int j = 0; j < p->width; j++, words++) {
+        const int8_t *states = p->states + (int64_t)(first + j) * p->k;
+        uint32_t *word = words;
+        for (int g = 0; g < whole; g++, word += p->width, states += TN_TERNARY_GROUP)
+            *word = j < count ? pack_group(states) : pack_group((const int8_t[TN_TERNARY_GROUP]){0});
+        if (left) *word = j < count ? pack_tail(states, left) : pack_tail(states, 0);
+    }
 }
 
 static void pack_ternary_panels(void *context, int64_t begin, int64_t end) {
     const pack_job *p = context;
-    uint32_t *word = p->words + (size_t)begin * ternary_panel_words(p->k);
     for (int64_t panel = begin; panel < end; panel++)
-        for (int at = 0; at < p->k; at += TN_TERNARY_GROUP)
-            for (int j = 0; j < p->width; j++) *word++ = pack_group_at(p, (int)panel * p->width + j, at);
+        pack_ternary_panel(p, (int)panel * p->width, p->words + (size_t)panel * ternary_panel_words(p->k));
 }
 
 void tn_pack_ternary(int m, int k, const int8_t *states, void *packed) {
@@ -72,16 +85,24 @@ typedef struct ternary_job {
     const uint32_t *packed;
     tn_real a;
     const tn_real *base; /* to add; or NULL */
-    tn_real *y;   /* scaled results, or */
-    int32_t *acc; /* the bare integers; the other one is NULL */
+    tn_real *y;          /* scaled results, or */
+    int32_t *acc;        /* the bare integers; the other one is NULL */
     int panels_at_once;
 } ternary_job;
 
-/* What the block of rows in `room`, from `row` on, has summed for a panel. */
-static void store_ternary(const ternary_job *t, const tn_ternary_room *room, int row, int panel) {
-    const int width = tn_k->ternary_panel_width, first = panel * width, count = TN_MIN(width, t->m - first);
-    const int32_t *sums = room->acc;
-    for (int r = row; r < row + room->rows; r++, sums += width) {
+/* Where the tiles of a block of rows and a panel belong. */
+typedef struct ternary_place {
+    const ternary_job *job;
+    int row, row_end, panel;
+} ternary_place;
+
+static void store_ternary(void *context, const int32_t *sums, int row, int rows) {
+    const ternary_place *place = context;
+    const ternary_job *t = place->job;
+    const int width = tn_k->ternary_panel_width, first = place->panel * width, count = TN_MIN(width, t->m - first);
+    const int next = place->row + row + rows;
+    if (t->y) tn_prefetch_tile(t->y + (int64_t)next * t->m + first, TN_MIN(rows, place->row_end - next), count, t->m);
+    for (int r = next - rows; r < next; r++, sums += width) {
         const int64_t at = (int64_t)r * t->m + first;
         if (t->acc)
             memcpy(t->acc + at, sums, sizeof *sums * (size_t)count);
@@ -98,11 +119,12 @@ static void ternary_tasks(void *context, int64_t begin, int64_t end) {
     tn_ternary_room room;
     for (int64_t task = begin; task < end; task++) {
         const int row = (int)(task / stretches) * ROW_BLOCK, first = (int)(task % stretches) * t->panels_at_once;
-        tn_ternary_rows_begin(&room, TN_MIN((int)ROW_BLOCK, t->n - row), t->k, t->q + (int64_t)row * t->k, t->k);
-        for (int panel = first; panel < TN_MIN(panels, first + t->panels_at_once); panel++) {
-            tn_ternary_rows_multiply(&room, t->packed + (size_t)panel * ternary_panel_words(t->k));
-            store_ternary(t, &room, row, panel);
-        }
+        const int rows = TN_MIN((int)ROW_BLOCK, t->n - row), last = TN_MIN(panels, first + t->panels_at_once);
+        tn_ternary_rows_begin(&room, rows, t->k, t->q + (int64_t)row * t->k, t->k);
+        ternary_place at = {.job = t, .row = row, .row_end = row + rows, .panel = first};
+        for (; at.panel < last; at.panel++)
+            tn_ternary_rows_multiply(&room, t->packed + (size_t)at.panel * ternary_panel_words(t->k), store_ternary,
+                                     &at);
     }
 }
 

@@ -20,6 +20,12 @@ enum {
     TN_BF16_TILE_MAX = 6 * TN_BF16_WIDTH_MAX
 };
 
+/* Fetch the lines of a tile of reals that a product is about to write, so that they come while it computes. */
+static inline void tn_prefetch_tile(const tn_real *tile, int rows, int cols, int64_t stride) {
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < cols; j += TN_ALIGN / (int)sizeof *tile) __builtin_prefetch(tile + r * stride + j, 1);
+}
+
 extern tn_kernels tn_kernels_table; /* what tn_k points to; starts as tn_kernels_generic */
 extern const tn_kernels tn_kernels_generic;
 #if defined(__x86_64__) && !defined(TN_F64)

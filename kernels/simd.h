@@ -292,14 +292,12 @@ VR_INLINE tn_real vr_reduce_max(vr x) {
 
 /* As vr_max_bits; a NaN is kept. */
 VR_INLINE tn_real vr_reduce_max_bits(vr x) {
-    vp max = x.p[0];
-    EACH_PART(max = vp_max_bits(max, x.p[i]));
-    for (int step = PART_LANES / 2; step > 0; step /= 2) {
-        vpi turned;
-        for (int i = 0; i < PART_LANES; i++) turned[i] = (i + step) % PART_LANES;
-        max = vp_max_bits(max, __builtin_shuffle(max, turned));
-    }
-    return max[0];
+    lane_int lanes[LANES];
+    memcpy(lanes, &x, sizeof lanes);
+    for (int i = 1; i < LANES; i++) lanes[0] = TN_MAX(lanes[0], lanes[i]);
+    tn_real max;
+    memcpy(&max, lanes, sizeof max);
+    return max;
 }
 
 /* ---- integers of other widths ---- */

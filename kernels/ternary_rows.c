@@ -10,18 +10,18 @@ void tn_ternary_rows_begin(tn_ternary_room *room, int rows, int k, const int8_t 
     for (int r = 0; r < rows && room->opens; r++) room->starts[r] = -tn_k->sum_codes(k, q + r * q_stride);
 }
 
-static void multiply_closed(tn_ternary_room *room, const uint32_t *panel) {
+static void multiply_closed(tn_ternary_room *room, const uint32_t *panel, tn_ternary_store *store, void *context) {
     for (int row = 0, rows; row < room->rows; row += rows) {
         rows = TN_MIN(tn_k->ternary_tile_rows, room->rows - row);
-        tn_k->ternary_panel(rows, room->k, room->q + row * room->q_stride, room->q_stride, panel,
-                            room->acc + row * tn_k->ternary_panel_width);
+        tn_k->ternary_panel(rows, room->k, room->q + row * room->q_stride, room->q_stride, panel, room->acc);
+        store(context, room->acc, row, rows);
     }
 }
 
-void tn_ternary_rows_multiply(tn_ternary_room *room, const uint32_t *panel) {
+void tn_ternary_rows_multiply(tn_ternary_room *room, const uint32_t *panel, tn_ternary_store *store, void *context) {
     const int width = tn_k->ternary_panel_width, steps = room->k / 4;
     if (!room->opens) {
-        multiply_closed(room, panel);
+        multiply_closed(room, panel, store, context);
         return;
     }
     for (int first = 0; first < steps; first += TN_BLOCK_STEPS) {
@@ -29,8 +29,10 @@ void tn_ternary_rows_multiply(tn_ternary_room *room, const uint32_t *panel) {
         tn_k->ternary_bytes((count + 3) / 4, panel + (int64_t)first / 4 * width, room->bytes);
         for (int row = 0, rows; row < room->rows; row += rows) {
             rows = TN_MIN(tn_k->ternary_tile_rows, room->rows - row);
+            int32_t *acc = room->acc + row * width;
             tn_k->byte_panel(rows, count, room->q + row * room->q_stride + 4 * first, room->q_stride, room->bytes,
-                             first ? NULL : room->starts + row, room->acc + row * width);
+                             first ? NULL : room->starts + row, acc);
+            if (first + count == steps) store(context, acc, row, rows);
         }
     }
 }

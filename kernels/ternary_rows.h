@@ -17,13 +17,15 @@ typedef struct tn_ternary_room {
     int rows, k;
     bool opens;
     int32_t starts[TN_BLOCK_ROWS];
-    int32_t acc[TN_BLOCK_ROWS * TN_TERNARY_WIDTH_MAX]; /* [rows][ternary_panel_width], the result */
+    int32_t acc[TN_BLOCK_ROWS * TN_TERNARY_WIDTH_MAX]; /* [rows][ternary_panel_width] */
     uint32_t bytes[TN_BLOCK_STEPS * TN_TERNARY_WIDTH_MAX];
 } tn_ternary_room;
 
 /* Rows [rows, k], 1 <= rows <= TN_BLOCK_ROWS. */
 void tn_ternary_rows_begin(tn_ternary_room *room, int rows, int k, const int8_t *q, int64_t q_stride);
-/* room->acc = rows x panel */
-void tn_ternary_rows_multiply(tn_ternary_room *room, const uint32_t *panel);
+/* rows x panel, handed over tile by tile while it is in the cache: the sums of `rows` rows from `row` of the block on.
+ */
+typedef void tn_ternary_store(void *context, const int32_t *sums, int row, int rows);
+void tn_ternary_rows_multiply(tn_ternary_room *room, const uint32_t *panel, tn_ternary_store *store, void *context);
 
 #endif

@@ -151,10 +151,11 @@ static void case_real_panel(const tn_kernels *k, int n, room *r) {
 /* Fixed point. Words of pairs go where 32-bit sums are; rows of 7, of 48 columns at most. */
 enum { PAIR_ROWS = 7, PAIR_COLS = 45, WORD_STRIDE = 48 };
 CASE(digit_row, r->result = (double)k->digit_row(n, IN(0), r->codes, r->states))
-CASE(join_digits, k->join_digits(n, r->acc, r->acc + 1, (tn_real)1e-7, OUT(0)))
-CASE(join_digits_add, k->join_digits_add(n, r->acc, r->acc + 1, (tn_real)1e-7, OUT(0)))
-CASE(scale_sums, k->scale_sums(n, r->acc, (tn_real)1e-7, OUT(0)))
-CASE(scale_sums_add, k->scale_sums_add(n, r->acc, (tn_real)1e-7, OUT(0)))
+#define TWO_ROWS 2, n / 2, r->acc, 50, IN(0), OUT(0), n / 2
+CASE(join_digits, k->join_digits(TWO_ROWS))
+CASE(join_digits_add, k->join_digits_add(TWO_ROWS))
+CASE(scale_sums, k->scale_sums(TWO_ROWS))
+CASE(scale_sums_add, k->scale_sums_add(TWO_ROWS))
 CASE(column_units, k->column_units(1 + n % PAIR_ROWS, TN_MIN(n, PAIR_COLS), IN(0), PAIR_COLS, IN(1), OUT(0), OUT(1)))
 static void case_pair_rows(const tn_kernels *k, int n, room *r) {
     const int rows = 1 + n % PAIR_ROWS, cols = TN_MIN(n, PAIR_COLS);
