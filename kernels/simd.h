@@ -154,7 +154,8 @@ VR_INLINE vp vp_exp(vp x) {
 }
 #else
 /* exp(x) = 2^n exp(r), n = rint(x / ln 2), |r| <= ln 2 / 2; exp(r) = 1 + r + r^2 P(r), P the minimax polynomial of
- * degree 4. Within 1.1 ulp (tests/test_formulas.c). Below the smallest normal number: 0; above the largest: infinity. */
+ * degree 4. Within 1.1 ulp (tests/test_formulas.c). Below the smallest normal number: 0; above the largest: infinity.
+ */
 VR_INLINE vp vp_exp(vp x) {
     const float magic = 12582912.0f /* 1.5 x 2^23 */, lowest = -87.3365447f, highest = 88.7228394f;
     vp inside = vp_select(x < lowest, vp_set(lowest), vp_select(x > highest, vp_set(highest), x)); /* a NaN stays one */
