@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * bodies.h - all bodies over simd.h and the table made of them. An instruction set's file is: this header, its own
- * ternary_panel with TERNARY_WIDTH, TERNARY_ROWS and TERNARY_OPENS, and one table initialised with TN_KERNEL_ROWS(its name). */
+ * ternary_panel with TERNARY_WIDTH, TERNARY_ROWS and TERNARY_OPENS, and one table ended by TN_KERNEL_SIZES(its name).
+ */
 #ifndef TN_KERNELS_BODIES_H
 #define TN_KERNELS_BODIES_H
 #include "kernels/simd.h"
@@ -16,8 +17,9 @@
 #include "kernels/bodies_pairs.h"
 
 #define TN_KERNEL_SIZES(isa_name)                                                                                      \
-    .isa = (isa_name), .ternary_panel_width = TERNARY_WIDTH, .ternary_tile_rows = TERNARY_ROWS, .ternary_opens = TERNARY_OPENS,                        \
-    .real_panel_width = TILE_VRS * LANES, .real_tile_rows = TILE_ROWS, .pair_panel_width = PAIR_WIDTH,                 \
-    .pair_tile_rows = PAIR_ROWS, .bf16_panel_width = BF16_WIDTH, .bf16_tile_rows = BF16_ROWS
+    .isa = (isa_name), .ternary_panel_width = TERNARY_WIDTH, .ternary_tile_rows = TERNARY_ROWS,                        \
+    .ternary_opens = TERNARY_OPENS, .real_panel_width = TILE_VRS * LANES, .real_tile_rows = TILE_ROWS,                 \
+    .pair_panel_width = PAIR_WIDTH, .pair_tile_rows = PAIR_ROWS, .bf16_panel_width = BF16_WIDTH,                       \
+    .bf16_tile_rows = BF16_ROWS
 
 #endif

@@ -30,8 +30,8 @@ tn_status tn_kernels_init(const char *isa);
 const char *tn_kernels_isa(void);
 /* Whether products of bf16 (tn_product_bf16) are faster than those of reals: where bf16_panel has instructions of its
  * own and they do more multiply-adds a cycle. AMD's do twice as many as in f32 (Zen 4, Zen 5); Intel's without AMX half
- * as many (measured: 43 against 88 GMAC/s of a core), since they take two cycles; ARM's bfmmla holds four times as many,
- * which only an emulator has run so far. */
+ * as many (measured: 43 against 88 GMAC/s of a core), since they take two cycles; ARM's bfmmla holds four times as
+ * many, which only an emulator has run so far. */
 bool tn_bf16_pays(void);
 /* Names of instruction sets in rising order within one kind of CPU, "generic" first, for other CPUs too; NULL after the
  * last. */
