@@ -103,11 +103,14 @@ tn_status tn_ckpt_put_param(tn_ckpt *ckpt, const char *name, int64_t rows, int64
     return put(ckpt, path, TN_H5_F32, 2, (int64_t[]){rows, cols}, values);
 }
 
-tn_status tn_ckpt_put_slot(tn_ckpt *ckpt, const char *slot, const char *name, int64_t count, const float *values) {
+static tn_h5_type slot_type(tn_ckpt_type type) { return type == TN_CKPT_U8 ? TN_H5_U8 : TN_H5_F32; }
+
+tn_status tn_ckpt_put_slot(tn_ckpt *ckpt, const char *slot, const char *name, tn_ckpt_type type, int64_t count,
+                           const void *values) {
     char path[MAX_DATASET_PATH];
     TN_TRY(slot_path(ckpt, slot, name, path));
     if (count <= 0) return TN_FAIL(ARG, "%s: %s: no values", tn_ckpt_path(ckpt), path);
-    return put(ckpt, path, TN_H5_F32, 1, &count, values);
+    return put(ckpt, path, slot_type(type), 1, &count, values);
 }
 
 tn_status tn_ckpt_put_text(tn_ckpt *ckpt, tn_ckpt_text which, const char *text, size_t len) {
@@ -249,7 +252,8 @@ tn_status tn_ckpt_get_param(tn_ckpt *ckpt, const char *name, int64_t rows, int64
     return tn_h5_read(ckpt->file, path, TN_H5_F32, info.count, values);
 }
 
-tn_status tn_ckpt_get_slot(tn_ckpt *ckpt, const char *slot, const char *name, int64_t count, float *values) {
+tn_status tn_ckpt_get_slot(tn_ckpt *ckpt, const char *slot, const char *name, tn_ckpt_type type, int64_t count,
+                           void *values) {
     char path[MAX_DATASET_PATH];
     tn_h5_info info;
     TN_TRY(slot_path(ckpt, slot, name, path));
@@ -257,7 +261,7 @@ tn_status tn_ckpt_get_slot(tn_ckpt *ckpt, const char *slot, const char *name, in
     if (info.count != count)
         return TN_FAIL(MISMATCH, "%s: %s has %lld values, expected %lld", tn_ckpt_path(ckpt), path,
                        (long long)info.count, (long long)count);
-    return tn_h5_read(ckpt->file, path, TN_H5_F32, count, values);
+    return tn_h5_read(ckpt->file, path, slot_type(type), count, values);
 }
 
 tn_status tn_ckpt_get_text(tn_ckpt *ckpt, tn_ckpt_text which, tn_buf *out) {

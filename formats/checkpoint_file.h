@@ -16,6 +16,9 @@ typedef enum tn_ckpt_text {
     TN_CKPT_STATE      /* the trainer's state, JSON: data cursor, RNG keys, best loss */
 } tn_ckpt_text;
 
+/* What an optimizer slot is an array of. */
+typedef enum tn_ckpt_type { TN_CKPT_F32, TN_CKPT_U8 } tn_ckpt_type;
+
 /* ---- writing ----
  * Names are 1..200 characters of [A-Za-z0-9_.-], not starting with a dot; anything else, and a name given twice, is
  * TN_E_ARG. Values are borrowed for the call. After a failed put the file can only be closed. */
@@ -24,7 +27,8 @@ tn_status tn_ckpt_put_int(tn_ckpt *ckpt, const char *name, int64_t value); /* a 
 /* A parameter's latent weights, row-major [rows, cols]; both sizes > 0. */
 tn_status tn_ckpt_put_param(tn_ckpt *ckpt, const char *name, int64_t rows, int64_t cols, const float *values);
 /* `count` > 0 values of an optimizer slot ("m", "v") that belong to parameter `name`. */
-tn_status tn_ckpt_put_slot(tn_ckpt *ckpt, const char *slot, const char *name, int64_t count, const float *values);
+tn_status tn_ckpt_put_slot(tn_ckpt *ckpt, const char *slot, const char *name, tn_ckpt_type type, int64_t count,
+                           const void *values);
 tn_status tn_ckpt_put_text(tn_ckpt *ckpt, tn_ckpt_text which, const char *text, size_t len);
 /* Make the file appear under its path. The handle is gone afterwards, also on failure (then the old file, if any, is
  * untouched). Fails: TN_E_IO, "no space left on device" for instance. */
@@ -38,9 +42,10 @@ tn_status tn_ckpt_open(tn_ckpt **out, const char *path);
 bool tn_ckpt_is_checkpoint(const char *path);
 const char *tn_ckpt_path(const tn_ckpt *ckpt);
 tn_status tn_ckpt_get_int(tn_ckpt *ckpt, const char *name, int64_t *value); /* TN_E_CORRUPT when absent */
-/* Fails: TN_E_MISSING; TN_E_MISMATCH naming the shape found and the one expected. */
+/* Fails: TN_E_MISSING; TN_E_MISMATCH naming the shape found and the one expected; TN_E_CORRUPT for another type. */
 tn_status tn_ckpt_get_param(tn_ckpt *ckpt, const char *name, int64_t rows, int64_t cols, float *values);
-tn_status tn_ckpt_get_slot(tn_ckpt *ckpt, const char *slot, const char *name, int64_t count, float *values);
+tn_status tn_ckpt_get_slot(tn_ckpt *ckpt, const char *slot, const char *name, tn_ckpt_type type, int64_t count,
+                           void *values);
 tn_status tn_ckpt_get_text(tn_ckpt *ckpt, tn_ckpt_text which, tn_buf *out); /* appended; TN_E_MISSING */
 bool tn_ckpt_has_param(tn_ckpt *ckpt, const char *name);
 bool tn_ckpt_has_slot(tn_ckpt *ckpt, const char *slot, const char *name);

@@ -2,18 +2,21 @@
 #include "optim/optimizer.h"
 
 #include "core/par.h"
+#include "core/rng.h"
 #include "kernels/kernels.h"
 #include "optim/muon.h"
 
 #include <math.h>
+#include <stdio.h>
 
 typedef struct rule {
     const char *name;
     const char *slots[TN_OPTIMIZER_SLOTS];
+    tn_slot_type type;
 } rule;
 
 static const rule rules[TN_OPTIMIZER_COUNT] = {
-#define OPTIM(name, slot0, slot1) {#name, {slot0, slot1}},
+#define OPTIM(name, slot0, slot1, type) {#name, {slot0, slot1}, TN_SLOT_##type},
 #include "optim/optims.def"
 #undef OPTIM
 };
@@ -21,7 +24,8 @@ static const rule rules[TN_OPTIMIZER_COUNT] = {
 typedef struct group {
     tn_optimizer_kind kind;
     bool table;
-    tn_real *slots[TN_OPTIMIZER_SLOTS];
+    tn_real *slots[TN_OPTIMIZER_SLOTS]; /* of codes: their scales */
+    uint8_t *codes[TN_OPTIMIZER_SLOTS];
 } group;
 
 struct tn_optimizer {
@@ -40,20 +44,43 @@ void tn_optimizer_set_updates(tn_optimizer *optimizer, int64_t updates) { optimi
 int tn_optimizer_slot_count(const tn_optimizer *optimizer) { return optimizer->n_slots; }
 tn_slot tn_optimizer_slot(const tn_optimizer *optimizer, int index) { return optimizer->slots[index]; }
 
+size_t tn_slot_bytes(const tn_slot *slot) {
+    return (size_t)slot->count * (slot->type == TN_SLOT_CODE ? sizeof *slot->codes : sizeof *slot->values);
+}
+
 static bool is_matrix(const tn_param *param) { return param->rows > 1; }
 
 static group make_group(const tn_param *param, tn_optimizer_kind kind) {
     bool hidden = is_matrix(param) && param->decays;
     if (kind == TN_OPTIMIZER_muon && !hidden) return (group){.kind = TN_OPTIMIZER_adamw, .table = true};
-    return (group){.kind = kind, .table = is_matrix(param) && !param->decays};
+    bool small = kind == TN_OPTIMIZER_adamw8bit && tn_param_count(param) < TN_OPTIMIZER_CODED;
+    return (group){.kind = small ? TN_OPTIMIZER_adamw : kind, .table = is_matrix(param) && !param->decays};
+}
+
+static void name_slot(tn_slot *slot, const char *name, const char *end) {
+    snprintf(slot->name, sizeof slot->name, "%s%s", name, end);
+}
+
+static tn_status take_slot(tn_optimizer *o, tn_arena *arena, const tn_param *param, group *g, int i) {
+    const rule *r = &rules[g->kind];
+    int64_t count = tn_param_count(param);
+    bool coded = r->type == TN_SLOT_CODE;
+    if (coded) {
+        TN_TAKE0(g->codes[i], arena, count, "optimizer");
+        tn_slot *slot = &o->slots[o->n_slots++];
+        *slot = (tn_slot){.param = param, .type = TN_SLOT_CODE, .codes = g->codes[i], .count = count};
+        name_slot(slot, r->slots[i], "");
+        count = (count + TN_CODE_BLOCK - 1) / TN_CODE_BLOCK;
+    }
+    TN_TAKE0(g->slots[i], arena, count, "optimizer");
+    tn_slot *slot = &o->slots[o->n_slots++];
+    *slot = (tn_slot){.param = param, .type = TN_SLOT_REAL, .values = g->slots[i], .count = count};
+    name_slot(slot, r->slots[i], coded ? "_scale" : "");
+    return TN_OK;
 }
 
 static tn_status take_slots(tn_optimizer *o, tn_arena *arena, const tn_param *param, group *g) {
-    for (int i = 0; i < TN_OPTIMIZER_SLOTS && rules[g->kind].slots[i]; i++) {
-        int64_t count = tn_param_count(param);
-        TN_TAKE0(g->slots[i], arena, count, "optimizer");
-        o->slots[o->n_slots++] = (tn_slot){rules[g->kind].slots[i], param, g->slots[i], count};
-    }
+    for (int i = 0; i < TN_OPTIMIZER_SLOTS && rules[g->kind].slots[i]; i++) TN_TRY(take_slot(o, arena, param, g, i));
     return TN_OK;
 }
 
@@ -63,7 +90,7 @@ tn_status tn_optimizer_create(tn_optimizer **out, tn_arena *arena, const tn_para
     int n = blocks->n_params;
     TN_TAKE0(o, arena, 1, "optimizer");
     TN_TAKE0(o->groups, arena, n, "optimizer");
-    TN_TAKE0(o->slots, arena, n * TN_OPTIMIZER_SLOTS, "optimizer");
+    TN_TAKE0(o->slots, arena, n * 2 * TN_OPTIMIZER_SLOTS, "optimizer"); /* codes and scales */
     tn_param **muon_params;
     TN_TAKE0(muon_params, arena, n, "optimizer");
     o->settings = *settings;
@@ -90,19 +117,36 @@ static double rate_of(const group *g, const tn_optimizer_rates *rates) {
     return g->table ? rates->table_learning_rate : rates->learning_rate;
 }
 
-static double adamw_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
-                          const tn_real *grad) {
+static tn_adamw adamw_of(const fused_step *s, const group *g, tn_real decay) {
     const tn_optimizer_settings *set = &s->optimizer->settings;
     double t = (double)s->optimizer->updates;
-    tn_adamw step = {.lr = (tn_real)rate_of(g, s->rates),
-                     .beta1 = (tn_real)set->beta1,
-                     .beta2 = (tn_real)set->beta2,
-                     .epsilon = (tn_real)set->epsilon,
-                     .decay = decay,
-                     .grad_scale = (tn_real)s->rates->grad_scale,
-                     .correction1 = (tn_real)(1 - pow(set->beta1, t)),
-                     .correction2 = (tn_real)(1 - pow(set->beta2, t))};
+    return (tn_adamw){.lr = (tn_real)rate_of(g, s->rates),
+                      .beta1 = (tn_real)set->beta1,
+                      .beta2 = (tn_real)set->beta2,
+                      .epsilon = (tn_real)set->epsilon,
+                      .decay = decay,
+                      .grad_scale = (tn_real)s->rates->grad_scale,
+                      .correction1 = (tn_real)(1 - pow(set->beta1, t)),
+                      .correction2 = (tn_real)(1 - pow(set->beta2, t))};
+}
+
+static double adamw_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
+                          const tn_real *grad) {
+    tn_adamw step = adamw_of(s, g, decay);
     return tn_k->adamw_step(b->count, &step, grad, w, g->slots[0] + b->first, g->slots[1] + b->first);
+}
+
+static double adamw8bit_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
+                              const tn_real *grad) {
+    tn_adamw step = adamw_of(s, g, decay);
+    tn_rng rng = tn_rng_make((uint64_t)s->optimizer->updates, TN_PURPOSE_ROUNDING, (uint32_t)b->param);
+    int64_t block = b->first / TN_CODE_BLOCK;
+    tn_adamw_codes codes = {.m = g->codes[0] + b->first,
+                            .v = g->codes[1] + b->first,
+                            .m_scale = g->slots[0] + block,
+                            .v_scale = g->slots[1] + block,
+                            .key = (uint32_t)tn_rng_u64(&rng, (uint64_t)b->index)};
+    return tn_k->adamw8bit_step(b->count, &step, &codes, grad, w);
 }
 
 static double lion_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
@@ -137,6 +181,7 @@ static void step_blocks(void *context, int64_t begin, int64_t end) {
         switch (g->kind) {
         case TN_OPTIMIZER_adamw: sum = adamw_block(s, g, b, decay, w, grad); break;
         case TN_OPTIMIZER_sgd: sum = sgd_block(s, g, b, decay, w, grad); break;
+        case TN_OPTIMIZER_adamw8bit: sum = adamw8bit_block(s, g, b, decay, w, grad); break;
         case TN_OPTIMIZER_lion: sum = lion_block(s, g, b, decay, w, grad); break;
         default: continue; /* whole matrices are moved before this pass */
         }

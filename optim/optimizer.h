@@ -3,25 +3,25 @@
  * that the number of threads changes no bit. The rules are rows of optims.def; their formulas stand in kernels/steps.h
  * and, for muon, in optim/muon.h. Groups: weight decay reaches parameters with `decays` (the matrices inside the
  * blocks). Tables - matrices without decay: the embedding and an untied head - may have a learning rate of their own.
- * Under muon the matrices with decay follow muon, everything else follows adamw at the tables' rate. Owns: the slots,
- * in the arena given to create. */
+ * Under muon the matrices with decay follow muon, everything else follows adamw at the tables' rate. Under adamw8bit
+ * parameters of fewer than TN_OPTIMIZER_CODED elements follow adamw. Owns: the slots, in the arena given to create. */
 #ifndef TN_OPTIM_OPTIMIZER_H
 #define TN_OPTIM_OPTIMIZER_H
 #include "optim/param_blocks.h"
 
 typedef enum tn_optimizer_kind {
-#define OPTIM(name, slot0, slot1) TN_OPTIMIZER_##name,
+#define OPTIM(name, slot0, slot1, type) TN_OPTIMIZER_##name,
 #include "optim/optims.def"
 #undef OPTIM
     TN_OPTIMIZER_COUNT
 } tn_optimizer_kind;
 
-enum { TN_OPTIMIZER_SLOTS = 2 };
+enum { TN_OPTIMIZER_SLOTS = 2, TN_OPTIMIZER_CODED = 4096 };
 
 typedef struct tn_optimizer_settings {
     tn_optimizer_kind kind;
-    double beta1, beta2; /* adamw, lion; 0..1 */
-    double epsilon;      /* adamw, > 0 */
+    double beta1, beta2; /* adamw, adamw8bit, lion; 0..1 */
+    double epsilon;      /* adamw, adamw8bit; > 0 */
     double momentum;     /* sgd, muon; 0..1 */
 } tn_optimizer_settings;
 
@@ -33,11 +33,17 @@ typedef struct tn_optimizer_rates {
 
 typedef struct tn_optimizer tn_optimizer;
 
+typedef enum tn_slot_type { TN_SLOT_REAL, TN_SLOT_CODE } tn_slot_type;
+
 /* One piece of state, as a checkpoint stores it. */
 typedef struct tn_slot {
-    const char *name; /* "m" */
+    char name[16]; /* "m", "m_scale" */
     const tn_param *param;
-    tn_real *values;
+    tn_slot_type type;
+    union {
+        tn_real *values; /* TN_SLOT_REAL */
+        uint8_t *codes;  /* TN_SLOT_CODE */
+    };
     int64_t count;
 } tn_slot;
 
@@ -58,5 +64,6 @@ int64_t tn_optimizer_updates(const tn_optimizer *optimizer);
 void tn_optimizer_set_updates(tn_optimizer *optimizer, int64_t updates);
 int tn_optimizer_slot_count(const tn_optimizer *optimizer);
 tn_slot tn_optimizer_slot(const tn_optimizer *optimizer, int index); /* in the order of the parameters */
+size_t tn_slot_bytes(const tn_slot *slot);
 
 #endif

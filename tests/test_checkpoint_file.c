@@ -18,6 +18,7 @@ enum { ROWS = 3, COLS = 5, N = ROWS * COLS };
 
 static const char config[] = "model:\n  n_layer: 2\n", tokenizer[] = "{\"vocab\": {}}",
                   run_state[] = "{\"cursor\": 17}";
+static const uint8_t codes[] = {0, 1, 127, 128, 255};
 
 static void fill(float *values, float first) {
     for (int i = 0; i < N; i++) values[i] = first + (float)i;
@@ -33,7 +34,8 @@ static tn_ckpt *begin_small(const char *path) {
     fill(values, 2);
     assert_ok(tn_ckpt_put_param(ckpt, "output_norm.weight", 1, N, values));
     fill(values, 3);
-    assert_ok(tn_ckpt_put_slot(ckpt, "m", "blk.0.attn_q.weight", N, values));
+    assert_ok(tn_ckpt_put_slot(ckpt, "m", "blk.0.attn_q.weight", TN_CKPT_F32, N, values));
+    assert_ok(tn_ckpt_put_slot(ckpt, "m", "output.weight", TN_CKPT_U8, (int64_t)sizeof codes, codes));
     assert_ok(tn_ckpt_put_text(ckpt, TN_CKPT_CONFIG, config, strlen(config)));
     assert_ok(tn_ckpt_put_text(ckpt, TN_CKPT_TOKENIZER, tokenizer, strlen(tokenizer)));
     assert_ok(tn_ckpt_put_text(ckpt, TN_CKPT_STATE, run_state, strlen(run_state)));
@@ -62,8 +64,13 @@ static void check_small(tn_ckpt *ckpt) {
     check_floats(values, 1);
     assert_ok(tn_ckpt_get_param(ckpt, "output_norm.weight", 1, N, values));
     check_floats(values, 2);
-    assert_ok(tn_ckpt_get_slot(ckpt, "m", "blk.0.attn_q.weight", N, values));
+    assert_ok(tn_ckpt_get_slot(ckpt, "m", "blk.0.attn_q.weight", TN_CKPT_F32, N, values));
     check_floats(values, 3);
+    uint8_t read[sizeof codes];
+    assert_ok(tn_ckpt_get_slot(ckpt, "m", "output.weight", TN_CKPT_U8, (int64_t)sizeof read, read));
+    assert_memory_equal(read, codes, sizeof codes);
+    assert_int_equal(tn_ckpt_get_slot(ckpt, "m", "output.weight", TN_CKPT_F32, (int64_t)sizeof read, values),
+                     TN_E_CORRUPT);
     check_text(ckpt, TN_CKPT_CONFIG, config);
     check_text(ckpt, TN_CKPT_TOKENIZER, tokenizer);
     check_text(ckpt, TN_CKPT_STATE, run_state);
@@ -140,9 +147,9 @@ static void checkpoint_file__wrong_shapes_name_both(void **state) {
     assert_ok(tn_ckpt_open(&ckpt, f->path));
     assert_int_equal(tn_ckpt_get_param(ckpt, "blk.0.attn_q.weight", COLS, ROWS, values), TN_E_MISMATCH);
     assert_non_null(strstr(tn_error_message(), "[3, 5], expected [5, 3]"));
-    assert_int_equal(tn_ckpt_get_slot(ckpt, "m", "blk.0.attn_q.weight", N - 1, values), TN_E_MISMATCH);
+    assert_int_equal(tn_ckpt_get_slot(ckpt, "m", "blk.0.attn_q.weight", TN_CKPT_F32, N - 1, values), TN_E_MISMATCH);
     assert_int_equal(tn_ckpt_get_param(ckpt, "blk.1.attn_q.weight", ROWS, COLS, values), TN_E_MISSING);
-    assert_int_equal(tn_ckpt_get_slot(ckpt, "v", "blk.0.attn_q.weight", N, values), TN_E_MISSING);
+    assert_int_equal(tn_ckpt_get_slot(ckpt, "v", "blk.0.attn_q.weight", TN_CKPT_F32, N, values), TN_E_MISSING);
     assert_int_equal(tn_ckpt_get_param(ckpt, "", ROWS, COLS, values), TN_E_ARG);
     tn_ckpt_close(ckpt);
 }
@@ -154,8 +161,8 @@ static void checkpoint_file__bad_names_and_repeats_are_refused(void **state) {
     tn_ckpt *ckpt = begin_small(f->path);
     for (size_t i = 0; i < TN_COUNT(names); i++) {
         assert_int_equal(tn_ckpt_put_param(ckpt, names[i], ROWS, COLS, values), TN_E_ARG);
-        assert_int_equal(tn_ckpt_put_slot(ckpt, names[i], "a", N, values), TN_E_ARG);
-        assert_int_equal(tn_ckpt_put_slot(ckpt, "m", names[i], N, values), TN_E_ARG);
+        assert_int_equal(tn_ckpt_put_slot(ckpt, names[i], "a", TN_CKPT_F32, N, values), TN_E_ARG);
+        assert_int_equal(tn_ckpt_put_slot(ckpt, "m", names[i], TN_CKPT_F32, N, values), TN_E_ARG);
     }
     assert_int_equal(tn_ckpt_put_param(ckpt, "output_norm.weight", 1, N, values), TN_E_ARG);
     assert_int_equal(tn_ckpt_put_text(ckpt, TN_CKPT_CONFIG, "", 0), TN_E_ARG);

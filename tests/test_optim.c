@@ -4,7 +4,6 @@
 #include "kernels/kernels.h"
 #include "optim/clip.h"
 #include "optim/optimizer.h"
-#include "optim/schedule.h"
 #include "tests/testing.h"
 
 #include <math.h>
@@ -31,9 +30,14 @@ typedef struct bench {
     tn_optimizer *optimizer;
 } bench;
 
-/* The tolerance of six steps relative to the largest weight; measured at most 7e-7, and 1e-6 for
- * muon, whose matrix products add their roundings. */
-static double tolerance(tn_optimizer_kind kind) { return kind == TN_OPTIMIZER_muon ? 5e-6 : 2e-6; }
+static bool is_coded(int p) { return shapes[p].rows * shapes[p].cols >= TN_OPTIMIZER_CODED; }
+
+/* The tolerance of six steps of 0.02; weights are below 5. Measured at most 7e-7, 1e-6 for muon, whose matrix products
+ * add their roundings, and 9.4e-3 for moments that are rounded to an eighth. */
+static double tolerance(tn_optimizer_kind kind, int p) {
+    if (kind == TN_OPTIMIZER_adamw8bit && is_coded(p)) return 3e-2;
+    return kind == TN_OPTIMIZER_muon ? 5e-6 : 2e-6;
+}
 
 static double random_value(uint32_t stream, int64_t i) {
     tn_rng rng = tn_rng_make(7, TN_PURPOSE_TEST, stream);
@@ -197,8 +201,8 @@ static void every_rule__follows_its_formula(void **state) {
         bench_run(&b);
         for (int p = 0; p < N_PARAMS; p++) {
             double worst = largest_difference(&b, (tn_optimizer_kind)kind, p),
-                   limit = tolerance((tn_optimizer_kind)kind);
-            print_message("%-6s %-6s [%d,%d] off by %.1e of %.0e\n", tn_optimizer_name((tn_optimizer_kind)kind),
+                   limit = tolerance((tn_optimizer_kind)kind, p);
+            print_message("%-9s %-6s [%d,%d] off by %.1e of %.0e\n", tn_optimizer_name((tn_optimizer_kind)kind),
                           shapes[p].name, shapes[p].rows, shapes[p].cols, worst, limit);
             assert_true(worst <= limit);
         }
@@ -221,17 +225,30 @@ static void every_rule__gives_the_same_bits_for_any_threads(void **state) {
                                 (size_t)tn_param_count(one.list[p]) * sizeof(tn_real));
         for (int i = 0; i < tn_optimizer_slot_count(one.optimizer); i++) {
             tn_slot a = tn_optimizer_slot(one.optimizer, i), c = tn_optimizer_slot(four.optimizer, i);
-            assert_memory_equal(a.values, c.values, (size_t)a.count * sizeof(tn_real));
+            assert_memory_equal(a.values, c.values, tn_slot_bytes(&a));
         }
         bench_release(&one);
         bench_release(&four);
     }
 }
 
+static void assert_slot(const tn_slot *s, const tn_param *param, const char *name, tn_slot_type type, int64_t count) {
+    assert_string_equal(s->name, name);
+    assert_ptr_equal(s->param, param);
+    assert_int_equal(s->type, type);
+    assert_int_equal(s->count, count);
+    assert_int_equal(tn_slot_bytes(s), (size_t)count * (type == TN_SLOT_CODE ? 1 : sizeof(tn_real)));
+}
+
 static void every_rule__keeps_the_slots_of_its_row(void **state) {
     (void)state;
     static const char *const names[TN_OPTIMIZER_COUNT][TN_OPTIMIZER_SLOTS] = {
-#define OPTIM(name, slot0, slot1) {slot0, slot1},
+#define OPTIM(name, slot0, slot1, type) {slot0, slot1},
+#include "optim/optims.def"
+#undef OPTIM
+    };
+    static const tn_slot_type types[TN_OPTIMIZER_COUNT] = {
+#define OPTIM(name, slot0, slot1, type) TN_SLOT_##type,
 #include "optim/optims.def"
 #undef OPTIM
     };
@@ -240,12 +257,19 @@ static void every_rule__keeps_the_slots_of_its_row(void **state) {
         bench_init(&b, (tn_optimizer_kind)kind);
         int slot = 0;
         for (int p = 0; p < N_PARAMS; p++) {
-            int rule = kind == TN_OPTIMIZER_muon && !is_hidden(p) ? TN_OPTIMIZER_adamw : kind;
+            bool adamw =
+                (kind == TN_OPTIMIZER_muon && !is_hidden(p)) || (kind == TN_OPTIMIZER_adamw8bit && !is_coded(p));
+            int rule = adamw ? TN_OPTIMIZER_adamw : kind;
+            int64_t count = tn_param_count(b.list[p]);
             for (int i = 0; i < TN_OPTIMIZER_SLOTS && names[rule][i]; i++) {
+                bool coded = types[rule] == TN_SLOT_CODE;
                 tn_slot s = tn_optimizer_slot(b.optimizer, slot++);
-                assert_string_equal(s.name, names[rule][i]);
-                assert_ptr_equal(s.param, b.list[p]);
-                assert_int_equal(s.count, tn_param_count(b.list[p]));
+                assert_slot(&s, b.list[p], names[rule][i], types[rule], count);
+                if (!coded) continue;
+                char name[32];
+                snprintf(name, sizeof name, "%s_scale", names[rule][i]);
+                s = tn_optimizer_slot(b.optimizer, slot++);
+                assert_slot(&s, b.list[p], name, TN_SLOT_REAL, (count + TN_CODE_BLOCK - 1) / TN_CODE_BLOCK);
             }
         }
         assert_int_equal(tn_optimizer_slot_count(b.optimizer), slot);
@@ -265,7 +289,7 @@ static void every_rule__goes_on_from_copied_slots(void **state) {
                    (size_t)tn_param_count(copied.list[p]) * sizeof(tn_real));
         for (int i = 0; i < tn_optimizer_slot_count(copied.optimizer); i++) {
             tn_slot to = tn_optimizer_slot(copied.optimizer, i), from = tn_optimizer_slot(straight.optimizer, i);
-            memcpy(to.values, from.values, (size_t)to.count * sizeof(tn_real));
+            memcpy(to.values, from.values, tn_slot_bytes(&to));
         }
         tn_optimizer_set_updates(copied.optimizer, tn_optimizer_updates(straight.optimizer));
         bench_run(&straight);
@@ -411,61 +435,6 @@ static void scale__brings_the_norm_to_its_limit(void **state) {
     assert_true(tn_clip_scale(1e9, 0) == 1); /* 0 = no limit */
 }
 
-/* ---- schedules ---- */
-
-static double factor(tn_schedule_kind kind, double min_ratio, int64_t warmup, int64_t step) {
-    tn_schedule s = {.kind = kind,
-                     .min_ratio = min_ratio,
-                     .warmup = warmup,
-                     .stage2_start = 0.5,
-                     .stage2_ratio = 0.6,
-                     .weight_decay = 0.1};
-    return tn_schedule_at(&s, step, 1000).factor;
-}
-
-static void assert_near(double a, double b) { assert_true(fabs(a - b) < 1e-12); }
-
-static void schedule__passes_its_marked_points(void **state) {
-    (void)state;
-    assert_near(factor(TN_SCHEDULE_CONSTANT, 0, 0, 0), 1);
-    assert_near(factor(TN_SCHEDULE_CONSTANT, 0, 0, 999), 1);
-    assert_near(factor(TN_SCHEDULE_LINEAR, 0, 0, 0), 1);
-    assert_near(factor(TN_SCHEDULE_LINEAR, 0, 0, 500), 0.5);
-    assert_near(factor(TN_SCHEDULE_LINEAR, 0.1, 0, 500), 0.55);
-    assert_near(factor(TN_SCHEDULE_LINEAR, 0, 200, 600), 0.5); /* halfway between warm-up and end */
-    assert_near(factor(TN_SCHEDULE_COSINE, 0, 0, 500), 0.5);
-    assert_near(factor(TN_SCHEDULE_COSINE, 0.1, 0, 250), 0.1 + 0.9 * 0.5 * (1 + sqrt(0.5)));
-    assert_near(factor(TN_SCHEDULE_WSD, 0, 0, 799), 1);
-    assert_near(factor(TN_SCHEDULE_WSD, 0, 0, 900), 0.5);
-    assert_near(factor(TN_SCHEDULE_WSD, 0.2, 0, 900), 0.6);
-    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0, 0, 0), 1);
-    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0, 0, 499), 1 - 0.499);
-    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0, 0, 500), 0.6 * 0.5);
-    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0, 0, 999), 0.6 * 0.001);
-    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0.1, 0, 999), 0.1);
-}
-
-static void warmup__rises_in_a_line_and_never_starts_at_zero(void **state) {
-    (void)state;
-    assert_near(factor(TN_SCHEDULE_CONSTANT, 0, 100, 0), 0.01);
-    assert_near(factor(TN_SCHEDULE_CONSTANT, 0, 100, 49), 0.5);
-    assert_near(factor(TN_SCHEDULE_CONSTANT, 0, 100, 99), 1);
-    assert_near(factor(TN_SCHEDULE_TWO_STAGE, 0, 100, 49), 0.5 * (1 - 0.049));
-    assert_int_equal(tn_schedule_default_warmup(TN_SCHEDULE_TWO_STAGE, 100000), 1000); /* 1 % */
-    assert_int_equal(tn_schedule_default_warmup(TN_SCHEDULE_TWO_STAGE, 10000), 375);
-    assert_int_equal(tn_schedule_default_warmup(TN_SCHEDULE_TWO_STAGE, 1000), 100); /* 10 % */
-    assert_int_equal(tn_schedule_default_warmup(TN_SCHEDULE_COSINE, 1000), 0);
-}
-
-static void second_stage__ends_weight_decay(void **state) {
-    (void)state;
-    tn_schedule s = {.kind = TN_SCHEDULE_TWO_STAGE, .stage2_start = 0.5, .stage2_ratio = 0.6, .weight_decay = 0.1};
-    assert_true(tn_schedule_at(&s, 499, 1000).weight_decay == 0.1);
-    assert_true(tn_schedule_at(&s, 500, 1000).weight_decay == 0);
-    s.kind = TN_SCHEDULE_LINEAR;
-    assert_true(tn_schedule_at(&s, 999, 1000).weight_decay == 0.1);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_rule__follows_its_formula),
@@ -480,9 +449,6 @@ int main(void) {
         cmocka_unit_test(zero_gradient__does_not_divide_by_zero),
         cmocka_unit_test(norm__is_that_of_all_gradients_together),
         cmocka_unit_test(scale__brings_the_norm_to_its_limit),
-        cmocka_unit_test(schedule__passes_its_marked_points),
-        cmocka_unit_test(warmup__rises_in_a_line_and_never_starts_at_zero),
-        cmocka_unit_test(second_stage__ends_weight_decay),
     };
     if (tn_kernels_init(NULL)) return 1;
     return cmocka_run_group_tests_name("optim", tests, NULL, NULL);

@@ -15,6 +15,7 @@ static void resumed_run__equals_a_straight_one(void **state) {
                                            "train.optimizer=sgd train.learning_rate=1e-1",
                                            "train.optimizer=lion train.learning_rate=1e-3",
                                            "train.optimizer=muon train.max_grad_norm=0",
+                                           "train.optimizer=adamw8bit model.d_model=64",
                                            "model.dropout=0.1 train.grad_accumulation=2",
                                            "train.quant_warmup_tokens=900 train.schedule=cosine",
                                            "model.quantization=none train.patience=5"};

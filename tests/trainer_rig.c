@@ -128,7 +128,7 @@ void tn_assert_same_slots(tn_run *a, tn_run *b) {
     assert_int_equal(tn_optimizer_updates(x), tn_optimizer_updates(y));
     for (int i = 0; i < tn_optimizer_slot_count(x); i++) {
         tn_slot s = tn_optimizer_slot(x, i), t = tn_optimizer_slot(y, i);
-        assert_memory_equal(s.values, t.values, (size_t)s.count * sizeof(tn_real));
+        assert_memory_equal(s.values, t.values, tn_slot_bytes(&s));
     }
 }
 

@@ -103,9 +103,13 @@ static tn_status put_params(tn_ckpt *file, const tn_checkpoint *c, tn_arena *are
 static tn_status put_slots(tn_ckpt *file, const tn_checkpoint *c, tn_arena *arena) {
     for (int i = 0; i < tn_optimizer_slot_count(c->optimizer); i++) {
         tn_slot slot = tn_optimizer_slot(c->optimizer, i);
+        if (slot.type == TN_SLOT_CODE) {
+            TN_TRY(tn_ckpt_put_slot(file, slot.name, slot.param->name, TN_CKPT_U8, slot.count, slot.codes));
+            continue;
+        }
         const float *values = to_file(arena, slot.values, slot.count);
         if (!values) return TN_E_NOMEM;
-        TN_TRY(tn_ckpt_put_slot(file, slot.name, slot.param->name, slot.count, values));
+        TN_TRY(tn_ckpt_put_slot(file, slot.name, slot.param->name, TN_CKPT_F32, slot.count, values));
         tn_arena_reset(arena);
     }
     return TN_OK;
@@ -167,9 +171,13 @@ static tn_status get_params(tn_ckpt *file, const tn_checkpoint *c, tn_arena *are
 static tn_status get_slots(tn_ckpt *file, const tn_checkpoint *c, tn_arena *arena) {
     for (int i = 0; i < tn_optimizer_slot_count(c->optimizer); i++) {
         tn_slot slot = tn_optimizer_slot(c->optimizer, i);
+        if (slot.type == TN_SLOT_CODE) {
+            TN_TRY(tn_ckpt_get_slot(file, slot.name, slot.param->name, TN_CKPT_U8, slot.count, slot.codes));
+            continue;
+        }
         float *read = from_file(arena, slot.values, slot.count);
         if (!read) return TN_E_NOMEM;
-        TN_TRY(tn_ckpt_get_slot(file, slot.name, slot.param->name, slot.count, read));
+        TN_TRY(tn_ckpt_get_slot(file, slot.name, slot.param->name, TN_CKPT_F32, slot.count, read));
         settle(slot.values, read, slot.count);
         tn_arena_reset(arena);
     }
