@@ -3,9 +3,7 @@
  * it they build without a library of that machine. The first failure ends a test, not the suite. */
 #ifndef TN_TESTS_CROSS_CMOCKA_H
 #define TN_TESTS_CROSS_CMOCKA_H
-#include <inttypes.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "core/compiler.h"
 
 typedef int cross_set_up(void **state);
 struct CMUnitTest {
@@ -24,9 +22,9 @@ int cross_run(const char *suite, const struct CMUnitTest *tests, size_t count, c
 #define cmocka_run_group_tests_name(suite, tests, set_up, tear_down)                                                   \
     cross_run(suite, tests, sizeof(tests) / sizeof((tests)[0]), set_up, tear_down)
 
-void print_message(const char *format, ...) __attribute__((format(printf, 1, 2)));
-_Noreturn void cross_fail(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
-_Noreturn void cross_skip(void);
+void print_message(const char *format, ...) TN_PRINTF(1, 2);
+TN_NORETURN void cross_fail(const char *file, int line, const char *format, ...) TN_PRINTF(3, 4);
+TN_NORETURN void cross_skip(void);
 void cross_equal_integers(intmax_t a, intmax_t b, const char *file, int line);
 void cross_equal_strings(const char *a, const char *b, const char *file, int line);
 void cross_equal_memory(const void *a, const void *b, size_t size, const char *file, int line);
