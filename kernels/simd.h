@@ -50,6 +50,7 @@ typedef double vpd __attribute__((vector_size(VP_BYTES)));
 typedef tn_real vp_half __attribute__((vector_size(HALF_LANES * sizeof(tn_real))));
 typedef int8_t vp_int8 __attribute__((vector_size(PART_LANES)));
 typedef int32_t vp_int32 __attribute__((vector_size(PART_LANES * 4)));
+typedef uint32_t vp_uint32 __attribute__((vector_size(PART_LANES * 4)));
 
 typedef struct vr {
     vp p[PARTS];
@@ -392,11 +393,12 @@ VR_INLINE void vr_to_pairs(uint32_t *p, vr x, vr y) {
     EACH_PART(vpi word = (vp_rint16(x.p[i]) & 0xffff) | (vp_rint16(y.p[i]) << 16);
               vp_int32 v = __builtin_convertvector(word, vp_int32); memcpy(p + i * PART_LANES, &v, sizeof v));
 }
-/* 256 high + low of 32-bit sums of digits, itself below 2^31. */
+/* 256 high + low of 32-bit sums of digits, below 2^31 itself (any value where it is not: in a row with a NaN). */
 VR_INLINE vr vr_from_digits(const int32_t *high, const int32_t *low) {
     vr y;
-    EACH_PART(vp_int32 h; memcpy(&h, high + i * PART_LANES, sizeof h); vp_int32 l;
-              memcpy(&l, low + i * PART_LANES, sizeof l); y.p[i] = __builtin_convertvector(256 * h + l, vp));
+    EACH_PART(vp_uint32 h; memcpy(&h, high + i * PART_LANES, sizeof h); vp_uint32 l;
+              memcpy(&l, low + i * PART_LANES, sizeof l);
+              y.p[i] = __builtin_convertvector((vp_int32)(256 * h + l), vp));
     return y;
 }
 VR_INLINE vr vr_from_digits_n(const int32_t *high, const int32_t *low, int n) {
