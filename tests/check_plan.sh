@@ -72,3 +72,7 @@ for start in "$dir/small.yaml --run-dir $dir/less --max-ram 120MiB" "--resume $d
         exit 1
     fi
 done
+grep -qE 'grad_accumulation: ([2-9]|1[0-9])|checkpoint_activations: "?block' "$dir/less/config.yaml" || {
+    echo "config.yaml has not the settings that were chosen"
+    exit 1
+}
