@@ -26,7 +26,7 @@ typedef struct tn_op_args {
     tn_tape *tape;
     tn_tensor *in[TN_OP_INPUTS];
     tn_op_write write[TN_OP_INPUTS]; /* during backward */
-    const void *options; /* the op's own struct, copied into the step arena */
+    const void *options;             /* the op's own struct, copied into the step arena */
     tn_tensor *out;
     void *aux; /* the op's own, for backward; from the step arena */
 } tn_op_args;
@@ -69,7 +69,7 @@ typedef struct tn_op {
     const tn_op_sample *samples;
 } tn_op;
 
-#define OP(name, inputs, gradient, fresh, tolerance, formula)                                                                 \
+#define OP(name, inputs, gradient, fresh, tolerance, formula)                                                          \
     tn_status tn_op_##name##_check(tn_op_args *a);                                                                     \
     void tn_op_##name##_forward(const tn_op_args *a);                                                                  \
     void tn_op_##name##_backward(const tn_op_args *a);                                                                 \

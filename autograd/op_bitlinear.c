@@ -233,8 +233,8 @@ static void backward_dw(const tn_op_args *a) {
     for (p.first = 0; p.first < n; p.first += step) {
         int count = (int)TN_MIN(step, n - p.first);
         tn_par_for(count, TN_MAX(TN_OP_RUN / (m + k), 1), expand_code_rows, &p);
-        tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, count, 1, p.rows, m, p.codes, k, p.first ? 1 : tn_op_beta(a, weights_at(a)),
-                   w->tensor.grad, k);
+        tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, count, 1, p.rows, m, p.codes, k,
+                   p.first ? 1 : tn_op_beta(a, weights_at(a)), w->tensor.grad, k);
     }
 }
 
@@ -292,10 +292,9 @@ const tn_op_sample tn_op_bitlinear_samples[] = {
     {.dims = {{4, 8}, {3, 9}}, .expect = TN_E_SHAPE},
     TN_SAMPLES_END};
 
-const tn_op_sample tn_op_bitlinear_add_samples[] = {
-    {.dims = {{7, 5}, {7, 33}, {5, 33}}},
-    {.dims = {{2, 3, 40}, {2, 3, 17}, {40, 17}}},
-    {.dims = {{70, 67}, {70, 130}, {67, 130}}},
-    {.dims = {{4, 4}, {4, 8}, {3, 8}}, .expect = TN_E_SHAPE},
-    {.dims = {{4, 3}, {4, 8}, {3, 9}}, .expect = TN_E_SHAPE},
-    TN_SAMPLES_END};
+const tn_op_sample tn_op_bitlinear_add_samples[] = {{.dims = {{7, 5}, {7, 33}, {5, 33}}},
+                                                    {.dims = {{2, 3, 40}, {2, 3, 17}, {40, 17}}},
+                                                    {.dims = {{70, 67}, {70, 130}, {67, 130}}},
+                                                    {.dims = {{4, 4}, {4, 8}, {3, 8}}, .expect = TN_E_SHAPE},
+                                                    {.dims = {{4, 3}, {4, 8}, {3, 9}}, .expect = TN_E_SHAPE},
+                                                    TN_SAMPLES_END};

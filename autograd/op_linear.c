@@ -30,7 +30,8 @@ void tn_op_linear_backward(const tn_op_args *a) {
     const tn_real *dy = a->out->grad;
     int n = (int)tn_tensor_rows(x), m = w->param->rows, k = w->param->cols;
     if (tn_op_wants(a, 0)) tn_product(TN_AS_IS, TN_AS_IS, n, k, m, 1, dy, m, w->real, k, tn_op_beta(a, 0), x->grad, k);
-    if (tn_op_wants(a, 1)) tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, n, 1, dy, m, x->real, k, tn_op_beta(a, 1), w->grad, k);
+    if (tn_op_wants(a, 1))
+        tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, n, 1, dy, m, x->real, k, tn_op_beta(a, 1), w->grad, k);
 }
 
 const tn_op_sample tn_op_linear_samples[] = {{.dims = {{1, 1}, {1, 1}}},

@@ -175,14 +175,13 @@ void tn_op_norm_quant_backward(const tn_op_args *a) { backward(a); }
 
 static const quant_options usual = {.eps = (tn_real)1e-5}, silu = {(tn_real)1e-5, TN_GATE_SILU}, zero = {.eps = 0};
 #define OPTIONS(o) .options = &(o), .options_size = sizeof(o)
-const tn_op_sample tn_op_norm_quant_samples[] = {
-    {.dims = {{1, 2}, {2}}, OPTIONS(usual)},
-    {.dims = {{7, 33}, {33}}, OPTIONS(usual)},
-    {.dims = {{2, 600, 5}, {5}}, OPTIONS(usual)}, /* many blocks in dw */
-    {.dims = {{3, 129}, {129}}, OPTIONS(usual)},
-    {.dims = {{4, 8}, {4}}, OPTIONS(usual), .expect = TN_E_SHAPE},
-    {.dims = {{4, 8}, {8}}, OPTIONS(zero), .expect = TN_E_RANGE},
-    TN_SAMPLES_END};
+const tn_op_sample tn_op_norm_quant_samples[] = {{.dims = {{1, 2}, {2}}, OPTIONS(usual)},
+                                                 {.dims = {{7, 33}, {33}}, OPTIONS(usual)},
+                                                 {.dims = {{2, 600, 5}, {5}}, OPTIONS(usual)}, /* many blocks in dw */
+                                                 {.dims = {{3, 129}, {129}}, OPTIONS(usual)},
+                                                 {.dims = {{4, 8}, {4}}, OPTIONS(usual), .expect = TN_E_SHAPE},
+                                                 {.dims = {{4, 8}, {8}}, OPTIONS(zero), .expect = TN_E_RANGE},
+                                                 TN_SAMPLES_END};
 
 /* ---- gate_norm_quant ---- */
 

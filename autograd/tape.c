@@ -7,7 +7,7 @@
 #include <string.h>
 
 const tn_op tn_ops[TN_OP_COUNT] = {
-#define OP(name, inputs, gradient, fresh, tolerance, formula)                                                                \
+#define OP(name, inputs, gradient, fresh, tolerance, formula)                                                          \
     {#name,                                                                                                            \
      inputs,                                                                                                           \
      formula,                                                                                                          \
@@ -224,8 +224,7 @@ static tn_status skim(tn_tape *tape, const segment *s, tn_tensor *x, tn_tensor *
     const tn_tensor *y = s->body(s->context, tape, x);
     tape->skims = false;
     if (tape->status) return tape->status;
-    if (!tn_tensor_same_shape(y, x))
-        return TN_FAIL(SHAPE, "segment: the result must have the shape of the input");
+    if (!tn_tensor_same_shape(y, x)) return TN_FAIL(SHAPE, "segment: the result must have the shape of the input");
     if (!tape->dry) memcpy(out->real, y->real, (size_t)tn_tensor_count(y) * sizeof *y->real);
     tn_arena_rewind(tape->step, &mark);
     return TN_OK;

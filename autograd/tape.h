@@ -15,8 +15,8 @@ typedef struct tn_tape tn_tape;
 typedef enum tn_backward {
     TN_BACKWARD_F32,
     TN_BACKWARD_BF16, /* operands rounded to bf16, sums in f32 */
-    TN_BACKWARD_INT16 /* ternary matrices: exact integer sums over dY in 16-bit fixed point (kernels/backward.h); the head:
-                         bf16 where the CPU is faster in it than in f32, else f32 */
+    TN_BACKWARD_INT16 /* ternary matrices: exact integer sums over dY in 16-bit fixed point (kernels/backward.h); the
+                         head: bf16 where the CPU is faster in it than in f32, else f32 */
 } tn_backward;
 
 typedef enum tn_tape_mode {
@@ -53,8 +53,9 @@ tn_status tn_tape_backward(tn_tape *tape, tn_tensor *loss);
 /* ---- recompute (Chen 2016) ---- */
 /* Maps x to a tensor of the same shape; pure: it may run twice, and must give the same bits. */
 typedef tn_tensor *tn_segment_body(void *context, tn_tape *tape, tn_tensor *x);
-/* body(context, tape, x), of whose run nothing is kept but x and the result: backward runs it again. `context` is copied.
- * In a pass that records nothing the body runs once, so it need not be pure; one that keeps residuals keeps all. */
+/* body(context, tape, x), of whose run nothing is kept but x and the result: backward runs it again. `context` is
+ * copied. In a pass that records nothing the body runs once, so it need not be pure; one that keeps residuals keeps
+ * all. */
 tn_tensor *tn_tape_segment(tn_tape *tape, tn_segment_body *body, const void *context, size_t context_size,
                            tn_tensor *x);
 
@@ -69,7 +70,7 @@ tn_arena *tn_tape_scratch(tn_tape *tape); /* empty again after each op */
 tn_tensor *tn_tape_empty(tn_tape *tape);
 const tn_rng *tn_tape_rng(const tn_tape *tape);
 const tn_arena *tn_tape_gradients(const tn_tape *tape); /* the pool's, for counting memory */
-bool tn_tape_recording(const tn_tape *tape); /* a pass that trains */
+bool tn_tape_recording(const tn_tape *tape);            /* a pass that trains */
 /* A pass that trains, outside the first run of a segment: what backward needs is to be kept. */
 bool tn_tape_keeping(const tn_tape *tape);
 bool tn_tape_is_dry(const tn_tape *tape);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * kernel_rig.h - what the suites of kernels share: an arena for each test, and every instruction set in turn. All in this
- * header, since some suites are also linked without the rest of Tern (tests/cross). */
+ * kernel_rig.h - what the suites of kernels share: an arena for each test, and every instruction set in turn. All in
+ * this header, since some suites are also linked without the rest of Tern (tests/cross). */
 #ifndef TN_TESTS_KERNEL_RIG_H
 #define TN_TESTS_KERNEL_RIG_H
 #include "core/arena.h"

@@ -63,13 +63,12 @@ static void gate_norm_quant__is_gate_then_norm_then_quantiser(void **state) {
         side chain, fused;
         begin(&chain, 2);
         tn_tape *t = chain.g.tape;
-        tn_tensor *h = gate == TN_GATE_SILU ? tn_silu_gate(t, chain.x[0], chain.x[1])
-                                            : tn_relu2_gate(t, chain.x[0], chain.x[1]);
+        tn_tensor *h =
+            gate == TN_GATE_SILU ? tn_silu_gate(t, chain.x[0], chain.x[1]) : tn_relu2_gate(t, chain.x[0], chain.x[1]);
         chain.codes = tn_act_quant(t, tn_rms_norm(t, h, chain.gain, EPS), 1);
         finish(&chain);
         begin(&fused, 2);
-        fused.codes =
-            tn_gate_norm_quant(fused.g.tape, fused.x[0], fused.x[1], fused.gain, EPS, (tn_gate)gate);
+        fused.codes = tn_gate_norm_quant(fused.g.tape, fused.x[0], fused.x[1], fused.gain, EPS, (tn_gate)gate);
         finish(&fused);
         assert_same(&chain, &fused, 2);
         release(&chain, &fused);
@@ -88,8 +87,8 @@ static void bitlinear_add__is_product_then_add(void **state) {
         s->codes = tn_norm_quant(t, s->x[0], s->gain, EPS);
         /* The base is used twice, so that its gradient is found, not made, by one of its readers. */
         tn_tensor *base = tn_scale(t, bases[fuses], 3);
-        tn_tensor *y = fuses ? tn_bitlinear_add(t, base, s->codes, s->w)
-                             : tn_add(t, base, tn_bitlinear(t, s->codes, s->w));
+        tn_tensor *y =
+            fuses ? tn_bitlinear_add(t, base, s->codes, s->w) : tn_add(t, base, tn_bitlinear(t, s->codes, s->w));
         results[fuses] = tn_mul(t, y, base);
         assert_ok(tn_tape_backward(t, tn_graph_dot(&s->g, results[fuses], tn_graph_normal(&s->g, N * M, 7))));
     }

@@ -245,8 +245,8 @@ static void ops__backward_adds_to_gradients(void **state) {
     each_case(true, check_accumulation);
 }
 
-/* A gradient that holds nothing yet may hold anything: NaN must not shine through. Where the result's gradient is handed
- * on, what is found there is the same again. */
+/* A gradient that holds nothing yet may hold anything: NaN must not shine through. Where the result's gradient is
+ * handed on, what is found there is the same again. */
 static void check_fresh(const tn_op *op, const tn_op_sample *sample) {
     if (op->fresh == TN_FRESH_ADDS) return;
     for (int handed = 0; handed <= (op->fresh == TN_FRESH_HANDS); handed++) {
@@ -270,8 +270,8 @@ static void check_fresh(const tn_op *op, const tn_op_sample *sample) {
         for (int i = 0; i < rig.n_inputs; i++)
             for (int64_t j = 0; j < rig.in[i].count && has_gradient(&rig, i); j++)
                 if (!(tn_rig_grad(&rig, i)[j] == added.values[at++]))
-                    fail_msg("%s, sample %d: gradient %d differs when it is set", op->name,
-                             (int)(sample - op->samples), i);
+                    fail_msg("%s, sample %d: gradient %d differs when it is set", op->name, (int)(sample - op->samples),
+                             i);
         tn_rig_release(&rig);
     }
 }
