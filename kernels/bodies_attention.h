@@ -102,7 +102,7 @@ VR_INLINE void soften_row(tn_real *scores, int visible, tn_real max, tn_real *to
     const vr top = vr_set(max);
     vr sums = vr_load(total);
     for (int key = 0; key < visible; key += LANES) {
-        const vr p = vr_exp(vr_sub(visible_scores(scores + key, visible - key), top));
+        const vr p = vr_exp_fused(vr_sub(visible_scores(scores + key, visible - key), top));
         vr_store(scores + key, p);
         sums = vr_add(sums, p);
     }
@@ -120,7 +120,7 @@ static void soften_tile(const attention_tile *t, attention_scratch *s) {
         s->max[i] = TN_MAX(old, highest);
         if (s->max[i] != old &&
             old > -(tn_real)INFINITY) /* else by exp(0), which is 1, or nothing is there to shrink */
-            shrink_sums(real_exp(old - s->max[i]), s->total + i * LANES, s->o + i * t->pitch, t->pitch);
+            shrink_sums(vp_exp_fused(vp_set(old - s->max[i]))[0], s->total + i * LANES, s->o + i * t->pitch, t->pitch);
     }
     for (int i = t->active; i < t->queries; i++) {
         const int visible = visible_keys(t, i);
@@ -213,7 +213,7 @@ VR_INLINE void soften_back_row(tn_real *p, tn_real *ds, int visible, int keys, t
     const vr shift = vr_set(lse), back = vr_set(pull), zero = vr_set(0);
     int key = 0;
     for (; key < visible; key += LANES) {
-        const vr weight = vr_exp(vr_sub(visible_scores(p + key, visible - key), shift));
+        const vr weight = vr_exp_fused(vr_sub(visible_scores(p + key, visible - key), shift));
         const vr slope = vr_mul(weight, vr_sub(vr_load(ds + key), back));
         vr_store(p + key, weight);
         vr_store(ds + key, visible - key >= LANES ? slope : vr_keep_first(slope, visible - key, 0));

@@ -43,6 +43,10 @@ typedef int32_t lane_int;
 
 enum { PART_LANES = VP_BYTES / sizeof(tn_real), PARTS = LANES / PART_LANES, HALF_LANES = VP_BYTES / 8 };
 
+#if defined(__AVX2__) || defined(VP_NEON)
+#define VR_FUSED /* vr_mul_add rounds once */
+#endif
+
 typedef tn_real vp __attribute__((vector_size(VP_BYTES)));
 typedef lane_int vpi __attribute__((vector_size(VP_BYTES)));
 typedef double vpd __attribute__((vector_size(VP_BYTES)));
@@ -172,6 +176,29 @@ VR_INLINE vp vp_exp(vp x) {
 VR_INLINE float real_exp(float x) { return vp_exp(vp_set(x))[0]; }
 #endif
 
+/* exp for x up to 80, and for -infinity, in half the operations where multiply-adds are fused: for products, whose bits
+ * agree on those sets alone. */
+#if defined(VR_FUSED) && !defined(TN_F64)
+VR_INLINE vp vp_exp_fused(vp x) {
+    const float magic = 12582912.0f /* 1.5 x 2^23 */;
+    vp inside = vp_max(vp_set(-104.0f), x); /* exp(-104) rounds to 0 */
+    vp t = vp_mul_add(inside, vp_set(1.44269504f), vp_set(magic)), n = t - magic;
+    vp r = vp_mul_add(n, vp_set(2.12194440e-4f), vp_mul_add(n, vp_set(-0.693359375f), inside));
+    vp poly = vp_mul_add(vp_set(1.39412179e-3f), r, vp_set(8.36323481e-3f));
+    poly =
+        vp_mul_add(vp_mul_add(vp_mul_add(poly, r, vp_set(4.16663736e-2f)), r, vp_set(0.166665763f)), r, vp_set(0.5f));
+    vp y = vp_mul_add(poly, r * r, r) + 1.0f;
+#if defined(__AVX512F__)
+    return _mm512_scalef_ps(y, n);
+#else
+    vpi exponent = (vpi)t - (vpi)vp_set(magic), half = exponent >> 1;
+    return (y * (vp)((half + 127) << 23)) * (vp)((exponent - half + 127) << 23);
+#endif
+}
+#else
+VR_INLINE vp vp_exp_fused(vp x) { return vp_exp(x); }
+#endif
+
 /* dst[j][i] = src[i][j] for a square of PART_LANES, rows `src_row` and `dst_row` apart. Interleaving the upper with the
  * lower half of the rows log2(PART_LANES) times is the turn. */
 VR_INLINE void vp_turn(tn_real *dst, int64_t dst_row, const tn_real *src, int64_t src_row) {
@@ -209,6 +236,7 @@ VR_UNARY(vr_abs, vp_abs(x.p[i]))
 VR_UNARY(vr_rint, vp_rint(x.p[i]))
 VR_UNARY(vr_sqrt, vp_sqrt(x.p[i]))
 VR_UNARY(vr_exp, vp_exp(x.p[i]))
+VR_UNARY(vr_exp_fused, vp_exp_fused(x.p[i]))
 VR_BINARY(vr_add, a.p[i] + b.p[i])
 VR_BINARY(vr_sub, a.p[i] - b.p[i])
 VR_BINARY(vr_mul, a.p[i] * b.p[i])
@@ -227,9 +255,6 @@ VR_INLINE vr vr_mul_add(vr a, vr b, vr c) {
     EACH_PART(y.p[i] = vp_mul_add(a.p[i], b.p[i], c.p[i]));
     return y;
 }
-#if defined(__AVX2__) || defined(VP_NEON)
-#define VR_FUSED /* vr_mul_add rounds once */
-#endif
 /* a < b ? then : 0, lane by lane. */
 VR_INLINE vr vr_if_less(vr a, vr b, vr then) {
     vr y;
