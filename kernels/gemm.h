@@ -34,5 +34,11 @@ void tn_product(tn_op_of op_a, tn_op_of op_b, int m, int n, int k, tn_real alpha
  * of k at a time, which are added up in order. Faster than tn_product where tn_bf16_pays() (kernels.h). */
 void tn_product_bf16(tn_op_of op_a, tn_op_of op_b, int m, int n, int k, tn_real alpha, const tn_real *a, int64_t lda,
                      const tn_real *b, int64_t ldb, tn_real beta, tn_real *c, int64_t ldc);
+/* C = alpha op(A) op(A)' + beta C with op(A) [n,k] and a C [n,n] that is its own transpose, before (unless beta is 0)
+ * and after: little more than half of it is computed. In reals and in bf16, as above. */
+void tn_product_symmetric(tn_op_of op, int n, int k, tn_real alpha, const tn_real *a, int64_t lda, tn_real beta,
+                          tn_real *c, int64_t ldc);
+void tn_product_symmetric_bf16(tn_op_of op, int n, int k, tn_real alpha, const tn_real *a, int64_t lda, tn_real beta,
+                               tn_real *c, int64_t ldc);
 
 #endif

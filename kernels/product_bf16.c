@@ -96,6 +96,12 @@ static void multiply_tile(const tn_product_job *p, const tn_product_tile *t) {
 
 void tn_product_bf16(tn_op_of op_a, tn_op_of op_b, int m, int n, int k, tn_real alpha, const tn_real *a, int64_t lda,
                      const tn_real *b, int64_t ldb, tn_real beta, tn_real *c, int64_t ldc) {
-    const tn_product_job p = {op_a, op_b, m, n, k, alpha, beta, a, b, c, lda, ldb, ldc};
+    const tn_product_job p = {op_a, op_b, m, n, k, alpha, beta, a, b, c, lda, ldb, ldc, false};
+    tn_product_run(&p, TILE_ROWS, TILE_COLS, multiply_tile);
+}
+
+void tn_product_symmetric_bf16(tn_op_of op, int n, int k, tn_real alpha, const tn_real *a, int64_t lda, tn_real beta,
+                               tn_real *c, int64_t ldc) {
+    const tn_product_job p = tn_product_job_symmetric(op, n, k, alpha, a, lda, beta, c, ldc);
     tn_product_run(&p, TILE_ROWS, TILE_COLS, multiply_tile);
 }

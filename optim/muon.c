@@ -69,23 +69,35 @@ static void move_blocks(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* Like the original, in bf16; in reals where that is as fast. */
+typedef struct products {
+    void (*multiply)(tn_op_of op_a, tn_op_of op_b, int m, int n, int k, tn_real alpha, const tn_real *a, int64_t lda,
+                     const tn_real *b, int64_t ldb, tn_real beta, tn_real *c, int64_t ldc);
+    void (*square)(tn_op_of op, int n, int k, tn_real alpha, const tn_real *a, int64_t lda, tn_real beta, tn_real *c,
+                   int64_t ldc);
+} products;
+
+static products choose_products(void) {
+    if (tn_bf16_pays()) return (products){tn_product_bf16, tn_product_symmetric_bf16};
+    return (products){tn_product, tn_product_symmetric};
+}
+
 /* X = 3.4445 X + (-4.775 A + 2.0315 A^2) X with A = X X', or the mirror image with A = X' X. Returns where X is. */
 static tn_real *orthogonalize(const tn_muon *muon, int m, int k) {
     const tn_real c1 = (tn_real)3.4445, c3 = (tn_real)-4.775, c5 = (tn_real)2.0315;
+    const products of = choose_products();
+    const bool wide = m <= k;
+    const int side = TN_MIN(m, k);
     tn_real *x = muon->x, *next = muon->next;
-    int side = TN_MIN(m, k);
     for (int i = 0; i < NEWTON_SCHULZ_STEPS; i++) {
-        if (m <= k)
-            tn_product(TN_AS_IS, TN_TRANSPOSED, side, side, k, 1, x, k, x, k, 0, muon->gram, side);
-        else
-            tn_product(TN_TRANSPOSED, TN_AS_IS, side, side, m, 1, x, k, x, k, 0, muon->gram, side);
+        of.square(wide ? TN_AS_IS : TN_TRANSPOSED, side, wide ? k : m, 1, x, k, 0, muon->gram, side);
         memcpy(muon->curve, muon->gram, sizeof(tn_real) * (size_t)side * (size_t)side);
-        tn_product(TN_AS_IS, TN_AS_IS, side, side, side, c5, muon->gram, side, muon->gram, side, c3, muon->curve, side);
+        of.square(TN_AS_IS, side, side, c5, muon->gram, side, c3, muon->curve, side);
         memcpy(next, x, sizeof(tn_real) * (size_t)m * (size_t)k);
-        if (m <= k)
-            tn_product(TN_AS_IS, TN_AS_IS, m, k, side, 1, muon->curve, side, x, k, c1, next, k);
+        if (wide)
+            of.multiply(TN_AS_IS, TN_AS_IS, m, k, side, 1, muon->curve, side, x, k, c1, next, k);
         else
-            tn_product(TN_AS_IS, TN_AS_IS, m, k, side, 1, x, k, muon->curve, side, c1, next, k);
+            of.multiply(TN_AS_IS, TN_AS_IS, m, k, side, 1, x, k, muon->curve, side, c1, next, k);
         tn_real *swap = x;
         x = next;
         next = swap;

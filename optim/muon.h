@@ -2,6 +2,7 @@
  * muon.h - momentum, made orthogonal (Jordan 2024), for one matrix W [m,k]:
  *   b = mu b + g;  u = g + mu b;  rows of u to unit RMS;  X = u / |u|;
  *   three times  A = X X', X = 3.4445 X + (-4.775 A + 2.0315 A^2) X       (from the other side when m > k)
+ *   of which A and A^2, their own transposes, are computed by half; in bf16 where tn_bf16_pays()
  *   W -= lr (sqrt(max(1, m/k)) X + decay W) */
 #ifndef TN_OPTIM_MUON_H
 #define TN_OPTIM_MUON_H
