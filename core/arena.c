@@ -7,7 +7,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { FIRST_CHUNK = 64 * 1024, BIG_CHUNK = 64 << 20, RETURNED = 1 << 20, WRITTEN = 4096 };
+enum {
+    FIRST_CHUNK = 64 * 1024,
+    BIG_CHUNK = 64 << 20,
+    RETURNED = 1 << 20,
+    WRITTEN = 4096,
+    HUGE_PAGE = 2 << 20,
+    HUGE_FROM = 16 << 20
+};
 
 typedef struct chunk {
     unsigned char *data;
@@ -124,12 +131,21 @@ static bool make_room(tn_arena *arena) {
     return true;
 }
 
+/* Real memory. Large pieces ask for huge pages, by default off for a process on most systems: rows of matrices are read
+ * across, and each row of a few kilobytes would need an entry of its own in the translation cache. */
+static void *take(size_t size) {
+    if (size < HUGE_FROM) return aligned_alloc(TN_ALIGN, size);
+    void *data = aligned_alloc(HUGE_PAGE, TN_ROUND_UP(size, HUGE_PAGE));
+    if (data) (void)madvise(data, TN_ROUND_UP(size, HUGE_PAGE), MADV_HUGEPAGE); /* a wish: a system without says no */
+    return data;
+}
+
 /* A chunk of `size` bytes at the end. False, with a message, when memory is out. */
 static bool chunk_add(tn_arena *arena, size_t size) {
     size = TN_ROUND_UP(size, 4096);
     if (!make_room(arena)) return false;
     unsigned char *data = NULL;
-    if (!must_fail()) data = arena->is_virtual ? reserve(size) : aligned_alloc(TN_ALIGN, size);
+    if (!must_fail()) data = arena->is_virtual ? reserve(size) : take(size);
     if (!data) {
         (void)TN_FAIL(NOMEM, "out of memory: %s arena: %zu bytes asked for, %zu in use", arena->name, size,
                       arena->total);
