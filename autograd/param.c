@@ -192,3 +192,25 @@ void tn_param_refresh(tn_param *param, tn_real lambda) {
     tn_pack_real(param->rows, param->cols, param->mixed, param->packed_real);
     param->packed = param->packed_real;
 }
+
+typedef struct refresh {
+    tn_param *const *params;
+    tn_real lambda;
+} refresh;
+
+static bool is_large(const tn_param *param) { return tn_param_count(param) >= 1 << 20; }
+
+static void refresh_small(void *context, int64_t begin, int64_t end) {
+    const refresh *r = context;
+    for (int64_t i = begin; i < end; i++)
+        if (!is_large(r->params[i])) tn_param_refresh(r->params[i], r->lambda);
+}
+
+/* Each pass over a small matrix is shorter than it takes to gather the threads three times for it; and one thread finds
+ * the states that it packs in its own cache. */
+void tn_params_refresh(tn_param *const *params, int n_params, tn_real lambda) {
+    refresh r = {params, lambda};
+    for (int i = 0; i < n_params; i++)
+        if (is_large(params[i])) tn_param_refresh(params[i], lambda);
+    tn_par_for(n_params, 1, refresh_small, &r);
+}

@@ -50,6 +50,8 @@ tn_status tn_param_allow_mixing(tn_param *param, tn_arena *arena);
 tn_real *tn_param_grad(tn_param *param);
 /* Derive states, scale and packing from the value (frozen: pack the states). lambda in [0,1]. Parallel inside. */
 void tn_param_refresh(tn_param *param, tn_real lambda);
+/* The same for each of a list, the small ones side by side. */
+void tn_params_refresh(tn_param *const *params, int n_params, tn_real lambda);
 /* The quantiser alone: states [rows, cols] and scale of a value [rows, cols]. Parallel inside, fixed reduction shape.
  */
 void tn_param_quantize(tn_quantizer quantizer, int rows, int cols, const tn_real *value, int8_t *states,

@@ -122,7 +122,7 @@ void tn_model_init(tn_model *model, uint64_t seed) {
 
 void tn_model_refresh(tn_model *model, tn_real lambda) {
     model->lambda = lambda;
-    for (int i = 0; i < model->n_params; i++) tn_param_refresh(model->params[i], lambda);
+    tn_params_refresh(model->params, model->n_params, lambda);
 }
 
 void tn_model_assume(tn_model *model, tn_real lambda) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/par.h"
 #include "core/rng.h"
+#include "kernels/gemm.h"
 #include "kernels/kernels_priv.h"
 #include "optim/clip.h"
 #include "optim/optimizer.h"
@@ -385,6 +386,27 @@ static void every_rule__leaves_the_sums_of_its_weights(void **state) {
     }
 }
 
+static void parameters__are_refreshed_together_as_alone(void **state) {
+    (void)state;
+    enum { MANY = 3 };
+    bench alone, together;
+    assert_ok(tn_par_set_threads(1));
+    bench_init(&alone, TN_OPTIMIZER_adamw);
+    for (int p = 0; p < N_PARAMS; p++) tn_param_refresh(alone.list[p], 1);
+    assert_ok(tn_par_set_threads(MANY));
+    bench_init(&together, TN_OPTIMIZER_adamw);
+    tn_params_refresh(together.list, N_PARAMS, 1);
+    for (int p = 0; p < N_PARAMS; p++) {
+        const tn_param *a = alone.list[p], *b = together.list[p];
+        assert_true(a->scale == b->scale);
+        if (a->quantizer == TN_QUANT_NONE) continue;
+        assert_memory_equal(a->states, b->states, (size_t)tn_param_count(a));
+        assert_memory_equal(a->packed, b->packed, tn_pack_ternary_bytes(a->rows, a->cols));
+    }
+    bench_release(&alone);
+    bench_release(&together);
+}
+
 static void decay__reaches_only_parameters_that_decay(void **state) {
     (void)state;
     bench b;
@@ -463,6 +485,7 @@ int main(void) {
         cmocka_unit_test(step__leaves_empty_gradients),
         cmocka_unit_test(empty_gradients__move_like_zeros),
         cmocka_unit_test(every_rule__leaves_the_sums_of_its_weights),
+        cmocka_unit_test(parameters__are_refreshed_together_as_alone),
         cmocka_unit_test(decay__reaches_only_parameters_that_decay),
         cmocka_unit_test(parameter_without_gradient__is_refused),
         cmocka_unit_test(zero_gradient__does_not_divide_by_zero),
