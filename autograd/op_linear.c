@@ -20,8 +20,9 @@ tn_status tn_op_linear_check(tn_op_args *a) {
 }
 
 void tn_op_linear_forward(const tn_op_args *a) {
-    const tn_param *w = a->in[1]->param;
+    tn_param *w = a->in[1]->param;
     int n = (int)tn_tensor_rows(a->in[0]);
+    tn_param_pack(w);
     tn_gemm_real(n, w->rows, w->cols, a->in[0]->real, w->packed, a->out->real);
 }
 

@@ -169,9 +169,15 @@ void tn_param_quantize(tn_quantizer quantizer, int rows, int cols, const tn_real
     quantize(quantizer, &p, NULL, scale);
 }
 
+void tn_param_pack(tn_param *param) {
+    if (param->stale) tn_pack_real(param->rows, param->cols, param->tensor.real, param->packed_real);
+    param->stale = false;
+}
+
 void tn_param_refresh(tn_param *param, tn_real lambda) {
     if (param->quantizer == TN_QUANT_NONE) {
-        if (param->product) tn_pack_real(param->rows, param->cols, param->tensor.real, param->packed_real);
+        param->stale = param->product;
+        if (!param->tensor.grad) tn_param_pack(param);
         return;
     }
     TN_ASSERT(lambda >= 1 || (param->mixed && param->tensor.real));

@@ -36,6 +36,7 @@ typedef struct tn_param {
     /* sum |W| of each block (tn_param_block_size), where a is to come from; trained latents only */
     double *block_sums;
     bool sums_known; /* block_sums are those of the value: left by the optimizer step for the next refresh */
+    bool stale;     /* `packed` of a float matrix that is trained is made when a product asks for it */
     void *packed;    /* tiles of states (lambda = 1), of mixed, or of value */
     void *packed_states, *packed_real; /* where those tiles live */
     void *packed_turned; /* tiles of the states turned, for the integer backward; quantised and trained only */
@@ -52,6 +53,8 @@ tn_real *tn_param_grad(tn_param *param);
 void tn_param_refresh(tn_param *param, tn_real lambda);
 /* The same for each of a list, the small ones side by side. */
 void tn_params_refresh(tn_param *const *params, int n_params, tn_real lambda);
+/* What is stale is packed; for ops, before they read `packed`. Parallel inside. */
+void tn_param_pack(tn_param *param);
 /* The quantiser alone: states [rows, cols] and scale of a value [rows, cols]. Parallel inside, fixed reduction shape.
  */
 void tn_param_quantize(tn_quantizer quantizer, int rows, int cols, const tn_real *value, int8_t *states,

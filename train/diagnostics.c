@@ -10,7 +10,7 @@ enum { SITES_A_LAYER = 8, ROWS_SEEN = 4096 /* enough for a share; an evaluation 
 
 typedef struct matrix {
     const tn_param *param;
-    int8_t *before; /* [rows, cols] */
+    uint8_t *before; /* states plus 1, four in a byte */
     double zero_share, flip_share;
 } matrix;
 
@@ -28,6 +28,8 @@ struct tn_diagnostics {
     int n_sites, max_sites;
 };
 
+static int64_t bytes_of(const tn_param *param) { return (tn_param_count(param) + 3) / 4; }
+
 tn_status tn_diagnostics_create(tn_diagnostics **out, tn_arena *arena, tn_model *model) {
     tn_diagnostics *d;
     int n_params;
@@ -41,15 +43,25 @@ tn_status tn_diagnostics_create(tn_diagnostics **out, tn_arena *arena, tn_model 
         if (params[i]->quantizer == TN_QUANT_NONE) continue;
         matrix *m = &d->matrices[d->n_matrices++];
         m->param = params[i];
-        TN_TAKE(m->before, arena, tn_param_count(params[i]), "diagnostics");
+        TN_TAKE(m->before, arena, bytes_of(params[i]), "diagnostics");
     }
     *out = d;
     return TN_OK;
 }
 
+/* Four states from `at` on; those past the last are 0. */
+static uint8_t four_states(const tn_param *param, int64_t at) {
+    const int64_t count = TN_MIN(tn_param_count(param) - at, (int64_t)4);
+    unsigned byte = 0;
+    for (int64_t i = 0; i < count; i++) byte |= (unsigned)(param->states[at + i] + 1) << 2 * i;
+    return (uint8_t)byte;
+}
+
 void tn_diagnostics_before(tn_diagnostics *d) {
-    for (int i = 0; i < d->n_matrices; i++)
-        memcpy(d->matrices[i].before, d->matrices[i].param->states, (size_t)tn_param_count(d->matrices[i].param));
+    for (int i = 0; i < d->n_matrices; i++) {
+        const matrix *m = &d->matrices[i];
+        for (int64_t j = 0; j < bytes_of(m->param); j++) m->before[j] = four_states(m->param, 4 * j);
+    }
 }
 
 tn_ternary_shares tn_diagnostics_after(tn_diagnostics *d) {
@@ -59,7 +71,7 @@ tn_ternary_shares tn_diagnostics_after(tn_diagnostics *d) {
         int64_t count = tn_param_count(m->param), zero = 0, flip = 0;
         for (int64_t j = 0; j < count; j++) {
             zero += m->param->states[j] == 0;
-            flip += m->param->states[j] != m->before[j];
+            flip += m->param->states[j] != (m->before[j / 4] >> 2 * (j % 4) & 3) - 1;
         }
         m->zero_share = (double)zero / (double)count;
         m->flip_share = (double)flip / (double)count;

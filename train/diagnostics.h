@@ -14,7 +14,7 @@ typedef struct tn_ternary_shares {
     double zero_share, flip_share; /* over all matrices; NAN when the model has none */
 } tn_ternary_shares;
 
-/* Memory for a copy of all states, from `arena`. */
+/* Memory for a copy of all states in 2 bits, from `arena`. */
 tn_status tn_diagnostics_create(tn_diagnostics **out, tn_arena *arena, tn_model *model);
 void tn_diagnostics_before(tn_diagnostics *diagnostics);
 tn_ternary_shares tn_diagnostics_after(tn_diagnostics *diagnostics);
