@@ -49,7 +49,8 @@ tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool fro
     if (quantized) {
         TN_TRY(take_states(param, arena, trained));
     } else if (param->product) {
-        param->packed_real = tn_arena_zalloc(arena, 1, tn_pack_real_bytes(param->rows, param->cols), "packed floats");
+        /* Not cleared: a run that never asks for logits then never touches it. */
+        param->packed_real = tn_arena_alloc(arena, tn_pack_real_bytes(param->rows, param->cols), "packed floats");
         if (!param->packed_real) return TN_E_NOMEM;
     }
     param->packed = quantized ? param->packed_states : param->packed_real;

@@ -136,7 +136,8 @@ static bool make_room(tn_arena *arena) {
 static void *take(size_t size) {
     if (size < HUGE_FROM) return aligned_alloc(TN_ALIGN, size);
     void *data = aligned_alloc(HUGE_PAGE, TN_ROUND_UP(size, HUGE_PAGE));
-    if (data) (void)madvise(data, TN_ROUND_UP(size, HUGE_PAGE), MADV_HUGEPAGE); /* a wish: a system without says no */
+    /* A wish: a system without says no. The rest of the last one would be taken for nothing. */
+    if (data) (void)madvise(data, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     return data;
 }
 
