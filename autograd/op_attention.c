@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { QUERY_BLOCK = 64 };
+enum { QUERY_BLOCK = 256 }; /* a stretch of the kernel */
 
 typedef struct attention_options {
     int n_head, n_kv_head;

@@ -5,15 +5,16 @@
  * Contracts: attention.h. */
 #include "kernels/attention.h"
 
-enum { QUERY_BLOCK = 64, HEAD_PAD = TN_HEAD_DIM_MAX };
+/* A tile of keys is brought into shape once for a stretch of queries, and meets them block by block. */
+enum { QUERY_BLOCK = 64, STRETCH = 4 * QUERY_BLOCK, HEAD_PAD = TN_HEAD_DIM_MAX };
 
 /* Rows inside hold `pitch` reals: d rounded up to whole lanes, the rest zero. Bounded, so it lives on the stack. */
 typedef struct attention_scratch {
     tn_real k_turned[HEAD_PAD * TN_KEY_TILE]; /* [d][key] */
     tn_real v[TN_KEY_TILE * HEAD_PAD];
-    tn_real q[QUERY_BLOCK * HEAD_PAD], o[QUERY_BLOCK * HEAD_PAD];
+    tn_real q[STRETCH * HEAD_PAD], o[STRETCH * HEAD_PAD];
     tn_real scores[QUERY_BLOCK * TN_KEY_TILE];
-    tn_real max[QUERY_BLOCK], total[QUERY_BLOCK * LANES]; /* 16 sums a query, added up at the end */
+    tn_real max[STRETCH], total[STRETCH * LANES]; /* 16 sums a query, added up at the end */
 } attention_scratch;
 
 /* Rows `stride` apart, `pitch` reals of each readable. */
@@ -110,25 +111,25 @@ VR_INLINE void soften_row(tn_real *scores, int visible, tn_real max, tn_real *to
 }
 
 /* The softmaxes of a block take in a tile. The maxima come first, so that no row waits for its own. */
-static void soften_tile(const attention_tile *t, attention_scratch *s) {
+static void soften_tile(const attention_tile *t, int block, attention_scratch *s) {
+    tn_real *max = s->max + block, *total = s->total + block * LANES, *o = s->o + block * t->pitch;
     for (int i = t->active; i < t->queries; i++) {
         const int visible = visible_keys(t, i);
         const tn_real *scores = s->scores + i * TN_KEY_TILE;
         const tn_real highest =
             visible == TN_KEY_TILE ? highest_score(scores, TN_KEY_TILE) : highest_score(scores, visible);
-        const tn_real old = s->max[i];
-        s->max[i] = TN_MAX(old, highest);
-        if (s->max[i] != old &&
-            old > -(tn_real)INFINITY) /* else by exp(0), which is 1, or nothing is there to shrink */
-            shrink_sums(vp_exp_fused(vp_set(old - s->max[i]))[0], s->total + i * LANES, s->o + i * t->pitch, t->pitch);
+        const tn_real old = max[i];
+        max[i] = TN_MAX(old, highest);
+        if (max[i] != old && old > -(tn_real)INFINITY) /* else by exp(0), which is 1, or nothing is there to shrink */
+            shrink_sums(vp_exp_fused(vp_set(old - max[i]))[0], total + i * LANES, o + i * t->pitch, t->pitch);
     }
     for (int i = t->active; i < t->queries; i++) {
         const int visible = visible_keys(t, i);
         tn_real *scores = s->scores + i * TN_KEY_TILE;
         if (visible == TN_KEY_TILE)
-            soften_row(scores, TN_KEY_TILE, s->max[i], s->total + i * LANES);
+            soften_row(scores, TN_KEY_TILE, max[i], total + i * LANES);
         else
-            soften_row(scores, visible, s->max[i], s->total + i * LANES);
+            soften_row(scores, visible, max[i], total + i * LANES);
     }
 }
 
@@ -171,20 +172,28 @@ static attention_view padded_rows(const tn_real *rows, int64_t stride, int n, in
     return (attention_view){scratch, pitch};
 }
 
-static void attend_block(const tn_attention_rows *a, int query, int queries, attention_scratch *s) {
+/* The queries of a stretch from `query` on; blocks of it that see a tile take it in. */
+static void attend_tile(const tn_attention_rows *a, int query, int queries, int64_t key, attention_scratch *s) {
+    const attention_tile whole = tile_at(a, query, queries, key);
+    const attention_view v = padded_rows(a->v + key * a->kv_stride, a->kv_stride, whole.keys, a->d, s->v);
+    turn_rows(s->k_turned, a->k + key * a->kv_stride, a->kv_stride, whole.keys, a->d);
+    for (int block = 0; block < queries; block += QUERY_BLOCK) {
+        const attention_tile t = tile_at(a, query + block, TN_MIN(queries - block, (int)QUERY_BLOCK), key);
+        if (t.active >= t.queries) continue;
+        dot_tile(&t, a->d, (attention_view){s->q + block * t.pitch, t.pitch}, s->k_turned, s->scores);
+        soften_tile(&t, block, s);
+        weigh_values(&t, s->scores, v, s->o + block * t.pitch);
+    }
+}
+
+static void attend_stretch(const tn_attention_rows *a, int query, int queries, attention_scratch *s) {
     const int pitch = TN_ROUND_UP(a->d, LANES);
     copy_rows(s->q, pitch, a->q + query * a->q_stride, a->q_stride, queries, a->d, a->scale);
     memset(s->o, 0, sizeof(tn_real) * (size_t)(queries * pitch));
-    memset(s->total, 0, sizeof s->total);
+    memset(s->total, 0, sizeof(tn_real) * (size_t)(queries * LANES));
     for (int i = 0; i < queries; i++) s->max[i] = -(tn_real)INFINITY;
-    for (int64_t key = 0; key < (int64_t)a->first + query + queries; key += TN_KEY_TILE) {
-        const attention_tile t = tile_at(a, query, queries, key);
-        const attention_view v = padded_rows(a->v + key * a->kv_stride, a->kv_stride, t.keys, a->d, s->v);
-        turn_rows(s->k_turned, a->k + key * a->kv_stride, a->kv_stride, t.keys, a->d);
-        dot_tile(&t, a->d, (attention_view){s->q, pitch}, s->k_turned, s->scores);
-        soften_tile(&t, s);
-        weigh_values(&t, s->scores, v, s->o);
-    }
+    for (int64_t key = 0; key < (int64_t)a->first + query + queries; key += TN_KEY_TILE)
+        attend_tile(a, query, queries, key, s);
     for (int i = 0; i < queries; i++) {
         const tn_real total = vr_sum(vr_load(s->total + i * LANES));
         scale(a->d, 1 / total, s->o + i * pitch, a->o + (query + i) * a->o_stride);
@@ -195,17 +204,17 @@ static void attend_block(const tn_attention_rows *a, int query, int queries, att
 static void attention_rows(const tn_attention_rows *a) {
     TN_ASSERT(a->d >= 1 && a->d <= TN_HEAD_DIM_MAX);
     attention_scratch s;
-    for (int query = 0; query < a->n_queries; query += QUERY_BLOCK)
-        attend_block(a, query, TN_MIN(a->n_queries - query, (int)QUERY_BLOCK), &s);
+    for (int query = 0; query < a->n_queries; query += STRETCH)
+        attend_stretch(a, query, TN_MIN(a->n_queries - query, (int)STRETCH), &s);
 }
 
 /* ---- backward ---- */
 typedef struct attention_back_scratch {
     tn_real k_turned[HEAD_PAD * TN_KEY_TILE], v_turned[HEAD_PAD * TN_KEY_TILE];
     tn_real k[TN_KEY_TILE * HEAD_PAD], key_rows[TN_KEY_TILE * HEAD_PAD];
-    tn_real q[QUERY_BLOCK * HEAD_PAD], d_o[QUERY_BLOCK * HEAD_PAD], dq[QUERY_BLOCK * HEAD_PAD];
+    tn_real q[STRETCH * HEAD_PAD], d_o[STRETCH * HEAD_PAD], dq[STRETCH * HEAD_PAD];
     tn_real p[QUERY_BLOCK * TN_KEY_TILE], ds[QUERY_BLOCK * TN_KEY_TILE];
-    tn_real pull[QUERY_BLOCK]; /* rowsum(dO O) */
+    tn_real pull[STRETCH]; /* rowsum(dO O) */
 } attention_back_scratch;
 
 /* p = exp(s - lse) where the key is visible, else 0;  ds = p (dp - pull) */
@@ -224,14 +233,15 @@ VR_INLINE void soften_back_row(tn_real *p, tn_real *ds, int visible, int keys, t
     }
 }
 
-static void soften_back_tile(const attention_tile *t, const tn_real *lse, attention_back_scratch *s) {
+static void soften_back_tile(const attention_tile *t, const tn_real *lse, const tn_real *pull,
+                             attention_back_scratch *s) {
     for (int i = t->active; i < t->queries; i++) {
         const int visible = visible_keys(t, i);
         tn_real *p = s->p + i * TN_KEY_TILE, *ds = s->ds + i * TN_KEY_TILE;
         if (visible == TN_KEY_TILE)
-            soften_back_row(p, ds, TN_KEY_TILE, TN_KEY_TILE, lse[i], s->pull[i]);
+            soften_back_row(p, ds, TN_KEY_TILE, TN_KEY_TILE, lse[i], pull[i]);
         else
-            soften_back_row(p, ds, visible, t->keys, lse[i], s->pull[i]);
+            soften_back_row(p, ds, visible, t->keys, lse[i], pull[i]);
     }
 }
 
@@ -268,39 +278,50 @@ static void add_key_rows(const attention_tile *t, int d, const tn_real *weights,
         memcpy(grad + key * stride, scratch + key * t->pitch, sizeof(tn_real) * (size_t)d);
 }
 
-static void back_tile(const tn_attention_back *b, const attention_tile *t, int query, attention_view d_o,
-                      attention_back_scratch *s) {
+/* One block of the stretch that begins at `query`. */
+static void back_block(const tn_attention_back *b, const attention_tile *t, int query, int block, attention_view k,
+                       attention_view d_o, attention_back_scratch *s) {
     const tn_attention_rows *a = &b->forward;
-    const int64_t stride = a->kv_stride, at = t->key * stride;
-    const attention_view q = {s->q, t->pitch}; /* scaled */
-    const attention_view k = padded_rows(a->k + at, stride, t->keys, a->d, s->k);
-    turn_rows(s->k_turned, a->k + at, stride, t->keys, a->d);
-    turn_rows(s->v_turned, a->v + at, stride, t->keys, a->d);
+    const int64_t at = t->key * a->kv_stride;
+    const attention_view q = {s->q + block * t->pitch, t->pitch}; /* scaled */
+    const attention_view d_o_block = {d_o.at + block * d_o.stride, d_o.stride};
     dot_tile(t, a->d, q, s->k_turned, s->p);
-    dot_tile(t, a->d, d_o, s->v_turned, s->ds);
-    soften_back_tile(t, a->lse + query, s);
-    weigh_values(t, s->ds, k, s->dq);
-    add_key_rows(t, a->d, s->ds, q, b->dk + at, stride, s->key_rows);
-    add_key_rows(t, a->d, s->p, d_o, b->dv + at, stride, s->key_rows);
+    dot_tile(t, a->d, d_o_block, s->v_turned, s->ds);
+    soften_back_tile(t, a->lse + query + block, s->pull + block, s);
+    weigh_values(t, s->ds, k, s->dq + block * t->pitch);
+    add_key_rows(t, a->d, s->ds, q, b->dk + at, a->kv_stride, s->key_rows);
+    add_key_rows(t, a->d, s->p, d_o_block, b->dv + at, a->kv_stride, s->key_rows);
 }
 
-static void back_block(const tn_attention_back *b, int query, int queries, attention_back_scratch *s) {
+static void back_tile(const tn_attention_back *b, int query, int queries, int64_t key, attention_view d_o,
+                      attention_back_scratch *s) {
+    const tn_attention_rows *a = &b->forward;
+    const int64_t stride = a->kv_stride, at = key * stride;
+    const attention_tile whole = tile_at(a, query, queries, key);
+    const attention_view k = padded_rows(a->k + at, stride, whole.keys, a->d, s->k);
+    turn_rows(s->k_turned, a->k + at, stride, whole.keys, a->d);
+    turn_rows(s->v_turned, a->v + at, stride, whole.keys, a->d);
+    for (int block = 0; block < queries; block += QUERY_BLOCK) {
+        const attention_tile t = tile_at(a, query + block, TN_MIN(queries - block, (int)QUERY_BLOCK), key);
+        if (t.active < t.queries) back_block(b, &t, query, block, k, d_o, s);
+    }
+}
+
+static void back_stretch(const tn_attention_back *b, int query, int queries, attention_back_scratch *s) {
     const tn_attention_rows *a = &b->forward;
     const int pitch = TN_ROUND_UP(a->d, LANES);
     copy_rows(s->q, pitch, a->q + query * a->q_stride, a->q_stride, queries, a->d, a->scale);
     const attention_view d_o = padded_rows(b->d_o + query * a->o_stride, a->o_stride, queries, a->d, s->d_o);
     memset(s->dq, 0, sizeof(tn_real) * (size_t)(queries * pitch));
     for (int i = 0; i < queries; i++) s->pull[i] = dot(a->d, d_o.at + i * d_o.stride, a->o + (query + i) * a->o_stride);
-    for (int64_t key = 0; key < (int64_t)a->first + query + queries; key += TN_KEY_TILE) {
-        const attention_tile t = tile_at(a, query, queries, key);
-        back_tile(b, &t, query, d_o, s);
-    }
+    for (int64_t key = 0; key < (int64_t)a->first + query + queries; key += TN_KEY_TILE)
+        back_tile(b, query, queries, key, d_o, s);
     for (int i = 0; i < queries; i++) axpy(a->d, a->scale, s->dq + i * pitch, b->dq + (query + i) * a->q_stride);
 }
 
 static void attention_rows_back(const tn_attention_back *b) {
     TN_ASSERT(b->forward.d >= 1 && b->forward.d <= TN_HEAD_DIM_MAX);
     attention_back_scratch s;
-    for (int query = 0; query < b->forward.n_queries; query += QUERY_BLOCK)
-        back_block(b, query, TN_MIN(b->forward.n_queries - query, (int)QUERY_BLOCK), &s);
+    for (int query = 0; query < b->forward.n_queries; query += STRETCH)
+        back_stretch(b, query, TN_MIN(b->forward.n_queries - query, (int)STRETCH), &s);
 }
