@@ -109,7 +109,7 @@ def summarise_mode(a, mode, pairs, peer_extra):
         "import_rss_bytes": median(peers, "import_rss_bytes"),
         "tern_memory_share": statistics.median(t["peak_rss_bytes"] for t, _ in pairs) / rss,
         "gemm_ops_per_second": median(peers, "gemm_ops_per_second"),
-        "waited_share": max(peer["waited_share"] for peer in peers),
+        "waited_share": max(run.get("waited_share", 0) for pair in pairs for run in pair),
         "optimizer": peers[0]["optimizer"],
         "command": spell(peer_command(a, mode), peer_extra),
     }
@@ -179,6 +179,8 @@ def table(side):
         name = f"PyTorch {mode['mode']}"
         if mode["mode"] == side["fastest"]:
             name = f"**{name}**"
+        if mode["waited_share"] >= QUIET:
+            name += " (disturbed)"
         yield (f"| {name} | {mode['runs']} | {mode['tokens_per_second']:.0f} | {mode['tern_speed_ratio']:.2f} | "
                f"{mebibytes(mode['peak_rss_bytes'])} | {mebibytes(mode['import_rss_bytes'])} | "
                f"{mode['tern_memory_share']:.2f} |")  # fmt: skip
@@ -199,7 +201,8 @@ def page(r):
     yield (f"- {r['parameters'] / 1e6:.1f} million parameters; {r['steps']} steps a run after {r['warmup']}; medians "
            "of steps, then of runs; a run of Tern before each of PyTorch, and ratios of these two")  # fmt: skip
     if busy >= QUIET:
-        yield f"- warning: the machine was busy: threads waited for a core up to {100 * busy:.0f}% of the time"
+        yield (f"- warning: the machine was busy: threads waited for a core up to {100 * busy:.0f}% of the time; rows are "
+               "marked where that was so, in PyTorch or in the run of Tern before it")  # fmt: skip
     yield ""
     yield from table(r["free"])
     share = 100 * r["free"]["tern"]["roofline_share"]
