@@ -201,8 +201,8 @@ def page(r):
     yield (f"- {r['parameters'] / 1e6:.1f} million parameters; {r['steps']} steps a run after {r['warmup']}; medians "
            "of steps, then of runs; a run of Tern before each of PyTorch, and ratios of these two")  # fmt: skip
     if busy >= QUIET:
-        yield (f"- warning: the machine was busy: threads waited for a core up to {100 * busy:.0f}% of the time; rows are "
-               "marked where that was so, in PyTorch or in the run of Tern before it")  # fmt: skip
+        yield (f"- warning: the machine was busy: threads waited for a core up to {100 * busy:.0f}% of the time; rows "
+               "are marked where that was so, in PyTorch or in the run of Tern before it")  # fmt: skip
     yield ""
     yield from table(r["free"])
     share = 100 * r["free"]["tern"]["roofline_share"]
