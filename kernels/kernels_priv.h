@@ -11,7 +11,6 @@
 
 enum {
     TN_TERNARY_GROUP = 16,
-    TN_TERNARY_TILE_MAX = 6 * 64, /* the largest ternary_tile_rows * ternary_panel_width */
     TN_TERNARY_WIDTH_MAX = 64,
     TN_REAL_WIDTH_MAX = 64,
     TN_REAL_TILE_MAX = 6 * TN_REAL_WIDTH_MAX,

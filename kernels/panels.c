@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { DEPTH = 768, LINE = 64 / sizeof(tn_real) };
+enum { DEPTH = 768 };
 
 static int64_t panels_of(int m) { return (m + tn_k->real_panel_width - 1) / tn_k->real_panel_width; }
 
@@ -54,18 +54,14 @@ static void multiply_edge(const piece *p, int rows, const tn_real *x, tn_real *y
     for (int r = 0; r < rows; r++) memcpy(y + r * p->y_stride, tile + r * width, size);
 }
 
-static void fetch_ahead(const piece *p, int row, int end) {
-    for (; row < end; row++)
-        for (int at = 0; at < p->cols; at += LINE) __builtin_prefetch(p->y + row * p->y_stride + at, 1);
-}
-
 static void multiply_piece(const piece *p) {
     const int tile_rows = tn_k->real_tile_rows, width = tn_k->real_panel_width;
     for (int row = 0, rows; row < p->n; row += rows) {
         rows = TN_MIN(tile_rows, p->n - row);
         const tn_real *x = p->x + row * p->x_stride;
         tn_real *y = p->y + row * p->y_stride;
-        fetch_ahead(p, row + 2 * tile_rows, TN_MIN(row + 3 * tile_rows, p->n));
+        tn_prefetch_tile(y + 2 * tile_rows * p->y_stride, TN_MIN(tile_rows, p->n - row - 2 * tile_rows), p->cols,
+                         p->y_stride);
         if (p->cols < width) {
             multiply_edge(p, rows, x, y);
             continue;

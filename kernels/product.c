@@ -4,14 +4,15 @@
  * OpenBLAS where its kernels match the instruction set, else it runs on our own panels: an OpenBLAS older than the CPU
  * falls back to SSE, a tenth of the speed, and some systems pin it to AVX2 (blas.h). */
 #include "kernels/blas.h"
-#include "kernels/kernels_priv.h"
+#include "kernels/kernels.h"
+#include "kernels/panels.h"
 #include "kernels/product_priv.h"
 
 #include <string.h>
 
 enum {
-    TILE_MAX = 256,
-    DEPTH = 256 /* of k in the packed operands of a tile: two pieces of 256 KB at most, in the second-level cache */
+    TILE_MAX = 256, /* a multiple of every real_panel_width */
+    DEPTH = 256     /* of k in the packed operands of a tile: two pieces of 256 KB, in the second-level cache */
 };
 
 /* ---- own panels ---- */
@@ -30,46 +31,15 @@ static const tn_real *rows_of_a(const tn_product_job *p, const tn_product_tile *
     return room;
 }
 
-/* Columns [col, col + count) of op(B) as a panel [depth][width], zeros beyond them. */
-static void pack_panel(const tn_product_job *p, const tn_product_tile *t, int first, int depth, int col, int count,
-                       tn_real *panel) {
-    const int width = tn_k->real_panel_width;
-    if (count < width) memset(panel, 0, sizeof *panel * (size_t)depth * (size_t)width);
-    if (p->op_b == TN_TRANSPOSED) {
-        tn_k->turn(count, depth, t->b + col * p->ldb + first, p->ldb, panel, width);
-        return;
-    }
-    for (int i = 0; i < depth; i++)
-        memcpy(panel + (int64_t)i * width, t->b + (first + i) * p->ldb + col, sizeof *panel * (size_t)count);
-}
-
-/* C of a panel that is wanted only in part. */
-static void edge_panel(const tn_product_job *p, const tn_real *a, int64_t stride, int rows, int depth, int count,
-                       const tn_real *panel, tn_real *c) {
-    const int width = tn_k->real_panel_width;
-    tn_real room[TN_REAL_TILE_MAX] = {0};
-    for (int r = 0; r < rows; r++) memcpy(room + r * width, c + r * p->ldc, sizeof *c * (size_t)count);
-    tn_k->real_panel(rows, depth, a, stride, panel, room, width);
-    for (int r = 0; r < rows; r++) memcpy(c + r * p->ldc, room + r * width, sizeof *c * (size_t)count);
-}
-
 static void add_depth(const tn_product_job *p, const tn_product_tile *t, int first, int depth) {
-    tn_real room[TILE_MAX * DEPTH], panel[TN_REAL_WIDTH_MAX * DEPTH];
-    const int width = tn_k->real_panel_width;
+    tn_real room[TILE_MAX * DEPTH], panels[TILE_MAX * DEPTH];
     int64_t stride;
     const tn_real *a = rows_of_a(p, t, first, depth, room, &stride);
-    for (int col = 0; col < t->cols; col += width) {
-        const int count = TN_MIN(width, t->cols - col);
-        pack_panel(p, t, first, depth, col, count, panel);
-        for (int row = 0, rows; row < t->rows; row += rows) {
-            rows = TN_MIN(tn_k->real_tile_rows, t->rows - row);
-            tn_real *c = t->c + row * p->ldc + col;
-            if (count < width)
-                edge_panel(p, a + row * stride, stride, rows, depth, count, panel, c);
-            else
-                tn_k->real_panel(rows, depth, a + row * stride, stride, panel, c, p->ldc);
-        }
-    }
+    if (p->op_b == TN_TRANSPOSED)
+        tn_panels_pack_turned(depth, t->cols, t->b + first, p->ldb, panels);
+    else
+        tn_panels_pack(depth, t->cols, t->b + first * p->ldb, p->ldb, panels);
+    tn_panels_multiply(t->rows, t->cols, depth, a, stride, panels, TN_SUM_ADD, t->c, p->ldc);
 }
 
 static void multiply_own(const tn_product_job *p, const tn_product_tile *t) {

@@ -54,12 +54,6 @@ static void store_row(int n, tn_real alpha, const tn_real *sums, tn_real beta, t
     tn_k->axpy(n, alpha, sums, c);
 }
 
-/* The rows of C come while the product runs; they lie too far apart for the CPU to see them coming. */
-static void prefetch_rows(int rows, int n, const tn_real *c, int64_t ldc) {
-    for (int r = 0; r < rows; r++)
-        for (int i = 0; i < n; i += TN_ALIGN / (int)sizeof *c) __builtin_prefetch(c + r * ldc + i, 1);
-}
-
 /* `count` rows of C, those in l->a, from `c` on. */
 static void multiply_rows(const length *l, const tn_product_job *p, int count, int n, tn_real beta, tn_real *c) {
     const int width = tn_k->bf16_panel_width;
@@ -70,7 +64,7 @@ static void multiply_rows(const length *l, const tn_product_job *p, int count, i
             tn_real sums[TN_BF16_TILE_MAX];
             tn_real *to = c + row * p->ldc + col;
             rows = TN_MIN(tn_k->bf16_tile_rows, count - row);
-            prefetch_rows(rows, cols, to, p->ldc);
+            tn_prefetch_tile(to, rows, cols, p->ldc);
             memset(sums, 0, sizeof *sums * (size_t)(rows * width));
             tn_k->bf16_panel(rows, l->pairs, l->a + row, ROW_BLOCK, panel, sums);
             for (int r = 0; r < rows; r++) store_row(cols, p->alpha, sums + r * width, beta, to + r * p->ldc);
