@@ -44,14 +44,7 @@ static void code_rows(void *context, int64_t begin, int64_t end) {
     const tn_op_args *a = context;
     const act_quant_aux *aux = a->aux;
     int k = tn_tensor_cols(a->out);
-    for (int64_t i = begin; i < end; i++) {
-        const tn_real *x = a->in[0]->real + i * k;
-        int8_t *q = a->out->codes + i * k;
-        a->out->row_scale[i] = tn_k->quantize_row(k, x, q);
-        if (!aux->residual) continue;
-        tn_k->dequantize_row(k, q, a->out->row_scale[i], aux->residual + i * k);
-        tn_k->axpy(k, -1, x, aux->residual + i * k);
-    }
+    for (int64_t i = begin; i < end; i++) tn_op_code_row(a, i, a->in[0]->real + i * k, aux->residual);
 }
 
 static void mix_rows(void *context, int64_t begin, int64_t end) {
@@ -83,14 +76,7 @@ void tn_op_act_quant_forward(const tn_op_args *a) {
         tn_op_each_row(a, tn_tensor_rows(a->out), tn_tensor_cols(a->out), a->out->codes ? code_rows : mix_rows);
 }
 
-static void backward_run(void *context, int64_t i, int64_t end) {
-    const tn_op_args *a = context;
-    tn_op_deliver(a, 0, i, end - i, a->out->grad + i);
-}
-
-void tn_op_act_quant_backward(const tn_op_args *a) {
-    if (tn_op_wants(a, 0) && a->write[0] != TN_WRITE_HANDED) tn_op_runs(a, backward_run);
-}
+void tn_op_act_quant_backward(const tn_op_args *a) { tn_op_pass_on(a, 0); }
 
 static const act_quant_options full = {1}, half = {(tn_real)0.5}, none = {0}, beyond = {2};
 const tn_op_sample tn_op_act_quant_samples[] = {

@@ -9,8 +9,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { QUERY_BLOCK = 256 }; /* a stretch of the kernel */
-
 typedef struct attention_options {
     int n_head, n_kv_head;
     tn_kv *kv; /* or NULL */
@@ -88,10 +86,10 @@ static void forward_items(void *context, int64_t begin, int64_t end) {
     const tn_op_args *a = context;
     const attention_options *o = a->options;
     int n_time = a->in[0]->dims[1];
-    int64_t blocks = (n_time + QUERY_BLOCK - 1) / QUERY_BLOCK;
+    int64_t blocks = (n_time + TN_QUERY_STRETCH - 1) / TN_QUERY_STRETCH;
     for (int64_t i = begin; i < end; i++) {
-        int first = (int)(i % blocks) * QUERY_BLOCK, h = (int)(i / blocks % o->n_head);
-        tn_attention_rows rows = rows_of(a, i / blocks / o->n_head, h, first, TN_MIN(QUERY_BLOCK, n_time - first));
+        int first = (int)(i % blocks) * TN_QUERY_STRETCH, h = (int)(i / blocks % o->n_head);
+        tn_attention_rows rows = rows_of(a, i / blocks / o->n_head, h, first, TN_MIN(TN_QUERY_STRETCH, n_time - first));
         tn_k->attention_rows(&rows);
     }
 }
@@ -104,7 +102,7 @@ void tn_op_attention_forward(const tn_op_args *a) {
         memcpy(o->kv->k + at, k->real, (size_t)tn_tensor_count(k) * sizeof(tn_real));
         memcpy(o->kv->v + at, a->in[2]->real, (size_t)tn_tensor_count(k) * sizeof(tn_real));
     }
-    int64_t blocks = (q->dims[1] + QUERY_BLOCK - 1) / QUERY_BLOCK;
+    int64_t blocks = (q->dims[1] + TN_QUERY_STRETCH - 1) / TN_QUERY_STRETCH;
     tn_par_for((int64_t)q->dims[0] * o->n_head * blocks, 1, forward_items, (void *)(uintptr_t)a);
 }
 

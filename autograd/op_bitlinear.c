@@ -273,14 +273,9 @@ void tn_op_bitlinear_backward(const tn_op_args *a) {
     if (tn_op_wants(a, weights_at(a))) (integers ? integer_dw : backward_dw)(a);
 }
 
-static void pass_on(void *context, int64_t i, int64_t end) {
-    const tn_op_args *a = context;
-    tn_op_deliver(a, 0, i, end - i, a->out->grad + i);
-}
-
 void tn_op_bitlinear_add_backward(const tn_op_args *a) {
     tn_op_bitlinear_backward(a);
-    if (tn_op_wants(a, 0) && a->write[0] != TN_WRITE_HANDED) tn_op_runs(a, pass_on);
+    tn_op_pass_on(a, 0);
 }
 
 const tn_op_sample tn_op_bitlinear_samples[] = {

@@ -21,7 +21,7 @@ typedef struct quant_aux {
     tn_real *work;     /* scratch of forward: rows h and y for each worker */
 } quant_aux;
 
-enum { FORWARD_ROWS = 2, BACKWARD_ROWS = 4 }; /* work rows of a worker */
+enum { FORWARD_ROWS = 2, BACKWARD_ROWS = 3 }; /* work rows of a worker */
 
 static int cols_of(const tn_op_args *a) { return tn_tensor_cols(a->in[0]); }
 static int gain_of(const tn_op_args *a) { return ((const quant_aux *)a->aux)->gated ? 2 : 1; }
@@ -74,15 +74,10 @@ static const tn_real *inner_row(const tn_op_args *a, int64_t i, tn_real *room) {
 static void code_row(const tn_op_args *a, int64_t i, const tn_real *y) {
     const quant_aux *aux = a->aux;
     int c = cols_of(a);
-    if (!a->out->codes) {
+    if (a->out->codes)
+        tn_op_code_row(a, i, y, aux->residual);
+    else
         tn_k->add(c, y, aux->residual + i * c, a->out->real + i * c);
-        return;
-    }
-    int8_t *q = a->out->codes + i * c;
-    a->out->row_scale[i] = tn_k->quantize_row(c, y, q);
-    if (!aux->residual) return;
-    tn_k->dequantize_row(c, q, a->out->row_scale[i], aux->residual + i * c);
-    tn_k->axpy(c, -1, y, aux->residual + i * c);
 }
 
 static void forward_rows(void *context, int64_t begin, int64_t end) {

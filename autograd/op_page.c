@@ -84,6 +84,31 @@ void tn_op_deliver(const tn_op_args *a, int input, int64_t at, int64_t n, const 
         tn_k->accumulate(n, values, grad);
 }
 
+typedef struct passing {
+    const tn_op_args *a;
+    int input;
+} passing;
+
+static void pass_run(void *context, int64_t begin, int64_t end) {
+    const passing *p = context;
+    tn_op_deliver(p->a, p->input, begin, end - begin, p->a->out->grad + begin);
+}
+
+void tn_op_pass_on(const tn_op_args *a, int input) {
+    if (!tn_op_wants(a, input) || a->write[input] == TN_WRITE_HANDED) return;
+    passing p = {a, input};
+    tn_par_for(tn_tensor_count(a->out), TN_OP_RUN, pass_run, &p);
+}
+
+void tn_op_code_row(const tn_op_args *a, int64_t i, const tn_real *x, tn_real *residual) {
+    int k = tn_tensor_cols(a->out);
+    int8_t *q = a->out->codes + i * k;
+    a->out->row_scale[i] = tn_k->quantize_row(k, x, q);
+    if (!residual) return;
+    tn_k->dequantize_row(k, q, a->out->row_scale[i], residual + i * k);
+    tn_k->axpy(k, -1, x, residual + i * k);
+}
+
 tn_real *tn_op_grad_run(const tn_op_args *a, int input, int64_t at, int64_t n) {
     tn_real *grad = a->in[input]->grad + at;
     if (a->write[input] == TN_WRITE_SET) memset(grad, 0, (size_t)n * sizeof *grad);

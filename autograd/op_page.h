@@ -32,6 +32,11 @@ tn_real *tn_op_grad(const tn_op_args *a, int input);
 static inline tn_real tn_op_beta(const tn_op_args *a, int input) { return a->write[input] == TN_WRITE_SET ? 0 : 1; }
 /* Sets or adds a run of n numbers, as write[input] asks; `at` is the first one's place in the gradient. */
 void tn_op_deliver(const tn_op_args *a, int input, int64_t at, int64_t n, const tn_real *values);
+/* The gradient of the result as that of `input`, which has as many numbers; nothing to do when it was handed on. */
+void tn_op_pass_on(const tn_op_args *a, int input);
+/* Row i of the result is `x` [cols] quantised. With `residual` (frozen residuals, tape.h): what the codes stand for,
+ * minus x, goes to its row i. */
+void tn_op_code_row(const tn_op_args *a, int64_t i, const tn_real *x, tn_real *residual);
 /* For row loops over kernels that only add: n numbers of the gradient, cleared when they are to be set. */
 tn_real *tn_op_grad_run(const tn_op_args *a, int input, int64_t at, int64_t n);
 /* True when a backward pass may follow: the op then keeps what backward needs. */

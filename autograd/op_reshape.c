@@ -29,14 +29,7 @@ tn_status tn_op_reshape_check(tn_op_args *a) {
 
 void tn_op_reshape_forward(const tn_op_args *a) { (void)a; }
 
-static void backward_run(void *context, int64_t i, int64_t end) {
-    const tn_op_args *a = context;
-    tn_op_deliver(a, 0, i, end - i, a->out->grad + i);
-}
-
-void tn_op_reshape_backward(const tn_op_args *a) {
-    if (tn_op_wants(a, 0) && a->write[0] != TN_WRITE_HANDED) tn_op_runs(a, backward_run);
-}
+void tn_op_reshape_backward(const tn_op_args *a) { tn_op_pass_on(a, 0); }
 
 static const reshape_options flat = {1, {231}}, cube = {3, {2, 3, 5}};
 const tn_op_sample tn_op_reshape_samples[] = {

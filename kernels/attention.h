@@ -6,7 +6,11 @@
 #define TN_KERNELS_ATTENTION_H
 #include "core/compiler.h"
 
-enum { TN_KEY_TILE = 64, TN_HEAD_DIM_MAX = 256 };
+enum {
+    TN_KEY_TILE = 64,
+    TN_QUERY_STRETCH = 256, /* queries that share a tile of keys: fewer at a time cost speed alone */
+    TN_HEAD_DIM_MAX = 256
+};
 
 typedef struct tn_attention_rows {
     int n_queries;    /* rows of q, o */

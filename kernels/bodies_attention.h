@@ -6,7 +6,7 @@
 #include "kernels/attention.h"
 
 /* A tile of keys is brought into shape once for a stretch of queries, and meets them block by block. */
-enum { QUERY_BLOCK = 64, STRETCH = 4 * QUERY_BLOCK, HEAD_PAD = TN_HEAD_DIM_MAX };
+enum { QUERY_BLOCK = 64, STRETCH = TN_QUERY_STRETCH, HEAD_PAD = TN_HEAD_DIM_MAX };
 
 /* Rows inside hold `pitch` reals: d rounded up to whole lanes, the rest zero. Bounded, so it lives on the stack. */
 typedef struct attention_scratch {
