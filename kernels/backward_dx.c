@@ -12,8 +12,7 @@
 
 enum {
     DIGITS = 2,
-    TOKENS = TN_BLOCK_ROWS / DIGITS, /* of a task */
-    TASK_WORK = 1 << 20              /* multiply-adds below which a thread of its own does not pay */
+    TOKENS = TN_BLOCK_ROWS / DIGITS /* of a task */
 };
 
 /* ---- packing ---- */
@@ -43,21 +42,19 @@ static void turn_group(const turn_job *t, int row, int first, int count, uint32_
             fields[0][j] | (uint32_t)fields[1][j] << 8 | (uint32_t)fields[2][j] << 16 | (uint32_t)fields[3][j] << 24;
 }
 
-static int groups_of(int m) { return TN_ROUND_UP(m, TN_TERNARY_GROUP) / TN_TERNARY_GROUP; }
-
 static void turn_panels(void *context, int64_t begin, int64_t end) {
     const turn_job *t = context;
-    const int groups = groups_of(t->m);
     for (int64_t panel = begin; panel < end; panel++) {
         const int first = (int)panel * t->width, count = TN_MIN(t->width, t->k - first);
-        uint32_t *words = t->words + panel * groups * t->width;
-        for (int g = 0; g < groups; g++) turn_group(t, g * TN_TERNARY_GROUP, first, count, words + g * t->width);
+        uint32_t *words = t->words + (size_t)panel * tn_ternary_panel_words(t->m);
+        for (int row = 0; row < t->m; row += TN_TERNARY_GROUP, words += t->width)
+            turn_group(t, row, first, count, words);
     }
 }
 
 void tn_pack_ternary_turned(int m, int k, const int8_t *states, void *packed) {
     turn_job t = {.m = m, .k = k, .width = tn_k->ternary_panel_width, .states = states, .words = packed};
-    tn_par_for((k + t.width - 1) / t.width, TN_MAX(TASK_WORK / (t.width * m), 1), turn_panels, &t);
+    tn_par_for((k + t.width - 1) / t.width, tn_grain_of((int64_t)t.width * m), turn_panels, &t);
 }
 
 /* ---- product ---- */
@@ -107,7 +104,7 @@ static void dx_task(const dx_job *p, tn_ternary_room *room, int token, int token
     }
     tn_ternary_rows_begin(room, DIGITS * tokens, p->m, digits, p->m_stride);
     for (; at.panel * width < p->k; at.panel++)
-        tn_ternary_rows_multiply(room, p->packed + (int64_t)at.panel * groups_of(p->m) * width, store_dx, &at);
+        tn_ternary_rows_multiply(room, p->packed + (size_t)at.panel * tn_ternary_panel_words(p->m), store_dx, &at);
 }
 
 static void dx_tasks(void *context, int64_t begin, int64_t end) {
@@ -126,5 +123,5 @@ void tn_ternary_dx(int n, int m, int k, const tn_real *dy, const void *packed_tu
     dx_job p = {.n = n, .m = m, .k = k, .dy = dy, .packed = packed_turned, .a = a, .sum = sum, .dx = dx};
     p.m_stride = TN_ROUND_UP(m, TN_ALIGN);
     p.digits = scratch;
-    tn_par_for(tasks_of(n), TN_MAX(TASK_WORK / ((int64_t)TOKENS * m * k / 2 + 1), 1), dx_tasks, &p);
+    tn_par_for(tasks_of(n), tn_grain_of((int64_t)TOKENS * m * k / 2), dx_tasks, &p);
 }

@@ -35,9 +35,6 @@ VR_INLINE vw vw_set(uint32_t x) { return _mm256_set1_epi32((int)x); }
 #ifdef PAIR_VRS
 enum { VW_WORDS = VP_BYTES / 4, PAIR_WIDTH = PAIR_VRS * VW_WORDS, PAIR_ROWS = 6 };
 
-/* acc[rows][PAIR_WIDTH] = g[pairs][rows] x panel[pairs][PAIR_WIDTH] */
-typedef void pair_tile_fn(int pairs, const uint32_t *g, int64_t g_stride, const uint32_t *panel, int32_t *acc);
-
 #define P_ZERO(r, j)          vw acc##r##j = {0};
 #define P_STORE(r, j)         vw_store(acc + r * PAIR_WIDTH + j * VW_WORDS, acc##r##j);
 #define P_STEP(r, j)          PAIR_ADD(acc##r##j, w##j, both_of_row)
@@ -59,6 +56,13 @@ typedef void pair_tile_fn(int pairs, const uint32_t *g, int64_t g_stride, const 
         }                                                                                                              \
         ROWS_##ROWS(P_ROW_STORE, 0);                                                                                   \
     }
+#elif defined(VP_NEON)
+#include "kernels/bodies_pairs_neon.h"
+#endif
+
+#ifdef DEFINE_PAIR_TILE
+/* acc[rows][PAIR_WIDTH] = g[pairs][rows] x panel[pairs][PAIR_WIDTH] */
+typedef void pair_tile_fn(int pairs, const uint32_t *g, int64_t g_stride, const uint32_t *panel, int32_t *acc);
 
 DEFINE_PAIR_TILE(1)
 DEFINE_PAIR_TILE(2)
@@ -72,8 +76,6 @@ static pair_tile_fn *const pair_tiles[] = {NULL,        pair_tile_1, pair_tile_2
 static void pair_panel(int rows, int pairs, const uint32_t *g, int64_t g_stride, const uint32_t *panel, int32_t *acc) {
     pair_tiles[rows](pairs, g, g_stride, panel, acc);
 }
-#elif defined(VP_NEON)
-#include "kernels/bodies_pairs_neon.h"
 #else
 enum { PAIR_WIDTH = 16, PAIR_ROWS = 4 };
 

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * bodies_pairs_neon.h - pair_panel on NEON, which multiplies by a lane and widens: the panel's words are taken apart
- * into first and second numbers, eight outputs at a time, and a row's word is two lanes. 24 sums, 2 registers of rows
- * and 4 of the panel. */
+ * bodies_pairs_neon.h - the tiles of pair_panel on NEON, which multiplies by a lane and widens: the panel's words are
+ * taken apart into first and second numbers, eight outputs at a time, and a row's word is two lanes. 24 sums, 2
+ * registers of rows and 4 of the panel. */
 #include "kernels/neon.h"
 #include "kernels/tile.h"
 
 enum { PAIR_WIDTH = 16, PAIR_ROWS = 6 };
-
-/* acc[rows][PAIR_WIDTH] = g[pairs][rows] x panel[pairs][PAIR_WIDTH] */
-typedef void pair_tile_fn(int pairs, const uint32_t *g, int64_t g_stride, const uint32_t *panel, int32_t *acc);
 
 #define P_ZERO(r, j)          int32x4_t acc##r##j = vdupq_n_s32(0);
 #define P_STORE(r, j)         vst1q_s32(acc + r * PAIR_WIDTH + j * 4, acc##r##j);
@@ -43,16 +40,3 @@ typedef void pair_tile_fn(int pairs, const uint32_t *g, int64_t g_stride, const 
         }                                                                                                              \
         ROWS_##ROWS(P_ROW_STORE, 0);                                                                                   \
     }
-
-DEFINE_PAIR_TILE(1)
-DEFINE_PAIR_TILE(2)
-DEFINE_PAIR_TILE(3)
-DEFINE_PAIR_TILE(4)
-DEFINE_PAIR_TILE(5)
-DEFINE_PAIR_TILE(6)
-static pair_tile_fn *const pair_tiles[] = {NULL,        pair_tile_1, pair_tile_2, pair_tile_3,
-                                           pair_tile_4, pair_tile_5, pair_tile_6};
-
-static void pair_panel(int rows, int pairs, const uint32_t *g, int64_t g_stride, const uint32_t *panel, int32_t *acc) {
-    pair_tiles[rows](pairs, g, g_stride, panel, acc);
-}

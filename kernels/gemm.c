@@ -11,23 +11,15 @@
 enum {
     K_MAX = 132104, /* 127 k <= 2^24 */
     ROW_BLOCK = TN_BLOCK_ROWS,
-    PANELS_MAX = 4,
-    TASK_WORK = 1 << 20 /* multiply-adds below which a thread of its own does not pay */
+    PANELS_MAX = 4
 };
 
 static int panels_of(int m, int width) { return (m + width - 1) / width; }
 static int64_t row_blocks_of(int n) { return ((int64_t)n + ROW_BLOCK - 1) / ROW_BLOCK; }
 
-/* Tasks to hand out at a time, each worth `work` multiply-adds. Speed only: no output is shared between tasks. */
-static int64_t grain_of(int64_t work) { return TN_MAX(TASK_WORK / TN_MAX(work, (int64_t)1), (int64_t)1); }
-
 /* ---- ternary packing ---- */
-static size_t ternary_panel_words(int k) {
-    return (size_t)(TN_ROUND_UP(k, TN_TERNARY_GROUP) / TN_TERNARY_GROUP) * (size_t)tn_k->ternary_panel_width;
-}
-
 size_t tn_pack_ternary_bytes(int m, int k) {
-    return sizeof(uint32_t) * (size_t)panels_of(m, tn_k->ternary_panel_width) * ternary_panel_words(k);
+    return sizeof(uint32_t) * (size_t)panels_of(m, tn_k->ternary_panel_width) * tn_ternary_panel_words(k);
 }
 
 typedef struct pack_job {
@@ -69,12 +61,12 @@ static void pack_ternary_panel(const pack_job *p, int first, uint32_t *words) {
 static void pack_ternary_panels(void *context, int64_t begin, int64_t end) {
     const pack_job *p = context;
     for (int64_t panel = begin; panel < end; panel++)
-        pack_ternary_panel(p, (int)panel * p->width, p->words + (size_t)panel * ternary_panel_words(p->k));
+        pack_ternary_panel(p, (int)panel * p->width, p->words + (size_t)panel * tn_ternary_panel_words(p->k));
 }
 
 void tn_pack_ternary(int m, int k, const int8_t *states, void *packed) {
     pack_job p = {.m = m, .k = k, .width = tn_k->ternary_panel_width, .states = states, .words = packed};
-    tn_par_for(panels_of(m, p.width), grain_of((int64_t)p.width * k * 16), pack_ternary_panels, &p);
+    tn_par_for(panels_of(m, p.width), tn_grain_of((int64_t)p.width * k * 16), pack_ternary_panels, &p);
 }
 
 /* ---- ternary product ---- */
@@ -123,7 +115,7 @@ static void ternary_tasks(void *context, int64_t begin, int64_t end) {
         tn_ternary_rows_begin(&room, rows, t->k, t->q + (int64_t)row * t->k, t->k);
         ternary_place at = {.job = t, .row = row, .row_end = row + rows, .panel = first};
         for (; at.panel < last; at.panel++)
-            tn_ternary_rows_multiply(&room, t->packed + (size_t)at.panel * ternary_panel_words(t->k), store_ternary,
+            tn_ternary_rows_multiply(&room, t->packed + (size_t)at.panel * tn_ternary_panel_words(t->k), store_ternary,
                                      &at);
     }
 }
@@ -139,7 +131,7 @@ static void multiply_ternary(ternary_job *t) {
     const int width = tn_k->ternary_panel_width, panels = panels_of(t->m, width);
     t->panels_at_once = panels_at_once(t, panels);
     const int64_t work = (int64_t)TN_MIN(t->n, (int)ROW_BLOCK) * width * t->k / 4 * t->panels_at_once; /* four a lane */
-    tn_par_for(row_blocks_of(t->n) * panels_of(panels, t->panels_at_once), grain_of(work), ternary_tasks, t);
+    tn_par_for(row_blocks_of(t->n) * panels_of(panels, t->panels_at_once), tn_grain_of(work), ternary_tasks, t);
 }
 
 void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a,

@@ -2,13 +2,12 @@
  * The forward product of real matrices: panels.h in parallel. One task is a panel of weights and a block of rows. */
 #include "core/par.h"
 #include "kernels/gemm.h"
-#include "kernels/kernels.h"
+#include "kernels/kernels_priv.h"
 #include "kernels/panels.h"
 
 enum {
     ROW_BLOCK = 384,
-    TASK_WORK = 1 << 20, /* multiply-adds below which a thread of its own does not pay */
-    COPY_WORK = 16       /* multiply-adds that take as long as copying a number */
+    COPY_WORK = 16 /* multiply-adds that take as long as copying a number */
 };
 
 size_t tn_pack_real_bytes(int m, int k) { return sizeof(tn_real) * (size_t)tn_panels_count(k, m); }
@@ -22,9 +21,6 @@ typedef struct real_job {
 
 static int panels_of(const real_job *p) { return (p->m + tn_k->real_panel_width - 1) / tn_k->real_panel_width; }
 
-/* Tasks to hand out at a time, each worth `work` multiply-adds. Speed only: no output is shared between tasks. */
-static int64_t grain_of(int64_t work) { return TN_MAX(TASK_WORK / TN_MAX(work, (int64_t)1), (int64_t)1); }
-
 static void pack_panels(void *context, int64_t begin, int64_t end) {
     const real_job *p = context;
     const int64_t width = tn_k->real_panel_width, first = begin * width, last = TN_MIN(end * width, (int64_t)p->m);
@@ -33,7 +29,7 @@ static void pack_panels(void *context, int64_t begin, int64_t end) {
 
 void tn_pack_real(int m, int k, const tn_real *w, void *packed) {
     real_job p = {.m = m, .k = k, .w = w, .panels = packed};
-    tn_par_for(panels_of(&p), grain_of((int64_t)tn_k->real_panel_width * k * COPY_WORK), pack_panels, &p);
+    tn_par_for(panels_of(&p), tn_grain_of((int64_t)tn_k->real_panel_width * k * COPY_WORK), pack_panels, &p);
 }
 
 static void multiply_panels(void *context, int64_t begin, int64_t end) {
@@ -51,5 +47,5 @@ static void multiply_panels(void *context, int64_t begin, int64_t end) {
 void tn_gemm_real(int n, int m, int k, const tn_real *x, const void *packed, tn_real *y) {
     real_job p = {.n = n, .m = m, .k = k, .x = x, .panels = (tn_real *)(uintptr_t)packed, .y = y};
     const int64_t work = (int64_t)TN_MIN(n, (int)ROW_BLOCK) * tn_k->real_panel_width * k;
-    tn_par_for(((int64_t)n + ROW_BLOCK - 1) / ROW_BLOCK * panels_of(&p), grain_of(work), multiply_panels, &p);
+    tn_par_for(((int64_t)n + ROW_BLOCK - 1) / ROW_BLOCK * panels_of(&p), tn_grain_of(work), multiply_panels, &p);
 }

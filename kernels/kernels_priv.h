@@ -19,6 +19,12 @@ enum {
     TN_BF16_TILE_MAX = 6 * TN_BF16_WIDTH_MAX
 };
 
+/* Tasks to hand out at a time, each worth `work` multiply-adds; below a million of them a thread of its own does not
+ * pay. Speed only: no output is shared between tasks. */
+static inline int64_t tn_grain_of(int64_t work) {
+    return TN_MAX(((int64_t)1 << 20) / TN_MAX(work, (int64_t)1), (int64_t)1);
+}
+
 /* Fetch the lines of a tile of reals that a product is about to write, so that they come while it computes. */
 static inline void tn_prefetch_tile(const tn_real *tile, int rows, int cols, int64_t stride) {
     for (int r = 0; r < rows; r++)

@@ -11,6 +11,11 @@ enum {
     TN_BLOCK_STEPS = 128 /* of four states: an opened piece of a panel takes half of a first-level cache */
 };
 
+/* Words of a panel of k states an output. */
+static inline size_t tn_ternary_panel_words(int k) {
+    return (size_t)(TN_ROUND_UP(k, TN_TERNARY_GROUP) / TN_TERNARY_GROUP) * (size_t)tn_k->ternary_panel_width;
+}
+
 typedef struct tn_ternary_room {
     const int8_t *q; /* [rows, k], q_stride apart; borrowed */
     int64_t q_stride;
