@@ -1,42 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * Products of operands rounded to bf16: on every instruction set, exact where every value and sum is, else near the
  * plain product of the rounded operands; the same bits for any number of threads and for an output alone. */
-#include "core/arena.h"
 #include "core/half.h"
-#include "core/par.h"
 #include "core/rng.h"
 #include "kernels/gemm.h"
-#include "kernels/kernels.h"
-#include "tests/testing.h"
+#include "tests/kernel_rig.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-static tn_arena *arena;
-
-static int make_arena(void **state) {
-    (void)state;
-    arena = tn_arena_create("test");
-    return arena ? 0 : -1;
-}
-static int free_arena(void **state) {
-    (void)state;
-    tn_arena_free(arena);
-    return 0;
-}
-static int clear_arena(void **state) {
-    (void)state;
-    tn_arena_reset(arena);
-    return tn_par_set_threads(1) || tn_kernels_init(NULL);
-}
-
 /* Number `isa` of the known ones, if this CPU and build have it and it has not the rows of the set before. */
-static bool use_isa(size_t isa) {
+static bool use_new_isa(size_t isa) {
     const tn_kernels before = *tn_k;
-    const tn_status status = tn_kernels_init(tn_kernels_known(isa));
-    if (status) print_message("skipping %s\n", tn_error_message());
-    if (status || isa == 0) return status == TN_OK;
+    if (!use_isa(isa)) return false;
+    if (isa == 0) return true;
     return tn_k->bf16_panel != before.bf16_panel || tn_k->bf16_pair_rows != before.bf16_pair_rows ||
            tn_k->bf16_pair_cols != before.bf16_pair_cols;
 }
@@ -142,7 +120,7 @@ static void product_bf16__small_whole_numbers_multiply_exactly(void **state) {
         const operands o = take_operands(&products[i], 100);
         const tn_real *first = NULL;
         for (size_t isa = 0; tn_kernels_known(isa); isa++) {
-            if (!use_isa(isa)) continue;
+            if (!use_new_isa(isa)) continue;
             const tn_real *c = multiply(&products[i], &o);
             if (!first) check_product(&products[i], &o, first = c, 0);
             if (memcmp(first, c, o.c_count * sizeof *c)) fail_msg("%s differs", tn_kernels_isa());
@@ -157,7 +135,7 @@ static void product_bf16__equals_the_plain_product_of_rounded_operands(void **st
     for (size_t i = 0; i < TN_COUNT(products); i++) {
         const operands o = take_operands(&products[i], 0);
         for (size_t isa = 0; tn_kernels_known(isa); isa++)
-            if (use_isa(isa)) check_product(&products[i], &o, multiply(&products[i], &o), products[i].k + 3);
+            if (use_new_isa(isa)) check_product(&products[i], &o, multiply(&products[i], &o), products[i].k + 3);
         tn_arena_reset(arena);
     }
 }
@@ -167,7 +145,7 @@ static void product_bf16__threads_change_no_bit(void **state) {
     for (size_t i = 0; i < TN_COUNT(products); i++) {
         const operands o = take_operands(&products[i], 0);
         for (size_t isa = 0; tn_kernels_known(isa); isa++) {
-            if (!use_isa(isa)) continue;
+            if (!use_new_isa(isa)) continue;
             const tn_real *one = multiply(&products[i], &o);
             for (int threads = 2; threads <= 3; threads++) {
                 assert_ok(tn_par_set_threads(threads));
@@ -182,7 +160,7 @@ static void product_bf16__threads_change_no_bit(void **state) {
 static void product_bf16__an_output_alone_has_the_bits_it_has_in_the_whole(void **state) {
     (void)state;
     for (size_t isa = 0; tn_kernels_known(isa); isa++) {
-        if (!use_isa(isa)) continue;
+        if (!use_new_isa(isa)) continue;
         for (size_t i = 0; i < TN_COUNT(products); i++) {
             const product_case *p = &products[i];
             const operands o = take_operands(p, 0);
@@ -220,7 +198,7 @@ static void product_bf16__operands_round_half_to_even(void **state) {
     uint32_t *words = tn_arena_array(arena, COUNT / 2, sizeof *words, "test");
     assert_non_null(words);
     for (size_t isa = 0; tn_kernels_known(isa); isa++) {
-        if (!use_isa(isa)) continue;
+        if (!use_new_isa(isa)) continue;
         for (int cut = 0; cut < 2; cut++) {
             const int rows = ROWS - cut, cols = COLS - cut;
             tn_k->bf16_pair_rows(rows, cols, x, COLS, words, COLS);
@@ -238,7 +216,7 @@ static void product_bf16__operands_round_half_to_even(void **state) {
 static void product_bf16__what_c_held_is_not_read_when_beta_is_0(void **state) {
     (void)state;
     for (size_t isa = 0; tn_kernels_known(isa); isa++) {
-        if (!use_isa(isa)) continue;
+        if (!use_new_isa(isa)) continue;
         const product_case p = {TN_AS_IS, TN_AS_IS, 5, 70, 600, 1, 0};
         operands o = take_operands(&p, 9);
         const tn_real *wanted = multiply(&p, &o);
@@ -251,7 +229,7 @@ static void product_bf16__what_c_held_is_not_read_when_beta_is_0(void **state) {
 static void product_bf16__pays_only_with_instructions_for_it(void **state) {
     (void)state;
     for (size_t isa = 0; tn_kernels_known(isa); isa++)
-        if (use_isa(isa) && tn_k->spin_bf16(1) == 0) assert_false(tn_bf16_pays());
+        if (use_new_isa(isa) && tn_k->spin_bf16(1) == 0) assert_false(tn_bf16_pays());
 }
 
 int main(void) {
