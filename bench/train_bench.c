@@ -91,28 +91,6 @@ static tn_status run_steps(tn_engine *e, tn_train_bench *b, measurement *m) {
 
 /* ---- what came of it ---- */
 
-static void add_memory(tn_train_bench *b, const tn_arena *arena) {
-    int count;
-    const tn_arena_tag *tags = tn_arena_tags(arena, &count);
-    for (int i = 0; i < count; i++) {
-        int64_t bytes = (int64_t)tags[i].peak;
-        b->memory_total += bytes;
-        int row = 0;
-        while (row < b->n_memory && strcmp(b->memory[row].purpose, tags[i].name) != 0) row++;
-        if (row == b->n_memory && row < TN_BENCH_MEMORY_ROWS) b->memory[b->n_memory++].purpose = tags[i].name;
-        if (row < TN_BENCH_MEMORY_ROWS) b->memory[row].bytes += bytes;
-    }
-}
-
-static void sort_memory(tn_train_bench *b) {
-    for (int i = 1; i < b->n_memory; i++)
-        for (int j = i; j > 0 && b->memory[j].bytes > b->memory[j - 1].bytes; j--) {
-            tn_bench_memory swap = b->memory[j];
-            b->memory[j] = b->memory[j - 1];
-            b->memory[j - 1] = swap;
-        }
-}
-
 static void take_medians(tn_train_bench *b, const measurement *m) {
     b->seconds = tn_samples_median(&m->seconds);
     b->other = tn_samples_median(&m->other);
@@ -149,11 +127,8 @@ static tn_status run_engine(tn_train_bench *b, const tn_run_config *config, meas
     if (!status) {
         b->peak_rss = tn_process_peak_bytes();
         b->arithmetic = tn_tape_backward_arithmetic(engine.tape);
-        add_memory(b, engine.arena);
-        add_memory(b, tn_tape_step(engine.tape));
-        add_memory(b, tn_tape_scratch(engine.tape));
-        add_memory(b, tn_tape_gradients(engine.tape));
-        sort_memory(b);
+        tn_engine_count_memory(&engine, &b->memory);
+        tn_memory_table_sort(&b->memory);
     }
     tn_engine_release(&engine);
     return status;

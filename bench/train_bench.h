@@ -5,9 +5,8 @@
 #define TN_BENCH_TRAIN_BENCH_H
 #include "autograd/op.h"
 #include "bench/roofline.h"
+#include "train/memory_table.h"
 #include "train/run_config.h"
-
-enum { TN_BENCH_MEMORY_ROWS = 48 };
 
 /* What a step does besides ops. */
 typedef enum tn_bench_part {
@@ -17,11 +16,6 @@ typedef enum tn_bench_part {
     TN_BENCH_PARTS
 } tn_bench_part;
 const char *tn_bench_part_name(tn_bench_part part);
-
-typedef struct tn_bench_memory {
-    const char *purpose; /* "activations" */
-    int64_t bytes;
-} tn_bench_memory;
 
 /* Zeroed, then set steps and warmup. */
 typedef struct tn_train_bench {
@@ -39,9 +33,8 @@ typedef struct tn_train_bench {
     tn_step_work work;
     double attention; /* multiply-adds of a step in attention, both ways, half of the square */
     tn_model_counts parameters;
-    tn_bench_memory memory[TN_BENCH_MEMORY_ROWS]; /* the peaks of the arenas, largest first */
-    int n_memory;
-    int64_t memory_total, peak_rss;
+    tn_memory_table memory; /* the peaks of the arenas, largest first */
+    int64_t peak_rss;
 } tn_train_bench;
 
 /* Make the engine of `config` (whose model is complete) and train it. Fails: what a pass gives; TN_E_NAN when the loss

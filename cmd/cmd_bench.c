@@ -216,9 +216,9 @@ static tn_status print_times(const tn_train_bench *b) {
 
 static tn_status print_memory(const tn_train_bench *b) {
     TN_TRY(tn_cmd_print("\n%-22s %9s\n", "peak memory", "MiB"));
-    for (int i = 0; i < b->n_memory; i++)
-        TN_TRY(tn_cmd_print("%-22s %9.1f\n", b->memory[i].purpose, mebibytes(b->memory[i].bytes)));
-    TN_TRY(tn_cmd_print("%-22s %9.1f\n", "all of these", mebibytes(b->memory_total)));
+    for (int i = 0; i < b->memory.count; i++)
+        TN_TRY(tn_cmd_print("%-22s %9.1f\n", b->memory.rows[i].name, mebibytes(b->memory.rows[i].bytes)));
+    TN_TRY(tn_cmd_print("%-22s %9.1f\n", "all of these", mebibytes(b->memory.total)));
     return tn_cmd_print("%-22s %9.1f\n", "resident in memory", mebibytes(b->peak_rss));
 }
 
@@ -266,8 +266,8 @@ static json_t *roofline_json(const tn_roofline *r) {
 static tn_status print_train_json(const train_settings *s, const tn_run_config *config, const tn_train_bench *b) {
     const tn_model_config *m = &config->model;
     json_t *memory = json_object();
-    for (int i = 0; i < b->n_memory; i++)
-        json_object_set_new(memory, b->memory[i].purpose, json_integer((json_int_t)b->memory[i].bytes));
+    for (int i = 0; i < b->memory.count; i++)
+        json_object_set_new(memory, b->memory.rows[i].name, json_integer((json_int_t)b->memory.rows[i].bytes));
     json_t *model = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "d_model", m->d_model, "n_layer", m->n_layer,
                               "n_head", m->n_head, "n_kv_head", m->n_kv_head, "d_ff", m->d_ff, "vocab_size",
                               m->vocab_size, "context", m->context);
@@ -277,7 +277,7 @@ static tn_status print_train_json(const train_settings *s, const tn_run_config *
         (json_int_t)b->tokens, "steps", b->steps, "step_seconds", b->seconds, "tokens_per_second",
         (double)b->tokens / b->seconds, "roofline_share", tn_train_bench_share(b, &b->best), "ideal_step_seconds",
         tn_roofline_seconds(&b->best), "ideal_seconds", roofline_json(&b->best), "products", products_json(b),
-        "time_by_op", times_json(b), "memory", memory, "memory_bytes", (json_int_t)b->memory_total, "peak_rss_bytes",
+        "time_by_op", times_json(b), "memory", memory, "memory_bytes", (json_int_t)b->memory.total, "peak_rss_bytes",
         (json_int_t)b->peak_rss, "loss", b->loss);
     if (!object) return TN_FAIL(NOMEM, "no memory for the summary");
     if (tn_roofline_seconds(&b->bf16) > 0) {

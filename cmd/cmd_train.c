@@ -113,13 +113,13 @@ static tn_status sample(void *context, tn_model *model, const tn_tokenizer *toke
 static tn_status print_plan_json(const tn_plan *p) {
     double flops = p->flops.ternary + p->flops.attention + p->flops.head;
     json_t *memory = json_object();
-    for (int i = 0; i < p->n_memory; i++)
-        json_object_set_new(memory, p->memory[i].name, json_integer((json_int_t)p->memory[i].bytes));
+    for (int i = 0; i < p->memory.count; i++)
+        json_object_set_new(memory, p->memory.rows[i].name, json_integer((json_int_t)p->memory.rows[i].bytes));
     json_t *parameters = json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)p->parameters.total, "ternary",
                                    (json_int_t)p->parameters.ternary, "table", (json_int_t)p->parameters.table, "gain",
                                    (json_int_t)p->parameters.gain);
     json_t *object = json_pack("{s:o, s:o, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:s}", "parameters", parameters, "memory",
-                               memory, "memory_bytes", (json_int_t)p->memory_total, "flops_per_token", 3 * flops,
+                               memory, "memory_bytes", (json_int_t)p->memory.total, "flops_per_token", 3 * flops,
                                "ternary_share", p->flops.ternary / flops, "head_share", p->flops.head / flops, "steps",
                                (json_int_t)p->steps, "tokens_per_step", (json_int_t)p->tokens_per_step, "tokens",
                                (json_int_t)p->tokens, "estimate", p->how);
@@ -137,9 +137,9 @@ static tn_status print_plan_table(const tn_plan *p) {
                         (long long)p->parameters.ternary));
     TN_TRY(tn_cmd_print("  embedding, head %12lld\n", (long long)p->parameters.table));
     TN_TRY(tn_cmd_print("  gains           %12lld\n", (long long)p->parameters.gain));
-    TN_TRY(tn_cmd_print("memory            %12.1f MiB\n", (double)p->memory_total / 0x1p20));
-    for (int i = 0; i < p->n_memory; i++)
-        TN_TRY(tn_cmd_print("  %-22s%6.1f MiB\n", p->memory[i].name, (double)p->memory[i].bytes / 0x1p20));
+    TN_TRY(tn_cmd_print("memory            %12.1f MiB\n", (double)p->memory.total / 0x1p20));
+    for (int i = 0; i < p->memory.count; i++)
+        TN_TRY(tn_cmd_print("  %-22s%6.1f MiB\n", p->memory.rows[i].name, (double)p->memory.rows[i].bytes / 0x1p20));
     if (*p->chosen) TN_TRY(tn_cmd_print("  with %s\n", p->chosen));
     TN_TRY(tn_cmd_print("arithmetic        %12.2f MFLOP a token, forward and backward\n", 3 * flops / 1e6));
     TN_TRY(tn_cmd_print("  blocks %.0f %%, attention %.0f %%, head %.0f %%\n", 100 * p->flops.ternary / flops,

@@ -43,7 +43,7 @@ static int64_t planned(void **state, const char *more) {
     fitted f;
     fit(&f, state, more, 0);
     release(&f);
-    return f.plan.memory_total;
+    return f.plan.memory.total;
 }
 
 static void assert_settings(const fitted *f, const char *recompute, int batch, int passes, int evaluated) {
@@ -75,7 +75,7 @@ static void recompute__is_the_first_choice(void **state) {
     assert_settings(&f, "block", 16, 1, 3);
     assert_string_equal(f.plan.chosen, "train.checkpoint_activations block");
     assert_non_null(strstr(tn_buf_text(&f.heard), "MiB: train.checkpoint_activations block; the run takes "));
-    assert_true(f.plan.memory_total <= again + MARGIN);
+    assert_true(f.plan.memory.total <= again + MARGIN);
     release(&f);
 }
 
@@ -104,7 +104,7 @@ static void run_that_cannot_fit__is_refused_with_the_least(void **state) {
     fitted f;
     fit(&f, state, "", 1 << 20);
     assert_settings(&f, "none", 16, 1, 3); /* nothing was chosen */
-    assert_true(f.plan.least < f.plan.memory_total);
+    assert_true(f.plan.least < f.plan.memory.total);
     assert_int_equal(tn_plan_check_ram(&f.plan, 1 << 20), TN_E_RANGE);
     assert_non_null(strstr(tn_error_message(), "more than the 1.0 MiB of --max-ram"));
     assert_non_null(strstr(tn_error_message(), "train.checkpoint_activations block, train.batch_size 1 with "

@@ -76,8 +76,8 @@ static void plan__knows_steps_and_limits(void **state) {
     assert_true(plan.seconds > 0 && plan.tokens_per_second > 0);
     assert_int_equal(plan.parameters.total, plan.parameters.ternary + plan.parameters.table + plan.parameters.gain);
     assert_ok(tn_plan_check_ram(&plan, 0));
-    assert_ok(tn_plan_check_ram(&plan, plan.memory_total));
-    assert_int_equal(tn_plan_check_ram(&plan, plan.memory_total - 1), TN_E_RANGE);
+    assert_ok(tn_plan_check_ram(&plan, plan.memory.total));
+    assert_int_equal(tn_plan_check_ram(&plan, plan.memory.total - 1), TN_E_RANGE);
     assert_false(tn_path_exists(r.dir)); /* a plan leaves nothing behind */
     tn_run_release(&r);
 }
@@ -111,8 +111,8 @@ static int64_t planned_activations(void **state, const char *sets) {
     assert_ok(tn_train_course(&course, &r.config.train, r.config.model.context, 100));
     assert_ok(tn_plan_count_memory(&plan, &r.config, &course));
     int64_t bytes = -1;
-    for (int i = 0; i < plan.n_memory; i++)
-        if (strcmp(plan.memory[i].name, "activations") == 0) bytes = plan.memory[i].bytes;
+    for (int i = 0; i < plan.memory.count; i++)
+        if (strcmp(plan.memory.rows[i].name, "activations") == 0) bytes = plan.memory.rows[i].bytes;
     tn_run_release(&r);
     return bytes;
 }
@@ -148,12 +148,12 @@ static void plan__is_what_steps_and_evaluations_take(void **state) {
         tn_run_go(&r, false);
         assert_ok(tn_plan_count_memory(&plan, &r.config, &r.trainer->course));
         int64_t planned = 0;
-        for (int j = 0; j < plan.n_memory; j++) {
-            if (!is_of_engine(plan.memory[j].name)) continue;
-            if (plan.memory[j].bytes != taken(&r, plan.memory[j].name))
-                fail_msg("%s: planned %lld bytes of %s, took %lld", variants[i], (long long)plan.memory[j].bytes,
-                         plan.memory[j].name, (long long)taken(&r, plan.memory[j].name));
-            planned += plan.memory[j].bytes;
+        for (int j = 0; j < plan.memory.count; j++) {
+            if (!is_of_engine(plan.memory.rows[j].name)) continue;
+            if (plan.memory.rows[j].bytes != taken(&r, plan.memory.rows[j].name))
+                fail_msg("%s: planned %lld bytes of %s, took %lld", variants[i], (long long)plan.memory.rows[j].bytes,
+                         plan.memory.rows[j].name, (long long)taken(&r, plan.memory.rows[j].name));
+            planned += plan.memory.rows[j].bytes;
         }
         /* Nothing was taken under a name that the plan lacks, but for the few texts of the run's state. */
         assert_true(taken(&r, "config") < 1024);

@@ -64,6 +64,13 @@ tn_status tn_engine_init(tn_engine *e, tn_engine_kind kind, const tn_run_config 
     return build(e, config, course);
 }
 
+void tn_engine_count_memory(const tn_engine *e, tn_memory_table *table) {
+    tn_memory_table_add_arena(table, e->arena);
+    tn_memory_table_add_arena(table, tn_tape_step(e->tape));
+    tn_memory_table_add_arena(table, tn_tape_scratch(e->tape));
+    tn_memory_table_add_arena(table, tn_tape_gradients(e->tape));
+}
+
 void tn_engine_release(tn_engine *e) {
     tn_tape_free(e->tape);
     tn_arena_free(e->arena);

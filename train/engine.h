@@ -5,6 +5,7 @@
 #ifndef TN_TRAIN_ENGINE_H
 #define TN_TRAIN_ENGINE_H
 #include "train/diagnostics.h"
+#include "train/memory_table.h"
 #include "train/run_config.h"
 #include "train/step.h"
 
@@ -25,6 +26,8 @@ typedef struct tn_engine {
 /* `config` and `course` are borrowed; config->model is complete. The model is not filled yet. The engine must not move.
  */
 tn_status tn_engine_init(tn_engine *engine, tn_engine_kind kind, const tn_run_config *config, const tn_course *course);
+/* The peaks of all its arenas so far. */
+void tn_engine_count_memory(const tn_engine *engine, tn_memory_table *table);
 void tn_engine_release(tn_engine *engine);
 
 #endif

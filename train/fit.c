@@ -49,7 +49,7 @@ static tn_status attempt(const search *s, int n, bool recomputes, tn_plan *best)
     divide(&s->config->train, s->asked_passes, n);
     if (recomputes) s->config->train.checkpoint_activations = "block";
     TN_TRY(count(s, &plan));
-    if (plan.memory_total >= best->memory_total) return TN_OK;
+    if (plan.memory.total >= best->memory.total) return TN_OK;
     *best = plan;
     describe(s, best->chosen);
     return TN_OK;
@@ -61,7 +61,7 @@ static tn_status look(const search *s, int64_t max_ram, tn_plan *best) {
         if (s->asked.batch_size % n) continue;
         for (int recomputes = n == 1; recomputes <= (s->asked_blocks != 1); recomputes++) {
             TN_TRY(attempt(s, n, recomputes, best));
-            if (best->memory_total <= max_ram) return TN_OK;
+            if (best->memory.total <= max_ram) return TN_OK;
         }
     }
     return TN_OK;
@@ -70,14 +70,14 @@ static tn_status look(const search *s, int64_t max_ram, tn_plan *best) {
 static tn_status choose(search *s, tn_plan *plan, int64_t max_ram) {
     tn_plan asked = *plan, best = *plan;
     TN_TRY(look(s, max_ram, &best));
-    if (best.memory_total <= max_ram) {
+    if (best.memory.total <= max_ram) {
         *plan = best;
         tn_log(TN_LOG_WARN, "train", "--max-ram %.1f MiB: %s; the run takes %.1f MiB so, and would have taken %.1f MiB",
-               (double)max_ram / 0x1p20, plan->chosen, (double)best.memory_total / 0x1p20,
-               (double)asked.memory_total / 0x1p20);
+               (double)max_ram / 0x1p20, plan->chosen, (double)best.memory.total / 0x1p20,
+               (double)asked.memory.total / 0x1p20);
         return TN_OK;
     }
-    plan->least = best.memory_total;
+    plan->least = best.memory.total;
     memcpy(plan->least_with, best.chosen, sizeof best.chosen);
     s->config->train = s->asked;
     return tn_train_course(s->course, &s->asked, s->config->model.context, s->windows);
@@ -88,5 +88,5 @@ tn_status tn_fit(tn_plan *plan, tn_run_config *config, tn_course *course, int64_
     TN_TRY(count(&s, plan));
     s.asked_passes = course->accumulation;
     TN_TRY(tn_train_recompute(&s.asked, &s.asked_blocks));
-    return max_ram && plan->memory_total > max_ram ? choose(&s, plan, max_ram) : TN_OK;
+    return max_ram && plan->memory.total > max_ram ? choose(&s, plan, max_ram) : TN_OK;
 }

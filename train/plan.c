@@ -17,36 +17,11 @@ static const int64_t MEASURED_PARAMETERS = 200000000; /* above, a step takes too
 
 /* ---- memory ---- */
 
-static void add_memory(tn_plan *plan, const char *name, int64_t bytes) {
-    plan->memory_total += bytes;
-    int i = 0;
-    while (i < plan->n_memory && strcmp(plan->memory[i].name, name) != 0) i++;
-    if (i == plan->n_memory) {
-        if (i == TN_PLAN_ROWS) return;
-        snprintf(plan->memory[plan->n_memory++].name, sizeof plan->memory->name, "%s", name);
-    }
-    plan->memory[i].bytes += bytes;
-}
-
-static void add_arena(tn_plan *plan, const tn_arena *arena) {
-    int count;
-    const tn_arena_tag *tags = tn_arena_tags(arena, &count);
-    for (int i = 0; i < count; i++) add_memory(plan, tags[i].name, (int64_t)tags[i].peak);
-}
-
-static void sort_memory(tn_plan *plan) {
-    for (int i = 1; i < plan->n_memory; i++)
-        for (int j = i; j > 0 && plan->memory[j].bytes > plan->memory[j - 1].bytes; j--) {
-            tn_plan_row swap = plan->memory[j];
-            plan->memory[j] = plan->memory[j - 1];
-            plan->memory[j - 1] = swap;
-        }
-}
-
 /* While the data were read the process may have had more than it will have while it trains. */
 static void add_reading(tn_plan *plan) {
     int64_t peak = tn_process_peak_bytes();
-    if (peak > plan->memory_total) add_memory(plan, "reading the data, before", peak - plan->memory_total);
+    if (peak > plan->memory.total)
+        tn_memory_table_add(&plan->memory, "reading the data, before", peak - plan->memory.total);
 }
 
 /* Keys and values of a sample text (cmd/cmd_train.c). A character makes at most one token, and BOS one more. */
@@ -59,31 +34,28 @@ static tn_status add_sample(tn_plan *plan, const tn_run_config *config) {
     if (!arena) return TN_E_NOMEM;
     tn_status status =
         tn_cache_init(&cache, arena, &config->model, (int)TN_MIN(tokens, (int64_t)config->model.context));
-    if (!status) add_arena(plan, arena);
+    if (!status) tn_memory_table_add_arena(&plan->memory, arena);
     tn_arena_free(arena);
     return status;
 }
 
 tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const tn_course *course) {
     tn_engine engine = {0};
-    add_memory(plan, "program and data", tn_process_resident_bytes());
+    tn_memory_table_add(&plan->memory, "program and data", tn_process_resident_bytes());
     tn_status status = tn_engine_init(&engine, TN_ENGINE_DRY, config, course);
     if (!status) status = add_sample(plan, config);
     if (!status) {
-        add_arena(plan, engine.arena);
-        add_arena(plan, tn_tape_step(engine.tape));
-        add_arena(plan, tn_tape_scratch(engine.tape));
-        add_arena(plan, tn_tape_gradients(engine.tape));
+        tn_engine_count_memory(&engine, &plan->memory);
         add_reading(plan);
-        sort_memory(plan);
+        tn_memory_table_sort(&plan->memory);
     }
     tn_engine_release(&engine);
     return status;
 }
 
 tn_status tn_plan_check_ram(const tn_plan *plan, int64_t max_ram) {
-    if (!max_ram || plan->memory_total <= max_ram) return TN_OK;
-    double mib = (double)plan->memory_total / 0x1p20, most = (double)max_ram / 0x1p20;
+    if (!max_ram || plan->memory.total <= max_ram) return TN_OK;
+    double mib = (double)plan->memory.total / 0x1p20, most = (double)max_ram / 0x1p20;
     if (plan->least)
         return TN_FAIL(RANGE,
                        "the run takes %.1f MiB of memory, more than the %.1f MiB of --max-ram; the least it can do "
@@ -165,7 +137,7 @@ static tn_status plan_time(tn_plan *plan, const tn_run_config *config, const tn_
                  (long long)(MEASURED_PARAMETERS / 1000000));
         return TN_OK;
     }
-    if (plan->memory_total > room) {
+    if (plan->memory.total > room) {
         snprintf(plan->how, sizeof plan->how, "not measured: the run does not fit into the %.1f MiB at hand",
                  (double)room / 0x1p20);
         return TN_OK;

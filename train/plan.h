@@ -5,25 +5,19 @@
 #ifndef TN_TRAIN_PLAN_H
 #define TN_TRAIN_PLAN_H
 #include "layers/model.h"
+#include "train/memory_table.h"
 #include "train/run_config.h"
 
-enum { TN_PLAN_ROWS = 32, TN_PLAN_TEXT = 200 };
-
-typedef struct tn_plan_row {
-    char name[40]; /* "optimizer" */
-    int64_t bytes;
-} tn_plan_row;
+enum { TN_PLAN_TEXT = 200 };
 
 typedef struct tn_plan {
     tn_model_counts parameters;
-    tn_plan_row memory[TN_PLAN_ROWS]; /* by purpose, largest first */
-    int n_memory;
-    int64_t memory_total;
+    tn_memory_table memory;        /* largest first */
     char chosen[TN_PLAN_TEXT];     /* settings that a limit of memory has changed (fit.h); "" = none */
     int64_t least;                 /* what the smallest settings would take when none fit; 0 = they do */
     char least_with[TN_PLAN_TEXT]; /* and these settings; "" = those of the plan */
-    tn_model_flops flops;  /* of the forward pass, a token */
-    int64_t steps, tokens; /* of the run; 0 when only train.max_time ends it */
+    tn_model_flops flops;          /* of the forward pass, a token */
+    int64_t steps, tokens;         /* of the run; 0 when only train.max_time ends it */
     int64_t tokens_per_step, train_tokens, validation_tokens;
     double tokens_per_second; /* while training; 0 = not measured */
     double seconds;           /* of the whole run with its evaluations; 0 = not known */
