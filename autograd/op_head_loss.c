@@ -9,9 +9,11 @@
  * for each block and token. Blocks are grouped into parts, which add up their share of dx on their own, and are summed
  * in order.
  *
+ * With TN_BACKWARD_INT16, a pass that keeps what backward needs multiplies codes instead: head_words.c.
+ *
  * A pass that ends here (tn_loss_options.final) makes G in forward, from z while it is there, and with it dw and dx.
  * Otherwise backward makes z again. The cuts are functions of V and N: both ways and any threads give the same bits. */
-#include "autograd/op_page.h"
+#include "autograd/head_pass.h"
 #include "kernels/gemm.h"
 #include "kernels/panels.h"
 
@@ -19,44 +21,20 @@
 #include <string.h>
 
 enum {
-    BLOCK_IDS = 256,
     PARTS_MOST = 16,
     PART_IDS = 64, /* at least, but for a small head */
     G_NUMBERS = 1 << 23,
     CHUNK_LEAST = 128,
     CHUNK_MOST = 512,
     GROUP_TOKENS = 256, /* of a block that one worker takes at once */
-    ROWS = 16,
-    PAD = 16 /* so that rows of G do not all fall into the same lines of a cache */
+    ROWS = 16
 };
 
 typedef struct loss_aux {
-    struct loss_pass *forward;
+    tn_head_pass *forward;
     tn_real *dx; /* [N,C], made in forward; NULL: not wanted, or left to backward */
     bool final;
 } loss_aux;
-
-/* A walk over the tokens, forward or backward. Everything but `a` is scratch. */
-typedef struct loss_pass {
-    const tn_op_args *a;
-    int v, c, chunk, parts, blocks;
-    bool makes_dx, makes_dw, sets_dw;
-    bool rounds;     /* dx and dw are products of operands rounded to bf16 */
-    int32_t *tokens; /* [N] those with a target, ascending */
-    int n_tokens;
-    double *nll, *z_term; /* [chunk] lse - z[y], c lse^2 */
-    tn_real *target;      /* [chunk] z[y] */
-    tn_real *x;           /* [chunk, C] the rows of this chunk, as panels of tokens and as panels of columns: */
-    tn_real *x_turned, *x_panels;
-    tn_real *top, *sum; /* [blocks, stride] max z and sum exp(z - max) of a block; then top = the factor of its G */
-    tn_real *g;         /* [V, stride]; NULL without gradients */
-    tn_real *part_dx;   /* [parts, chunk, C] */
-    tn_real *rooms;     /* [threads, room] */
-    int64_t stride, room;
-    int first, rows; /* the chunk at hand: tokens[first..first+rows) */
-    double weight;   /* dl/d(lse_i - z_i[y]): of G */
-    double total_nll, total_z;
-} loss_pass;
 
 tn_tensor *tn_head_loss(tn_tape *t, tn_tensor *x, tn_param *w, tn_tensor *targets, tn_loss_options options) {
     return tn_tape_apply(t, TN_OP_head_loss, (tn_tensor *const[]){x, &w->tensor, targets}, &options, sizeof options);
@@ -95,39 +73,45 @@ static bool trains(const tn_op_args *a, int input) {
     return tn_op_keeps(a) && x->needs_grad && (!x->param || x->grad);
 }
 
-static bool rounds_operands(const tn_tape *tape) {
-    const tn_backward arithmetic = tn_tape_backward_arithmetic(tape);
-    return arithmetic == TN_BACKWARD_BF16 || (arithmetic == TN_BACKWARD_INT16 && tn_bf16_pays());
-}
-
 /* Memory of a pass: of one that makes gradients, or of one that makes the loss alone. */
-static tn_status make_room(loss_pass *p, const tn_op_args *a, bool gradients) {
+static tn_status make_room(tn_head_pass *p, const tn_op_args *a, bool gradients) {
     const tn_param *w = a->in[1]->param;
-    const int64_t n = tn_tensor_rows(a->in[0]), width = tn_k->real_panel_width;
+    const int64_t n = tn_tensor_rows(a->in[0]);
     tn_arena *scratch = tn_tape_scratch(a->tape);
-    *p = (loss_pass){.a = a, .v = w->rows, .c = w->cols};
+    const tn_backward arithmetic = tn_op_keeps(a) ? tn_tape_backward_arithmetic(a->tape) : TN_BACKWARD_F32;
+    *p = (tn_head_pass){.a = a,
+                        .v = w->rows,
+                        .c = w->cols,
+                        .rounds = arithmetic == TN_BACKWARD_BF16,
+                        .codes = arithmetic == TN_BACKWARD_INT16};
+    p->width = p->codes ? tn_k->pair_panel_width : tn_k->real_panel_width;
     p->chunk = (int)TN_MIN(n, TN_MIN(TN_MAX(G_NUMBERS / p->v / 64 * 64, CHUNK_LEAST), CHUNK_MOST));
     p->parts = TN_MIN((p->v + PART_IDS - 1) / PART_IDS, PARTS_MOST);
-    p->blocks = p->parts * (((p->v + p->parts - 1) / p->parts + BLOCK_IDS - 1) / BLOCK_IDS);
-    p->stride = TN_ROUND_UP(p->chunk, width) + PAD;
-    p->room = BLOCK_IDS * width;
+    p->blocks = p->parts * (((p->v + p->parts - 1) / p->parts + TN_HEAD_BLOCK - 1) / TN_HEAD_BLOCK);
+    p->stride = TN_ROUND_UP(p->chunk, p->width) + TN_HEAD_PAD;
+    p->room = TN_HEAD_BLOCK * p->width;
     TN_TAKE(p->tokens, scratch, n, "op scratch");
     TN_TAKE(p->nll, scratch, p->chunk, "op scratch");
     TN_TAKE(p->z_term, scratch, p->chunk, "op scratch");
     TN_TAKE(p->target, scratch, p->chunk, "op scratch");
     TN_TAKE(p->x, scratch, (int64_t)p->chunk * p->c, "op scratch");
-    TN_TAKE(p->x_turned, scratch, tn_panels_count(p->c, p->chunk), "op scratch");
+    if (p->codes)
+        TN_TRY(tn_head_words_make(p, scratch, gradients));
+    else
+        TN_TAKE(p->x_turned, scratch, tn_panels_count(p->c, p->chunk), "op scratch");
     TN_TAKE(p->top, scratch, p->blocks * p->stride, "op scratch");
     TN_TAKE(p->sum, scratch, p->blocks * p->stride, "op scratch");
     if (gradients) {
         p->makes_dx = trains(a, 0);
         p->makes_dw = trains(a, 1);
-        p->rounds = rounds_operands(a->tape);
-        p->room = (int64_t)p->chunk * (BLOCK_IDS + PAD) + tn_panels_count(BLOCK_IDS, p->c);
-        TN_TAKE(p->x_panels, scratch, tn_panels_count(p->chunk, p->c), "op scratch");
+        if (!p->codes) {
+            p->room = (int64_t)p->chunk * (TN_HEAD_BLOCK + TN_HEAD_PAD) + tn_panels_count(TN_HEAD_BLOCK, p->c);
+            TN_TAKE(p->x_panels, scratch, tn_panels_count(p->chunk, p->c), "op scratch");
+        }
         TN_TAKE(p->g, scratch, p->v * p->stride, "op scratch");
         TN_TAKE(p->part_dx, scratch, (int64_t)p->parts * p->chunk * p->c, "op scratch");
     }
+    if (p->codes) p->room = TN_MAX(p->room, tn_head_words_room(p, gradients));
     p->room = TN_ROUND_UP(p->room, 64);
     TN_TAKE(p->rooms, scratch, p->room * tn_par_threads(), "op scratch");
     return TN_OK;
@@ -143,7 +127,7 @@ tn_status tn_op_head_loss_check(tn_op_args *a) {
     aux->final = o->final && tn_op_keeps(a) && tn_tape_residual_mode(a->tape) == TN_RESIDUAL_OFF;
     if (tn_op_keeps(a) && !aux->final) { /* backward shall find its memory */
         tn_arena_mark mark = tn_arena_get_mark(scratch);
-        loss_pass backward;
+        tn_head_pass backward;
         tn_status status = make_room(&backward, a, true);
         tn_arena_rewind(scratch, &mark);
         TN_TRY(status);
@@ -157,7 +141,7 @@ tn_status tn_op_head_loss_check(tn_op_args *a) {
 
 /* ---- the tokens of a chunk ---- */
 
-static void list_tokens(loss_pass *p) {
+static void list_tokens(tn_head_pass *p) {
     const tn_tensor *y = p->a->in[2];
     int64_t n = tn_tensor_count(y);
     p->n_tokens = 0;
@@ -165,54 +149,55 @@ static void list_tokens(loss_pass *p) {
         if (y->ids[i] >= 0) p->tokens[p->n_tokens++] = (int32_t)i;
 }
 
-static int32_t target_of(const loss_pass *p, int i) { return p->a->in[2]->ids[p->tokens[p->first + i]]; }
-
-static int token_panels(const loss_pass *p) { return (p->rows + tn_k->real_panel_width - 1) / tn_k->real_panel_width; }
+static int token_panels(const tn_head_pass *p) { return (p->rows + p->width - 1) / p->width; }
 
 /* Items: panels of tokens. */
 static void gather_panels(void *context, int64_t begin, int64_t end) {
-    const loss_pass *p = context;
-    const int width = tn_k->real_panel_width;
+    const tn_head_pass *p = context;
     for (int64_t panel = begin; panel < end; panel++) {
-        const int first = (int)panel * width, rows = TN_MIN(width, p->rows - first);
+        const int first = (int)panel * p->width, rows = TN_MIN(p->width, p->rows - first);
         tn_real *x = p->x + (int64_t)first * p->c;
         for (int i = 0; i < rows; i++)
             memcpy(x + (int64_t)i * p->c, p->a->in[0]->real + (int64_t)p->tokens[p->first + first + i] * p->c,
                    (size_t)p->c * sizeof *x);
-        tn_panels_pack_turned(p->c, rows, x, p->c, p->x_turned + (int64_t)first * p->c);
+        if (p->codes)
+            tn_head_words_pack_x(p, first, rows);
+        else
+            tn_panels_pack_turned(p->c, rows, x, p->c, p->x_turned + (int64_t)first * p->c);
     }
 }
 
 /* Items: columns of x. */
 static void pack_columns(void *context, int64_t begin, int64_t end) {
-    const loss_pass *p = context;
+    const tn_head_pass *p = context;
     tn_panels_pack(p->rows, (int)(end - begin), p->x + begin, p->c, p->x_panels + begin * p->rows);
 }
 
 /* ---- z, block by block ---- */
 
-static int block_first(const loss_pass *p, int64_t block) { return (int)(p->v * block / p->blocks); }
-
-static void catch_targets(const loss_pass *p, int first_id, int ids, int first, int rows, const tn_real *z,
+static void catch_targets(const tn_head_pass *p, int first_id, int ids, int first, int rows, const tn_real *z,
                           int64_t stride) {
     for (int i = 0; i < rows; i++) {
-        const int at = target_of(p, first + i) - first_id;
+        const int at = tn_head_target(p, first + i) - first_id;
         if (at >= 0 && at < ids) p->target[first + i] = z[at * stride + i];
     }
 }
 
 /* Items of the flat [blocks, panels of tokens]. */
 static void logit_blocks(void *context, int64_t begin, int64_t end) {
-    const loss_pass *p = context;
-    const int width = tn_k->real_panel_width, panels = token_panels(p);
+    const tn_head_pass *p = context;
+    const int width = p->width, panels = token_panels(p);
     for (int64_t item = begin; item < end; item++) {
         const int64_t block = item / panels;
-        const int id = block_first(p, block), ids = block_first(p, block + 1) - id,
+        const int id = tn_head_block_first(p, block), ids = tn_head_block_first(p, block + 1) - id,
                   first = (int)(item % panels) * width;
         const int64_t stride = p->g ? p->stride : width;
-        tn_real *z = p->g ? p->g + id * p->stride + first : p->rooms + tn_par_worker() * p->room;
-        tn_panels_multiply(ids, width, p->c, p->a->in[1]->real + (int64_t)id * p->c, p->c,
-                           p->x_turned + (int64_t)first * p->c, TN_SUM_SET, z, stride);
+        tn_real *z = p->g ? p->g + id * p->stride + first : tn_head_room(p);
+        if (p->codes)
+            tn_head_words_logits(p, block, first, z, stride);
+        else
+            tn_panels_multiply(ids, width, p->c, p->a->in[1]->real + (int64_t)id * p->c, p->c,
+                               p->x_turned + (int64_t)first * p->c, TN_SUM_SET, z, stride);
         catch_targets(p, id, ids, first, TN_MIN(width, p->rows - first), z, stride);
         tn_k->exp_columns(ids, width, z, stride, p->top + block * p->stride + first,
                           p->sum + block * p->stride + first);
@@ -220,7 +205,7 @@ static void logit_blocks(void *context, int64_t begin, int64_t end) {
 }
 
 /* The loss of token i, and what its blocks of G are multiplied by: exp(top - lse) (1 + 2 c lse) weight. */
-static void finish_token(const loss_pass *p, int i) {
+static void finish_token(const tn_head_pass *p, int i) {
     const tn_loss_options *o = p->a->options;
     double top = -INFINITY, sum = 0;
     for (int64_t b = 0; b < p->blocks; b++) top = fmax(top, (double)p->top[b * p->stride + i]);
@@ -234,48 +219,50 @@ static void finish_token(const loss_pass *p, int i) {
 }
 
 static void finish_tokens(void *context, int64_t begin, int64_t end) {
-    const loss_pass *p = context;
+    const tn_head_pass *p = context;
     for (int64_t i = begin; i < end; i++) finish_token(p, (int)i);
 }
 
 /* ---- G, dw and dx ---- */
 
-static void make_g(const loss_pass *p, int64_t block) {
-    const int id = block_first(p, block), ids = block_first(p, block + 1) - id;
+static void make_g(const tn_head_pass *p, int64_t block) {
+    const int id = tn_head_block_first(p, block), ids = tn_head_block_first(p, block + 1) - id;
     const tn_real weight = (tn_real)p->weight, *factor = p->top + block * p->stride;
     for (int j = 0; j < ids; j++) {
         tn_real *g = p->g + (id + j) * p->stride;
         tn_k->mul(p->rows, g, factor, g);
     }
     for (int i = 0; i < p->rows; i++) {
-        const int at = target_of(p, i) - id;
+        const int at = tn_head_target(p, i) - id;
         if (at >= 0 && at < ids) p->g[(id + at) * p->stride + i] -= weight;
     }
 }
 
-static void add_block_dx(const loss_pass *p, const tn_real *g, int id, int ids, tn_sum sum, tn_real *dx) {
-    tn_real *turned = p->rooms + tn_par_worker() * p->room, *panels = turned + (int64_t)p->chunk * (BLOCK_IDS + PAD);
-    tn_k->turn(ids, p->rows, g, p->stride, turned, BLOCK_IDS + PAD);
+static void add_block_dx(const tn_head_pass *p, const tn_real *g, int id, int ids, tn_sum sum, tn_real *dx) {
+    tn_real *turned = tn_head_room(p), *panels = turned + (int64_t)p->chunk * (TN_HEAD_BLOCK + TN_HEAD_PAD);
+    tn_k->turn(ids, p->rows, g, p->stride, turned, TN_HEAD_BLOCK + TN_HEAD_PAD);
     tn_panels_pack(ids, p->c, p->a->in[1]->real + (int64_t)id * p->c, p->c, panels);
-    tn_panels_multiply(p->rows, p->c, ids, turned, BLOCK_IDS + PAD, panels, sum, dx, p->c);
+    tn_panels_multiply(p->rows, p->c, ids, turned, TN_HEAD_BLOCK + TN_HEAD_PAD, panels, sum, dx, p->c);
+}
+
+static void add_block(const tn_head_pass *p, int64_t block, tn_sum dw_sum, tn_sum dx_sum, tn_real *dx) {
+    const int id = tn_head_block_first(p, block), ids = tn_head_block_first(p, block + 1) - id;
+    const tn_real *g = p->g + id * p->stride;
+    make_g(p, block);
+    if (p->makes_dw)
+        tn_panels_multiply(ids, p->c, p->rows, g, p->stride, p->x_panels, dw_sum,
+                           p->a->in[1]->grad + (int64_t)id * p->c, p->c);
+    if (p->makes_dx) add_block_dx(p, g, id, ids, dx_sum, dx);
 }
 
 /* Items: parts. */
 static void gradient_parts(void *context, int64_t begin, int64_t end) {
-    const loss_pass *p = context;
+    const tn_head_pass *p = context;
     const int each = p->blocks / p->parts;
-    for (int64_t block = begin * each; block < end * each; block++) {
-        const int id = block_first(p, block), ids = block_first(p, block + 1) - id;
-        const tn_real *g = p->g + id * p->stride;
-        make_g(p, block);
-        if (p->makes_dw)
-            tn_panels_multiply(ids, p->c, p->rows, g, p->stride, p->x_panels,
-                               p->sets_dw && p->first == 0 ? TN_SUM_SET : TN_SUM_ADD,
-                               p->a->in[1]->grad + (int64_t)id * p->c, p->c);
-        if (p->makes_dx)
-            add_block_dx(p, g, id, ids, block % each ? TN_SUM_ADD : TN_SUM_SET,
-                         p->part_dx + block / each * p->chunk * p->c);
-    }
+    const tn_sum dw_sum = p->sets_dw && p->first == 0 ? TN_SUM_SET : TN_SUM_ADD;
+    for (int64_t block = begin * each; block < end * each; block++)
+        (p->codes ? tn_head_words_gradients : add_block)(p, block, dw_sum, block % each ? TN_SUM_ADD : TN_SUM_SET,
+                                                         p->part_dx + block / each * p->chunk * p->c);
 }
 
 /* Items: blocks. */
@@ -283,7 +270,7 @@ static void make_g_blocks(void *context, int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; block++) make_g(context, block);
 }
 
-static void multiply_rounded(const loss_pass *p) {
+static void multiply_rounded(const tn_head_pass *p) {
     const tn_tensor *w = p->a->in[1];
     const tn_real beta = p->sets_dw && p->first == 0 ? 0 : 1;
     const int v = p->v, c = p->c;
@@ -295,7 +282,7 @@ static void multiply_rounded(const loss_pass *p) {
 
 /* Items: tokens of the chunk. */
 static void sum_dx(void *context, int64_t begin, int64_t end) {
-    const loss_pass *p = context;
+    const tn_head_pass *p = context;
     const loss_aux *aux = p->a->aux;
     for (int64_t i = begin; i < end; i++) {
         tn_real *dx = p->part_dx + i * p->c;
@@ -311,10 +298,10 @@ static void sum_dx(void *context, int64_t begin, int64_t end) {
 
 /* ---- the walk ---- */
 
-static void run_chunk(loss_pass *p) {
-    const int width = tn_k->real_panel_width, panels = token_panels(p);
+static void run_chunk(tn_head_pass *p) {
+    const int panels = token_panels(p);
     tn_par_for(panels, 1, gather_panels, p);
-    tn_par_for((int64_t)p->blocks * panels, TN_MAX(GROUP_TOKENS / width, 1), logit_blocks, p);
+    tn_par_for((int64_t)p->blocks * panels, TN_MAX(GROUP_TOKENS / p->width, 1), logit_blocks, p);
     tn_par_for(p->rows, ROWS, finish_tokens, p);
     for (int i = 0; i < p->rows; i++) {
         p->total_nll += p->nll[i];
@@ -324,14 +311,18 @@ static void run_chunk(loss_pass *p) {
     if (p->rounds) {
         multiply_rounded(p);
     } else {
-        tn_par_for(p->c, width, pack_columns, p);
+        if (!p->codes)
+            tn_par_for(p->c, p->width, pack_columns, p);
+        else if (p->makes_dw)
+            tn_head_words_pack_columns(p);
         tn_par_for(p->parts, 1, gradient_parts, p);
     }
     if (p->makes_dx) tn_par_for(p->rows, ROWS, sum_dx, p);
 }
 
-static void run_chunks(loss_pass *p) {
+static void run_chunks(tn_head_pass *p) {
     list_tokens(p);
+    if (p->codes && p->n_tokens) tn_head_words_pack_w(p);
     for (p->first = 0; p->first < p->n_tokens; p->first += p->rows) {
         p->rows = TN_MIN(p->chunk, p->n_tokens - p->first);
         run_chunk(p);
@@ -343,7 +334,7 @@ static void run_chunks(loss_pass *p) {
 void tn_op_head_loss_forward(const tn_op_args *a) {
     const tn_loss_options *o = a->options;
     const loss_aux *aux = a->aux;
-    loss_pass *p = aux->forward;
+    tn_head_pass *p = aux->forward;
     tn_param *w = a->in[1]->param;
     p->a = a;
     p->weight = 1 / o->divisor;
@@ -376,7 +367,7 @@ void tn_op_head_loss_backward(const tn_op_args *a) {
         if (aux->dx) tn_par_for(tn_tensor_count(a->in[0]), TN_OP_RUN, deliver_rows, (void *)(uintptr_t)a);
         return;
     }
-    loss_pass p;
+    tn_head_pass p;
     if (tn_tape_fail(a->tape, make_room(&p, a, true))) return;
     p.weight = (double)a->out->grad[0] / o->divisor;
     p.sets_dw = a->write[1] == TN_WRITE_SET;

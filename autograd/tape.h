@@ -11,12 +11,13 @@
 
 typedef struct tn_tape tn_tape;
 
-/* The arithmetic of the products in backward. Forward products have one arithmetic, which the runtime shares. */
+/* The arithmetic of the products in backward, and of the logits that a gradient will follow. All else in forward
+ * has one arithmetic, which the runtime shares. */
 typedef enum tn_backward {
     TN_BACKWARD_F32,
-    TN_BACKWARD_BF16, /* operands rounded to bf16, sums in f32 */
-    TN_BACKWARD_INT16 /* ternary matrices: exact integer sums over dY in 16-bit fixed point (kernels/backward.h); the
-                         head: bf16 where the CPU is faster in it than in f32, else f32 */
+    TN_BACKWARD_BF16, /* operands rounded to bf16, sums in f32; the logits as in evaluation */
+    TN_BACKWARD_INT16 /* exact integer sums: over dY in 16-bit fixed point for ternary matrices (kernels/backward.h),
+                         over both operands in 12 bits for the head (autograd/head_words.c) */
 } tn_backward;
 
 typedef enum tn_tape_mode {

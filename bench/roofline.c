@@ -26,14 +26,16 @@ static tn_roofline roofline_at(const tn_step_work *work, rate forward, rate back
                          .arithmetic = {forward.name, backward.name, head.name}};
 }
 
-/* The gradient that meets ternary states or codes is 16 bits wide as an integer: two bytes, or one word. */
+/* The gradient that meets ternary states or codes is 16 bits wide as an integer: two bytes, or one word. The head's
+ * operands are 16 bits wide both. */
 tn_roofline tn_roofline_best(const tn_model_config *config, double tokens, const double peaks[TN_PEAK_COUNT]) {
     const tn_step_work work = tn_step_work_of(config, tokens);
     const rate reals = faster(peak_of(peaks, TN_PEAK_REAL), peak_of(peaks, TN_PEAK_BF16));
     if (config->quantization == TN_QUANTIZATION_NONE) return roofline_at(&work, reals, reals, reals);
     const rate halves = {"int8 / 2", peaks[TN_PEAK_BYTES] / 2};
     const rate integers = faster(halves, peak_of(peaks, TN_PEAK_WORDS));
-    return roofline_at(&work, peak_of(peaks, TN_PEAK_BYTES), faster(integers, reals), reals);
+    return roofline_at(&work, peak_of(peaks, TN_PEAK_BYTES), faster(integers, reals),
+                       faster(peak_of(peaks, TN_PEAK_WORDS), reals));
 }
 
 tn_roofline tn_roofline_bf16(const tn_model_config *config, double tokens, const double peaks[TN_PEAK_COUNT]) {

@@ -47,7 +47,7 @@ static void bench__the_roofline_is_the_formula(void **state) {
     tn_roofline r = tn_roofline_best(&config.model, tokens, intel);
     near(r.forward, tokens * ternary / 368e9);
     near(r.backward, 2 * tokens * ternary / 190e9);
-    near(r.head, 3 * tokens * head / 88e9);
+    near(r.head, 3 * tokens * head / 190e9);
     near(tn_roofline_seconds(&r), r.forward + r.backward + r.head);
     assert_string_equal(r.arithmetic[1], "int16");
     r = tn_roofline_bf16(&config.model, tokens, intel);

@@ -292,7 +292,18 @@ static void head_loss__a_final_pass_gives_each_gradient_alone(void **state) {
     tn_graph_release(&c.g);
 }
 
-/* bf16 keeps 8 bits: G, x and w are each off by 2^-9 of themselves at most. */
+/* The largest difference, relative to the largest expected. */
+static double difference(const tn_real *found, const tn_real *expected, int count) {
+    double largest = 0, worst = 0;
+    for (int i = 0; i < count; i++) {
+        largest = fmax(largest, fabs((double)expected[i]));
+        worst = fmax(worst, fabs((double)found[i] - (double)expected[i]));
+    }
+    return worst / largest;
+}
+
+/* bf16 keeps 8 bits: G, x and w are each off by 2^-9 of themselves at most. A code is off by 2^-12 of the largest of
+ * its row, and so are then the logits. That something was rounded at all is asked for, too. */
 static void head_loss__rounded_products_stay_near(void **state) {
     case_data c;
     (void)state;
@@ -300,20 +311,72 @@ static void head_loss__rounded_products_stay_near(void **state) {
     result exact = run(&c, true, 2);
     tn_tape_set_backward(c.g.tape, TN_BACKWARD_BF16);
     result rounded = run(&c, true, 2);
+    tn_tape_set_backward(c.g.tape, TN_BACKWARD_INT16);
+    result coded = run(&c, true, 2);
     assert_memory_equal(&exact.loss, &rounded.loss, sizeof exact.loss);
-    const tn_real *pairs[][2] = {{exact.dx, rounded.dx}, {exact.dw, rounded.dw}};
-    for (int k = 0; k < 2; k++) {
-        double largest = 0, worst = 0;
-        for (int i = 0; i < (k ? V : N) * C; i++) {
-            largest = fmax(largest, fabs((double)pairs[k][0][i]));
-            worst = fmax(worst, fabs((double)pairs[k][0][i] - (double)pairs[k][1][i]));
-        }
-        assert_true(worst <= 0x1p-7 * largest);
+    assert_true(fabs((double)(coded.loss - exact.loss)) < 1e-4 * (double)exact.loss);
+    const double found[] = {difference(rounded.dx, exact.dx, N * C), difference(rounded.dw, exact.dw, V * C),
+                            difference(coded.dx, exact.dx, N * C), difference(coded.dw, exact.dw, V * C)};
+    for (int k = 0; k < 4; k++) {
+        if (!(found[k] <= 0x1p-7)) fail_msg("%d: off by %g", k, found[k]);
 #ifndef TN_F64
-        assert_true(worst > 0); /* it was done at all */
+        assert_true(found[k] > 0);
 #endif
     }
     tn_graph_release(&c.g);
+}
+
+enum { LONG_N = 37, LONG_C = 1031, LONG_V = 301 };
+
+/* Gradients of rows too long for one exact sum: dx, then dw. */
+static tn_real *gradients_of_long_rows(tn_graph *g, tn_backward arithmetic, tn_real first, tn_real *loss) {
+    const int all = (LONG_N + LONG_V) * LONG_C;
+    tn_real *x = tn_graph_normal(g, LONG_N * LONG_C, 3), *kept = tn_arena_array(g->arena, all, sizeof *kept, "test");
+    tn_param *w = tn_graph_param(g, LONG_V, LONG_C, tn_graph_normal(g, LONG_V * LONG_C, 4), true);
+    int32_t ids[LONG_N];
+    for (int i = 0; i < LONG_N; i++) ids[i] = i * 7 % LONG_V;
+    for (int i = 0; i < LONG_N * LONG_C; i++) x[i] /= 32;
+    x[5 * LONG_C] *= first;
+    tn_tape_set_backward(g->tape, arithmetic);
+    tn_graph_begin(g);
+    tn_tensor *x_tensor = tn_tape_real(g->tape, 2, (const int[]){LONG_N, LONG_C}, x, true);
+    tn_tensor *found = tn_head_loss(g->tape, x_tensor, w, tn_tape_ids(g->tape, 1, (const int[]){LONG_N}, ids),
+                                    (tn_loss_options){.divisor = LONG_N, .final = true});
+    assert_ok(tn_tape_backward(g->tape, found));
+    *loss = found->real[0];
+    memcpy(kept, x_tensor->grad, LONG_N * LONG_C * sizeof *kept);
+    memcpy(kept + LONG_N * LONG_C, w->tensor.grad, LONG_V * LONG_C * sizeof *kept);
+    return kept;
+}
+
+static void head_loss__codes_long_rows_in_stretches(void **state) {
+    tn_graph g;
+    tn_real losses[2];
+    (void)state;
+    tn_graph_init(&g);
+    const tn_real *exact = gradients_of_long_rows(&g, TN_BACKWARD_F32, 1, &losses[0]),
+                  *coded = gradients_of_long_rows(&g, TN_BACKWARD_INT16, 1, &losses[1]);
+    assert_true(fabs((double)(losses[1] - losses[0])) < 1e-4 * (double)losses[0]);
+    assert_true(difference(coded, exact, LONG_N * LONG_C) < 0x1p-8);
+    assert_true(difference(coded + LONG_N * LONG_C, exact + LONG_N * LONG_C, LONG_V * LONG_C) < 0x1p-8);
+    tn_graph_release(&g);
+}
+
+/* The row of a NaN or an infinity has no gradient but NaN, and the others of dx are as they were. */
+static void head_loss__a_number_that_is_none_travels_on(void **state) {
+    tn_graph g;
+    tn_real loss;
+    (void)state;
+    tn_graph_init(&g);
+    const tn_real bad[] = {(tn_real)NAN, (tn_real)INFINITY},
+                  *good = gradients_of_long_rows(&g, TN_BACKWARD_INT16, 1, &loss);
+    for (int k = 0; k < 2; k++) {
+        const tn_real *found = gradients_of_long_rows(&g, TN_BACKWARD_INT16, bad[k], &loss);
+        assert_true(isnan(loss));
+        for (int i = 0; i < LONG_N * LONG_C; i++) assert_true(i / LONG_C == 5 ? isnan(found[i]) : found[i] == good[i]);
+        for (int i = LONG_N * LONG_C; i < (LONG_N + LONG_V) * LONG_C; i++) assert_true(isnan(found[i]));
+    }
+    tn_graph_release(&g);
 }
 
 static void head_loss__survives_large_logits(void **state) {
@@ -339,6 +402,8 @@ int main(void) {
         cmocka_unit_test(head_loss__only_a_pass_that_trains_makes_gradients),
         cmocka_unit_test(head_loss__a_final_pass_gives_each_gradient_alone),
         cmocka_unit_test(head_loss__rounded_products_stay_near),
+        cmocka_unit_test(head_loss__codes_long_rows_in_stretches),
+        cmocka_unit_test(head_loss__a_number_that_is_none_travels_on),
         cmocka_unit_test(head_loss__survives_large_logits),
     };
     if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;

@@ -4,7 +4,8 @@
 static tn_status build(tn_engine *e, const tn_run_config *config, const tn_course *course) {
     int blocks;
     TN_TRY(tn_train_recompute(&config->train, &blocks));
-    tn_tape_set_backward(e->tape, tn_train_backward(&config->train));
+    tn_tape_set_backward(e->tape,
+                         tn_train_backward(&config->train, config->model.quantization != TN_QUANTIZATION_NONE));
     TN_TRY(tn_model_create(&e->model, e->arena, &config->model, TN_MODEL_TRAIN));
     tn_model_recompute(e->model, blocks);
     if (config->train.quant_warmup_tokens) TN_TRY(tn_model_allow_mixing(e->model));
