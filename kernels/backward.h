@@ -8,8 +8,8 @@
  * its row or column. Zeros give zeros. A NaN or an infinity in dY makes NaN of all that its row (dX) or its column (dW)
  * reaches; what stays below TN_FIXED_TINY counts as zero.
  *
- * Parallel inside. `scratch` is the caller's, aligned to TN_ALIGN, of the size told below for the same arguments, and
- * holds nothing between calls. */
+ * Parallel inside. `scratch` is the caller's, aligned to TN_ALIGN, of the size told below for the same arguments
+ * and the same tn_par_threads(), and holds nothing between calls. */
 #ifndef TN_KERNELS_BACKWARD_H
 #define TN_KERNELS_BACKWARD_H
 #include "core/compiler.h"
@@ -31,7 +31,7 @@ typedef enum tn_sum {
 size_t tn_pack_ternary_turned_bytes(int m, int k);
 void tn_pack_ternary_turned(int m, int k, const int8_t *states, void *packed);
 
-/* dX [n,k] (= or +=) a dY T. m <= TN_FIXED_M_MAX. Bytes of scratch depend on tn_par_threads() too. */
+/* dX [n,k] (= or +=) a dY T. m <= TN_FIXED_M_MAX. */
 size_t tn_ternary_dx_scratch(int n, int m);
 void tn_ternary_dx(int n, int m, int k, const tn_real *dy, const void *packed_turned, tn_real a, tn_sum sum,
                    tn_real *dx, void *scratch);
