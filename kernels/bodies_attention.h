@@ -8,9 +8,10 @@
 /* A tile of keys is brought into shape once for a stretch of queries, and meets them block by block. */
 enum { QUERY_BLOCK = 64, STRETCH = TN_QUERY_STRETCH, HEAD_PAD = TN_HEAD_DIM_MAX };
 
-/* Rows inside hold `pitch` reals: d rounded up to whole lanes, the rest zero. Bounded, so it lives on the stack. */
+/* Rows inside hold `pitch` reals: d rounded up to whole lanes, the rest zero. Bounded, so it lives on the stack;
+ * aligned lest a load straddle two lines. */
 typedef struct attention_scratch {
-    tn_real k_turned[HEAD_PAD * TN_KEY_TILE]; /* [d][key] */
+    _Alignas(TN_ALIGN) tn_real k_turned[HEAD_PAD * TN_KEY_TILE]; /* [d][key] */
     tn_real v[TN_KEY_TILE * HEAD_PAD];
     tn_real q[STRETCH * HEAD_PAD], o[STRETCH * HEAD_PAD];
     tn_real scores[QUERY_BLOCK * TN_KEY_TILE];
@@ -65,7 +66,6 @@ static void dot_tile(const attention_tile *t, int d, attention_view left, const 
     for (int row = t->active, rows; row < t->queries; row += rows) {
         rows = product_rows(t->queries - row);
         const int cols = TN_ROUND_UP(visible_keys(t, row + rows - 1), LANES);
-        for (int i = row; i < row + rows; i++) memset(out + i * TN_KEY_TILE, 0, sizeof(tn_real) * (size_t)cols);
         product_add(&(product){.rows = rows,
                                .cols = cols,
                                .inner = d,
@@ -75,7 +75,8 @@ static void dot_tile(const attention_tile *t, int d, attention_view left, const 
                                .b = right,
                                .b_row = TN_KEY_TILE,
                                .c = out + row * TN_KEY_TILE,
-                               .c_row = TN_KEY_TILE});
+                               .c_row = TN_KEY_TILE,
+                               .fresh = true});
     }
 }
 
@@ -91,11 +92,11 @@ VR_INLINE vr visible_scores(const tn_real *scores, int visible) {
     return visible >= LANES ? x : vr_keep_first(x, visible, -(tn_real)INFINITY);
 }
 
-VR_INLINE tn_real highest_score(const tn_real *scores, int visible) {
+VR_INLINE vr highest_scores(const tn_real *scores, int visible) {
     vr highest = visible_scores(scores, visible);
     for (int key = LANES; key < visible; key += LANES)
         highest = vr_max(highest, visible_scores(scores + key, visible - key));
-    return vr_reduce_max(highest);
+    return highest;
 }
 
 /* Scores become p = exp(s - max), and total grows by their sums, lane by lane. */
@@ -110,18 +111,27 @@ VR_INLINE void soften_row(tn_real *scores, int visible, tn_real max, tn_real *to
     vr_store(total, sums);
 }
 
+/* What a softmax subtracts from its scores need not be their maximum, as long as no exp grows large: so it moves up
+ * when a score is above it by more than this, which is seldom past the first tile. */
+static const tn_real MAX_SLACK = 8;
+
+static void raise_max(int query, tn_real highest, int pitch, attention_scratch *s) {
+    const tn_real old = s->max[query];
+    s->max[query] = highest;
+    if (old > -(tn_real)INFINITY) /* else nothing is there to shrink */
+        shrink_sums(vp_exp_fused(vp_set(old - highest))[0], s->total + query * LANES, s->o + query * pitch, pitch);
+}
+
 /* The softmaxes of a block take in a tile. The maxima come first, so that no row waits for its own. */
 static void soften_tile(const attention_tile *t, int block, attention_scratch *s) {
-    tn_real *max = s->max + block, *total = s->total + block * LANES, *o = s->o + block * t->pitch;
+    const tn_real *max = s->max + block;
+    tn_real *total = s->total + block * LANES;
     for (int i = t->active; i < t->queries; i++) {
         const int visible = visible_keys(t, i);
         const tn_real *scores = s->scores + i * TN_KEY_TILE;
-        const tn_real highest =
-            visible == TN_KEY_TILE ? highest_score(scores, TN_KEY_TILE) : highest_score(scores, visible);
-        const tn_real old = max[i];
-        max[i] = TN_MAX(old, highest);
-        if (max[i] != old && old > -(tn_real)INFINITY) /* else by exp(0), which is 1, or nothing is there to shrink */
-            shrink_sums(vp_exp_fused(vp_set(old - max[i]))[0], total + i * LANES, o + i * t->pitch, t->pitch);
+        const vr highest =
+            visible == TN_KEY_TILE ? highest_scores(scores, TN_KEY_TILE) : highest_scores(scores, visible);
+        if (vr_any_above(highest, max[i] + MAX_SLACK)) raise_max(block + i, vr_reduce_max(highest), t->pitch, s);
     }
     for (int i = t->active; i < t->queries; i++) {
         const int visible = visible_keys(t, i);
@@ -133,35 +143,28 @@ static void soften_tile(const attention_tile *t, int block, attention_scratch *s
     }
 }
 
-/* o[rows] += p[rows][first..first+keys) v */
-static void weigh_rows(const attention_tile *t, int row, int rows, int first, int keys, const tn_real *p,
-                       attention_view v, tn_real *o) {
-    product_add(&(product){.rows = rows,
+/* o += p v for queries [first, last): all see the same keys, or each one more than the query before. */
+static void weigh_rows(const attention_tile *t, int first, int last, bool slanted, const tn_real *p, attention_view v,
+                       tn_real *o) {
+    product_add(&(product){.rows = last - first,
                            .cols = t->pitch,
-                           .inner = keys,
-                           .a = p + row * TN_KEY_TILE + first,
+                           .inner = visible_keys(t, first),
+                           .a = p + first * TN_KEY_TILE,
                            .a_row = TN_KEY_TILE,
                            .a_step = 1,
-                           .b = v.at + first * v.stride,
+                           .b = v.at,
                            .b_row = v.stride,
-                           .c = o + row * t->pitch,
-                           .c_row = t->pitch});
+                           .c = o + first * t->pitch,
+                           .c_row = t->pitch,
+                           .slanted = slanted});
 }
 
-/* o += p v. Queries that see the whole tile go together. On the diagonal a group of rows shares the keys that its first
- * one sees, then each goes on alone to its own last key, so that what lies in the future is not even multiplied by
- * zero.
- */
+/* On the diagonal what lies in the future is not even multiplied by zero. */
 static void weigh_values(const attention_tile *t, const tn_real *p, attention_view v, tn_real *o) {
     const int64_t first_whole = TN_MAX(t->key + TN_KEY_TILE - 1 - t->position, (int64_t)t->active);
     const int whole = (int)TN_MIN(first_whole, (int64_t)t->queries);
-    for (int row = t->active, rows; row < whole; row += rows) {
-        rows = product_rows(whole - row);
-        const int shared = visible_keys(t, row);
-        weigh_rows(t, row, rows, 0, shared, p, v, o);
-        for (int i = row + 1; i < row + rows; i++) weigh_rows(t, i, 1, shared, visible_keys(t, i) - shared, p, v, o);
-    }
-    if (whole < t->queries) weigh_rows(t, whole, t->queries - whole, 0, visible_keys(t, t->queries - 1), p, v, o);
+    if (t->active < whole) weigh_rows(t, t->active, whole, true, p, v, o);
+    if (whole < t->queries) weigh_rows(t, whole, t->queries, false, p, v, o);
 }
 
 /* Rows as product_add wants them: in place when d is whole lanes, else a padded copy in `scratch`. */
@@ -210,7 +213,7 @@ static void attention_rows(const tn_attention_rows *a) {
 
 /* ---- backward ---- */
 typedef struct attention_back_scratch {
-    tn_real k_turned[HEAD_PAD * TN_KEY_TILE], v_turned[HEAD_PAD * TN_KEY_TILE];
+    _Alignas(TN_ALIGN) tn_real k_turned[HEAD_PAD * TN_KEY_TILE], v_turned[HEAD_PAD * TN_KEY_TILE];
     tn_real k[TN_KEY_TILE * HEAD_PAD], key_rows[TN_KEY_TILE * HEAD_PAD];
     tn_real q[STRETCH * HEAD_PAD], d_o[STRETCH * HEAD_PAD], dq[STRETCH * HEAD_PAD];
     tn_real p[QUERY_BLOCK * TN_KEY_TILE], ds[QUERY_BLOCK * TN_KEY_TILE];

@@ -21,56 +21,81 @@ typedef struct product {
     int64_t b_row;
     tn_real *c; /* rows c_row apart */
     int64_t c_row;
+    bool fresh;   /* C starts from 0, whatever it holds; inner > 0 */
+    bool slanted; /* row r has inner + r terms */
 } product;
 
-#define ACC_LOAD(r, j)  vr acc##r##j = vr_load(c + r * p->c_row + j * LANES);
+#define ACC_NAME(r, j)  vr acc##r##j;
+#define ACC_ZERO(r, j)  acc##r##j = vr_set(0);
+#define ACC_LOAD(r, j)  acc##r##j = vr_load(c + r * p->c_row + j * LANES);
 #define ACC_STORE(r, j) vr_store(c + r * p->c_row + j * LANES, acc##r##j);
 #define ACC_STEP(r, j)  acc##r##j = vr_mul_add(a##r, b##j, acc##r##j);
 #define B_LOAD(r, j)    const vr b##j = vr_load(b + j * LANES);
 
+#define ROW_NAME(r, WIDTH)  VRS_##WIDTH(ACC_NAME, r)
+#define ROW_ZERO(r, WIDTH)  VRS_##WIDTH(ACC_ZERO, r)
 #define ROW_LOAD(r, WIDTH)  VRS_##WIDTH(ACC_LOAD, r)
 #define ROW_STORE(r, WIDTH) VRS_##WIDTH(ACC_STORE, r)
 #define ROW_STEP(r, WIDTH)                                                                                             \
     const vr a##r = vr_set(a[r * p->a_row]);                                                                           \
     VRS_##WIDTH(ACC_STEP, r)
+#define ROW_STEP_BELOW(r, WIDTH)                                                                                       \
+    if (r > step) {                                                                                                    \
+        ROW_STEP(r, WIDTH)                                                                                             \
+    }
 
+/* `left` terms, and r more in row r when slanted. */
 #define DEFINE_TILE(ROWS, WIDTH)                                                                                       \
-    static void tile_##ROWS##x##WIDTH(const product *p, const tn_real *a, const tn_real *b, tn_real *restrict c) {     \
-        int left = p->inner;                                                                                           \
+    static void tile_##ROWS##x##WIDTH(const product *p, int left, const tn_real *a, const tn_real *b,                  \
+                                      tn_real *restrict c) {                                                           \
         if (left <= 0) return;                                                                                         \
-        ROWS_##ROWS(ROW_LOAD, WIDTH);                                                                                  \
+        ROWS_##ROWS(ROW_NAME, WIDTH);                                                                                  \
+        if (p->fresh) {                                                                                                \
+            ROWS_##ROWS(ROW_ZERO, WIDTH);                                                                              \
+        } else {                                                                                                       \
+            ROWS_##ROWS(ROW_LOAD, WIDTH);                                                                              \
+        }                                                                                                              \
         do {                                                                                                           \
             VRS_##WIDTH(B_LOAD, 0);                                                                                    \
             ROWS_##ROWS(ROW_STEP, WIDTH);                                                                              \
             a += p->a_step;                                                                                            \
             b += p->b_row;                                                                                             \
         } while (--left > 0);                                                                                          \
+        for (int step = 0; p->slanted && step < ROWS - 1; step++) {                                                    \
+            VRS_##WIDTH(B_LOAD, 0);                                                                                    \
+            ROWS_##ROWS(ROW_STEP_BELOW, WIDTH);                                                                        \
+            a += p->a_step;                                                                                            \
+            b += p->b_row;                                                                                             \
+        }                                                                                                              \
         ROWS_##ROWS(ROW_STORE, WIDTH);                                                                                 \
     }
 
-typedef void tile_fn(const product *p, const tn_real *a, const tn_real *b, tn_real *restrict c);
+typedef void tile_fn(const product *p, int left, const tn_real *a, const tn_real *b, tn_real *restrict c);
 
-DEFINE_TILE(1, 1)
-DEFINE_TILE(2, 1)
 #if VP_BYTES >= 32 || defined(VP_NEON)
-DEFINE_TILE(3, 1)
-DEFINE_TILE(4, 1)
-DEFINE_TILE(5, 1)
-DEFINE_TILE(6, 1)
-static tile_fn *const narrow_tiles[] = {NULL, tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1};
+#define DEFINE_TILES(WIDTH)                                                                                            \
+    DEFINE_TILE(1, WIDTH)                                                                                              \
+    DEFINE_TILE(2, WIDTH)                                                                                              \
+    DEFINE_TILE(3, WIDTH)                                                                                              \
+    DEFINE_TILE(4, WIDTH)                                                                                              \
+    DEFINE_TILE(5, WIDTH)                                                                                              \
+    DEFINE_TILE(6, WIDTH)
+#define TILES(WIDTH)                                                                                                   \
+    { NULL, tile_1x##WIDTH, tile_2x##WIDTH, tile_3x##WIDTH, tile_4x##WIDTH, tile_5x##WIDTH, tile_6x##WIDTH }
 #else
-static tile_fn *const narrow_tiles[] = {NULL, tile_1x1, tile_2x1};
+#define DEFINE_TILES(WIDTH) DEFINE_TILE(1, WIDTH) DEFINE_TILE(2, WIDTH)
+#define TILES(WIDTH)                                                                                                   \
+    { NULL, tile_1x##WIDTH, tile_2x##WIDTH }
 #endif
+
+DEFINE_TILES(1)
 #if VP_BYTES == 64
-DEFINE_TILE(1, 4)
-DEFINE_TILE(2, 4)
-DEFINE_TILE(3, 4)
-DEFINE_TILE(4, 4)
-DEFINE_TILE(5, 4)
-DEFINE_TILE(6, 4)
-static tile_fn *const wide_tiles[] = {NULL, tile_1x4, tile_2x4, tile_3x4, tile_4x4, tile_5x4, tile_6x4};
+DEFINE_TILES(2)
+DEFINE_TILES(3)
+DEFINE_TILES(4)
+static tile_fn *const tiles[][TILE_ROWS + 1] = {{NULL}, TILES(1), TILES(2), TILES(3), TILES(4)};
 #else
-#define wide_tiles narrow_tiles
+static tile_fn *const tiles[][TILE_ROWS + 1] = {{NULL}, TILES(1)};
 #endif
 
 /* Rows to take at once when `left` are left: no small rest, which would wait for its multiply-adds. */
@@ -79,12 +104,12 @@ static int product_rows(int left) {
 }
 
 static void product_add(const product *p) {
-    for (int col = 0, width; col < p->cols; col += width) {
-        width = p->cols - col >= TILE_VRS * LANES ? TILE_VRS * LANES : LANES;
-        tile_fn *const *tiles = width == LANES ? narrow_tiles : wide_tiles;
+    for (int col = 0, vrs; col < p->cols; col += vrs * LANES) {
+        vrs = TN_MIN((p->cols - col) / LANES, (int)TILE_VRS);
         for (int row = 0, rows; row < p->rows; row += rows) {
             rows = product_rows(p->rows - row);
-            tiles[rows](p, p->a + row * p->a_row, p->b + col, p->c + row * p->c_row + col);
+            tiles[vrs][rows](p, p->inner + (p->slanted ? row : 0), p->a + row * p->a_row, p->b + col,
+                             p->c + row * p->c_row + col);
         }
     }
 }
@@ -110,5 +135,5 @@ static void real_panel(int rows, int k, const tn_real *x, int64_t x_stride, cons
                        .b_row = TILE_VRS * LANES,
                        .c = y,
                        .c_row = y_stride};
-    wide_tiles[rows](&p, x, panel, y);
+    tiles[TILE_VRS][rows](&p, k, x, panel, y);
 }

@@ -177,22 +177,21 @@ VR_INLINE float real_exp(float x) { return vp_exp(vp_set(x))[0]; }
 #endif
 
 /* exp for x up to 80, and for -infinity, in half the operations where multiply-adds are fused: for products, whose bits
- * agree on those sets alone. */
+ * agree on those sets alone. 0 where its value would be subnormal, for the polynomial means nothing there. */
 #if defined(VR_FUSED) && !defined(TN_F64)
 VR_INLINE vp vp_exp_fused(vp x) {
-    const float magic = 12582912.0f /* 1.5 x 2^23 */;
-    vp inside = vp_max(vp_set(-104.0f), x); /* exp(-104) rounds to 0 */
-    vp t = vp_mul_add(inside, vp_set(1.44269504f), vp_set(magic)), n = t - magic;
-    vp r = vp_mul_add(n, vp_set(2.12194440e-4f), vp_mul_add(n, vp_set(-0.693359375f), inside));
+    const float magic = 12582912.0f /* 1.5 x 2^23 */, least = -87.3f;
+    vp t = vp_mul_add(x, vp_set(1.44269504f), vp_set(magic)), n = t - magic;
+    vp r = vp_mul_add(n, vp_set(2.12194440e-4f), vp_mul_add(n, vp_set(-0.693359375f), x));
     vp poly = vp_mul_add(vp_set(1.39412179e-3f), r, vp_set(8.36323481e-3f));
     poly =
         vp_mul_add(vp_mul_add(vp_mul_add(poly, r, vp_set(4.16663736e-2f)), r, vp_set(0.166665763f)), r, vp_set(0.5f));
     vp y = vp_mul_add(poly, r * r, r) + 1.0f;
 #if defined(__AVX512F__)
-    return _mm512_scalef_ps(y, n);
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, vp_set(least), _CMP_NLT_UQ), y, n);
 #else
-    vpi exponent = (vpi)t - (vpi)vp_set(magic), half = exponent >> 1;
-    return (y * (vp)((half + 127) << 23)) * (vp)((exponent - half + 127) << 23);
+    const vp power = (vp)(((vpi)t << 23) + (vpi)vp_set(1.0f)); /* 2^n: the bits of the magic number leave at the top */
+    return (vp)((vpi)(y * power) & ~(vpi)(x < vp_set(least)));
 #endif
 }
 #else
@@ -300,6 +299,20 @@ VR_INLINE tn_real vr_sum(vr x) { /* lanes in order */
     vr_store(lanes, x);
     for (int i = 0; i < LANES; i++) sum += lanes[i];
     return sum;
+}
+/* Whether a lane is above `limit`, or one of the two is NaN. */
+VR_INLINE bool vr_any_above(vr x, tn_real limit) {
+    vpi above = {0};
+    EACH_PART(above |= ~(vpi)(x.p[i] <= vp_set(limit)));
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)above, (__m512i)above) != 0;
+#elif defined(__AVX2__)
+    return !_mm256_testz_si256((__m256i)above, (__m256i)above);
+#else
+    lane_int any = 0;
+    for (int i = 0; i < PART_LANES; i++) any |= above[i];
+    return any != 0;
+#endif
 }
 /* By halves: a maximum has the same value in any order, and adding 0 settles the sign of a zero. Drops a NaN or keeps
  * it. */

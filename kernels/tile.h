@@ -14,7 +14,8 @@
 #define ROWS_8(DO, WIDTH) ROWS_7(DO, WIDTH) DO(7, WIDTH)
 #define VRS_1(DO, r)      DO(r, 0)
 #define VRS_2(DO, r)      VRS_1(DO, r) DO(r, 1)
-#define VRS_4(DO, r)      VRS_2(DO, r) DO(r, 2) DO(r, 3)
+#define VRS_3(DO, r)      VRS_2(DO, r) DO(r, 2)
+#define VRS_4(DO, r)      VRS_3(DO, r) DO(r, 3)
 #define VRS_8(DO, r)      VRS_4(DO, r) DO(r, 4) DO(r, 5) DO(r, 6) DO(r, 7)
 
 #endif
