@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 # Tern - train, export and run ternary language models on CPUs. `make help` lists the targets.
-# MODE=release|debug|asan|tsan|f64 picks the build; V=1 shows commands; local overrides go into config.mk.
+# MODE=release|debug|asan|tsan|f64|fuzz picks the build; V=1 shows commands; local overrides go into config.mk.
 MODE ?= release
 V ?= 0
 -include config.mk
 
 ifeq ($(origin CC),default)
-CC := gcc
+CC := $(if $(filter fuzz,$(MODE)),clang,gcc)
 endif
 Q := $(if $(filter 0,$(V)),@)
 
@@ -15,13 +15,16 @@ FLAGS.debug   := -Og -DTN_DEBUG
 FLAGS.asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 FLAGS.tsan    := -O1 -fsanitize=thread -DTN_PTHREADS
 FLAGS.f64     := -O2 -DTN_F64
+# libFuzzer needs clang, and clang would need an OpenMP library of its own: threads are plain ones, as under tsan.
+FLAGS.fuzz    := -O1 -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=undefined \
+                 -fno-omit-frame-pointer -DTN_PTHREADS
 ifeq ($(FLAGS.$(MODE)),)
-$(error MODE=$(MODE) is not one of release debug asan tsan f64)
+$(error MODE=$(MODE) is not one of release debug asan tsan f64 fuzz)
 endif
 
 # libgomp is not instrumented, so the tsan build runs core/par.c on pthreads and links the OpenBLAS for them (the serial
 # build keeps its buffers without a lock and gave wrong products when two threads called it).
-THREADS := $(if $(filter tsan,$(MODE)),-pthread,-fopenmp)
+THREADS := $(if $(filter tsan fuzz,$(MODE)),-pthread,-fopenmp)
 BLAS    := $(if $(filter tsan,$(MODE)),openblas-pthread,openblas-openmp)
 ARCH    := $(shell $(CC) -print-multiarch 2>/dev/null)
 # gcc 12 for ARM breaks down where it vectorizes a loop with fmax at -O3; very cheap loops it leaves alone.
@@ -30,6 +33,8 @@ PKGS    := hdf5 jansson yaml-0.1 libpcre2-8 zlib
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wwrite-strings
 WARN += $(if $(filter f64,$(MODE)),,-Wconversion -Wno-sign-conversion -Wdouble-promotion)
+# gcc is the judge of warnings.
+WARN := $(if $(filter fuzz,$(MODE)),-w,$(WARN))
 CFLAGS_ALL = -std=c11 -D_GNU_SOURCE -I. -I/usr/include/$(ARCH)/$(BLAS) -g -ffp-contract=off -fno-math-errno \
              -fno-trapping-math $(THREADS) $(FLAGS.$(MODE)) $(MACHINE) $(WARN) $(if $(DEVELOPER),-Werror) \
              $(shell pkg-config --cflags $(PKGS) 2>/dev/null) $(CFLAGS)
@@ -48,14 +53,18 @@ ISA_X86 := avx2 avxvnni avx512 avx512bf16
 ISA_ARM := neon dotprod i8mm
 
 ROOMS := core kernels autograd layers optim formats data train infer bench
-LIB_SRC  := $(sort $(wildcard $(ROOMS:%=%/*.c)))
+# Readers live in these rooms; the kernels are gcc's.
+ROOMS_FUZZ := core layers formats data infer
+LIB_SRC  := $(sort $(wildcard $(patsubst %,%/*.c,$(if $(filter fuzz,$(MODE)),$(ROOMS_FUZZ),$(ROOMS)))))
 CMD_SRC  := $(sort $(wildcard cmd/*.c))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
 TEST_LIB := $(sort $(filter-out $(TEST_SRC),$(wildcard tests/*.c)))
+FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_LIB := tests/fuzz/fuzz.c $(if $(filter fuzz,$(MODE)),,tests/fuzz/replay.c tests/testing.c)
 # In double precision only what checks the mathematics is built; bits and file formats belong to the float build.
 TEST_F64 := $(wildcard tests/test_ops.c tests/test_network.c tests/test_kernels.c tests/test_formulas.c)
 CROSS_SUITES := kernels formulas gemm attention backward_products product_bf16
-TEST_SET := $(if $(filter f64,$(MODE)),$(TEST_F64),$(TEST_SRC))
+TEST_SET := $(if $(filter f64,$(MODE)),$(TEST_F64),$(if $(filter fuzz,$(MODE)),,$(TEST_SRC)) $(FUZZ_SRC))
 ISA_OTHER := $(if $(filter x86_64%,$(ARCH)),,$(ISA_X86)) $(if $(filter aarch64%,$(ARCH)),,$(ISA_ARM))
 LIB_SRC := $(filter-out $(ISA_OTHER:%=kernels/isa_%.c),$(LIB_SRC))
 
@@ -69,7 +78,7 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 # Objects of tests are not intermediate files to throw away.
 .SECONDARY:
-.PHONY: all setup build-tests list-tests build-cross list-cross test test-all demo bench bench-peers lint fmt clean help
+.PHONY: all setup build-tests list-tests build-cross list-cross test test-all fuzz demo bench bench-peers lint fmt clean help
 all: $(TERN)
 
 $(OBJ)/%.o: %.c
@@ -90,6 +99,9 @@ $(TERN): $(CMD_SRC:%.c=$(OBJ)/%.o) $(LIB)
 $(OBJ)/tests/test_%: $(OBJ)/tests/test_%.o $(TEST_LIB:%.c=$(OBJ)/%.o) $(LIB)
 	$(if $(Q),@echo "  LINK $@")
 	$(Q)$(CC) $^ $(LDLIBS_ALL) -lcmocka -o $@
+$(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_LIB:%.c=$(OBJ)/%.o) $(LIB)
+	$(if $(Q),@echo "  LINK $@")
+	$(Q)$(CC) $^ $(LDLIBS_ALL) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer,-lcmocka) -o $@
 
 # The suites of the kernels for a machine of which only the compiler, libc and libgomp are here: linked statically, so
 # that an emulator runs them as they are. Needs CC=its compiler CFLAGS=-Itests/cross (tests/check_neon.sh).
@@ -104,7 +116,7 @@ $(OBJ)/cross/test_%: $(OBJ)/tests/test_%.o $(CROSS_LIB:%.c=$(OBJ)/%.o)
 
 setup: ## install the Debian packages that are missing (root or sudo)
 	@scripts/setup.sh
-build-tests: $(TESTS) $(if $(filter f64,$(MODE)),,$(TERN))
+build-tests: $(TESTS) $(if $(filter f64 fuzz,$(MODE)),,$(TERN))
 list-tests:
 	@echo $(TESTS)
 build-cross: $(CROSS_TESTS)
@@ -122,6 +134,9 @@ test: setup ## build and run every test
 	@tests/run.sh
 test-all: test ## the same under asan+ubsan, tsan and valgrind
 	@tests/run_sanitizers.sh
+fuzz: ## bytes made up by libFuzzer into one reader, with clang: READER=gguf TIME=600 (seconds)
+	@scripts/setup.sh packages-fuzz.txt
+	@tests/fuzz/fuzz.sh "$(READER)" $(TIME)
 bench: all ## the speed of training and of its kernels, minutes; RESULTS=1 writes bench/results/ too
 	@bench/bench.sh $(if $(RESULTS),bench/results)
 bench-peers: all ## Tern beside PyTorch in turn, an hour, into bench/results/; PRESETS="30m 125m" ROUNDS=3
@@ -129,7 +144,7 @@ bench-peers: all ## Tern beside PyTorch in turn, an hour, into bench/results/; P
 lint: ## layering, lengths, forbidden calls, formatting
 	@tests/lint.sh
 fmt: ## format the sources in place
-	clang-format -i $(wildcard $(foreach d,$(ROOMS) cmd tests tests/cross,$(d)/*.c $(d)/*.h))
+	clang-format -i $(wildcard $(foreach d,$(ROOMS) cmd tests tests/cross tests/fuzz,$(d)/*.c $(d)/*.h))
 clean: ## remove build/
 	rm -rf build
 help: ## this list
