@@ -25,7 +25,7 @@ enum {
     PART_IDS = 64, /* at least, but for a small head */
     G_NUMBERS = 1 << 23,
     CHUNK_LEAST = 128,
-    CHUNK_MOST = 512,
+    CHUNK_MOST = 256,
     GROUP_TOKENS = 256, /* of a block that one worker takes at once */
     ROWS = 16
 };
