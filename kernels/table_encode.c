@@ -40,7 +40,10 @@ static float nearest(float x) {
     return (x + shift) - shift;
 }
 
-static float clamp(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
+static float clamp(float x, float low, float high) {
+    const float above = x > low ? x : low;
+    return above < high ? above : high;
+}
 
 /* The element of the greatest size, the first of several; NaN when there is one. */
 static float extreme_of(int n, const float *x, int *at) {
@@ -63,79 +66,117 @@ static tn_status encode_q8_0(const float *x, int64_t first, unsigned char *out) 
     return TN_OK;
 }
 
-/* ---- Q6_K: 16 runs of 16 values, each with a scale of its own in units of d ---- */
+/* ---- Q6_K: 16 runs of 16 values, each with a scale of its own in units of d ----
+ * A block is worked on turned, [value][run], all runs at once: loops long enough to become vectors. */
 
-enum { RUN = 16, RUNS = TN_Q6_K / RUN, TRIALS = 17 };
+enum { RUN = 16, RUNS = 16, TRIALS = 9 };
 #define Q6_K_MOST (65504.0f * 128 * 32) /* d, scale and code at their ends */
 
-/* The scale s that brings s q, q = clamp(rint(x / s), -32, 31), nearest to x: the element of the greatest size is tried
- * at codes around -32 and below, and for the codes that follow, s = sum x q / sum q^2 leaves an error of
+typedef struct q6_k_work {
+    float x[TN_Q6_K]; /* x[RUNS i + r]: value i of run r */
+    float inverse[TN_Q6_K], unit[TN_Q6_K];
+    float codes[TN_Q6_K], products[TN_Q6_K], squares[TN_Q6_K];
+} q6_k_work;
+
+/* The sum of each run into the first RUNS of x. */
+static void sum_runs(float *x) {
+    for (int half = TN_Q6_K / 2; half >= RUNS; half /= 2)
+        for (int i = 0; i < half; i++) x[i] += x[i + half];
+}
+
+static void spread(const float scales[RUNS], float *out) {
+    for (int i = 0; i < RUN; i++) memcpy(out + RUNS * i, scales, sizeof *scales * RUNS);
+}
+
+static void make_codes(q6_k_work *b) {
+    for (int i = 0; i < TN_Q6_K; i++) b->codes[i] = nearest(clamp(b->x[i] * b->inverse[i], -32, 31));
+}
+
+/* The scales s that bring s q, q = clamp(rint(x / s), -32, 31), nearest to x: the element of the greatest size is tried
+ * at codes around -32, and for the codes that follow, s = sum x q / sum q^2 leaves an error of
  * sum x^2 - (sum x q)^2 / sum q^2. */
-static float run_scale(const float *x) {
-    int at;
-    const float top = extreme_of(RUN, x, &at);
-    float best = 0, scale = 0;
-    for (int trial = 0; trial < TRIALS && fabsf(top) >= 0x1p-100f; trial++) {
-        const float inverse = -(28 + 0.5f * (float)trial) / top;
-        float xq = 0, qq = 0;
-        for (int i = 0; i < RUN; i++) {
-            const float q = clamp(nearest(x[i] * inverse), -32, 31);
-            xq += x[i] * q;
-            qq += q * q;
+static void search_scales(q6_k_work *b, const float tops[RUNS], float scales[RUNS]) {
+    float best[RUNS] = {0}, inverse[RUNS];
+    memset(scales, 0, sizeof *scales * RUNS);
+    for (int trial = 0; trial < TRIALS; trial++) {
+        for (int r = 0; r < RUNS; r++) inverse[r] = fabsf(tops[r]) >= 0x1p-100f ? -(28 + (float)trial) / tops[r] : 0;
+        spread(inverse, b->inverse);
+        make_codes(b);
+        for (int i = 0; i < TN_Q6_K; i++) {
+            b->products[i] = b->x[i] * b->codes[i];
+            b->squares[i] = b->codes[i] * b->codes[i];
         }
-        if (xq * xq > best * qq) best = xq * xq / qq, scale = xq / qq;
+        sum_runs(b->products);
+        sum_runs(b->squares);
+        for (int r = 0; r < RUNS; r++) {
+            const float xq = b->products[r], qq = b->squares[r];
+            if (xq * xq > best[r] * qq) best[r] = xq * xq / qq, scales[r] = xq / qq;
+        }
     }
-    return scale;
 }
 
-static float run_error(const float *x, float unit) {
-    const float inverse = 1 / unit;
-    float error = 0;
-    for (int i = 0; i < RUN; i++) {
-        const float left = x[i] - unit * nearest(clamp(x[i] * inverse, -32, 31));
-        error += left * left;
+/* With scales `units`: the codes, and the error of each run. */
+static void try_units(q6_k_work *b, const float units[RUNS]) {
+    float inverse[RUNS];
+    for (int r = 0; r < RUNS; r++) inverse[r] = units[r] == 0 ? 0 : 1 / units[r];
+    spread(inverse, b->inverse);
+    spread(units, b->unit);
+    make_codes(b);
+    for (int i = 0; i < TN_Q6_K; i++) {
+        const float left = b->x[i] - b->unit[i] * b->codes[i];
+        b->squares[i] = left * left;
     }
-    return error;
+    sum_runs(b->squares);
 }
 
-/* The scale in units of d, rounded either way or away by one more: whichever serves the run best. */
-static int unit_scale(const float *x, float scale, float d) {
-    const float middle = nearest(clamp(scale / d, -128, 127));
-    float least = INFINITY;
-    int best = 0;
-    for (int step = -1; step <= 1; step++) {
-        const float unit = clamp(middle + (float)step, -128, 127);
-        const float error = unit == 0 ? INFINITY : run_error(x, unit * d);
-        if (error < least) least = error, best = (int)unit;
+/* Scales in units of d: rounded, and one less or more where that serves the run better. */
+static void round_scales(q6_k_work *b, const float scales[RUNS], float d, float rounded[RUNS]) {
+    static const float steps[] = {0, -1, 1};
+    float least[RUNS], tried[RUNS], units[RUNS];
+    for (int r = 0; r < RUNS; r++) least[r] = INFINITY;
+    for (size_t step = 0; step < TN_COUNT(steps); step++) {
+        for (int r = 0; r < RUNS; r++) {
+            tried[r] = clamp(nearest(clamp(scales[r] / d, -128, 127)) + steps[step], -128, 127);
+            units[r] = tried[r] * d;
+        }
+        try_units(b, units);
+        for (int r = 0; r < RUNS; r++)
+            if (b->squares[r] < least[r]) least[r] = b->squares[r], rounded[r] = tried[r];
     }
-    return best;
 }
 
-static void put_code(int i, unsigned q, unsigned char *out) {
-    const int half = i / 128, quarter = i / 32 % 4, l = i % 32;
-    out[64 * half + 32 * (quarter & 1) + l] |= (unsigned char)((q & 15) << 4 * (quarter >> 1));
-    out[TN_Q6_K_HIGH + 32 * half + l] |= (unsigned char)(q >> 4 << 2 * quarter);
+static void put_codes(const q6_k_work *b, unsigned char *out) {
+    unsigned char turned[TN_Q6_K];
+    for (int i = 0; i < TN_Q6_K; i++) turned[i] = (unsigned char)(int)(b->codes[RUNS * (i % RUN) + i / RUN] + 32);
+    for (int half = 0; half < 2; half++) {
+        const unsigned char *q = turned + 128 * half;
+        unsigned char *low = out + 64 * half, *high = out + TN_Q6_K_HIGH + 32 * half;
+        for (int l = 0; l < 64; l++) low[l] = (unsigned char)((q[l] & 15) | (q[64 + l] & 15) << 4);
+        for (int l = 0; l < 32; l++)
+            high[l] = (unsigned char)(q[l] >> 4 | q[32 + l] >> 4 << 2 | q[64 + l] >> 4 << 4 | q[96 + l] >> 4 << 6);
+    }
 }
 
 static tn_status encode_q6_k(const float *x, int64_t first, unsigned char *out) {
+    q6_k_work b;
     int at;
-    float scales[RUNS];
+    float tops[RUNS], scales[RUNS] = {0}, rounded[RUNS] = {0}, units[RUNS];
     const float top = extreme_of(TN_Q6_K, x, &at);
     if (!(fabsf(top) < Q6_K_MOST)) return fail_value(TN_TABLE_Q6_K, first + at, (double)top);
-    for (int run = 0; run < RUNS; run++) scales[run] = run_scale(x + RUN * run);
-    const float largest = extreme_of(RUNS, scales, &(int){0});
-    const uint16_t half = tn_f32_to_f16(largest / -128);
+    for (int r = 0; r < RUNS; r++) tops[r] = extreme_of(RUN, x + RUN * r, &(int){0});
+    for (int i = 0; i < TN_Q6_K; i++) b.x[RUNS * (i % RUN) + i / RUN] = x[i];
+    search_scales(&b, tops, scales);
+    const uint16_t half = tn_f32_to_f16(extreme_of(RUNS, scales, &(int){0}) / -128);
     const float d = tn_f16_to_f32(half);
     if (!isfinite(d)) return fail_value(TN_TABLE_Q6_K, first + at, (double)top);
-    memset(out, 0, TN_Q6_K_BYTES);
-    memcpy(out + TN_Q6_K_D, &half, sizeof half);
-    for (int run = 0; run < RUNS; run++) {
-        const int scale = d == 0 ? 0 : unit_scale(x + RUN * run, scales[run], d);
-        const float inverse = scale ? 1 / ((float)scale * d) : 0;
-        out[TN_Q6_K_SCALES + run] = (unsigned char)(int8_t)scale;
-        for (int i = RUN * run; i < RUN * (run + 1); i++)
-            put_code(i, (unsigned)(nearest(clamp(x[i] * inverse, -32, 31)) + 32), out);
+    if (d != 0) round_scales(&b, scales, d, rounded);
+    for (int r = 0; r < RUNS; r++) {
+        units[r] = rounded[r] * d;
+        out[TN_Q6_K_SCALES + r] = (unsigned char)(int8_t)rounded[r];
     }
+    try_units(&b, units);
+    put_codes(&b, out);
+    memcpy(out + TN_Q6_K_D, &half, sizeof half);
     return TN_OK;
 }
 
