@@ -111,21 +111,33 @@ static void split_gate(const tn_op_args *a, int64_t i, const tn_real *dh, tn_rea
                                                                              a->in[1]->real + i * c, dh, to[0], to[1]);
 }
 
+/* dh += the gradient of the norm in row i, or NULL; partial += that of its gain, or NULL. */
+static void back_norm(const tn_op_args *a, int64_t i, const tn_real *h, tn_real *dh, tn_real *partial) {
+    const quant_aux *aux = a->aux;
+    int c = cols_of(a);
+    const tn_real *dy = a->out->grad + i * c, *w = a->in[gain_of(a)]->real;
+    if (dh && partial)
+        tn_k->rms_row_back(c, h, w, dy, aux->r[i], dh, partial);
+    else if (dh)
+        tn_k->rms_row_dx(c, h, w, dy, aux->r[i], dh);
+    else if (partial)
+        tn_k->rms_row_dw(c, h, dy, aux->r[i], partial);
+}
+
 static void back_row(const row_grads *g, int64_t i, tn_real *partial) {
     const tn_op_args *a = g->a;
     const quant_aux *aux = a->aux;
     int c = cols_of(a);
     tn_real *room = work_rows(g->work, BACKWARD_ROWS, c), *dh = room + c, *spare = dh + c;
-    const tn_real *h = inner_row(a, i, room), *dy = a->out->grad + i * c, *w = a->in[gain_of(a)]->real;
-    if (partial) tn_k->rms_row_dw(c, h, dy, aux->r[i], partial);
+    const tn_real *h = inner_row(a, i, room);
     if (!aux->gated) {
-        if (tn_op_wants(a, 0)) tn_k->rms_row_dx(c, h, w, dy, aux->r[i], tn_op_grad_run(a, 0, i * c, c));
+        back_norm(a, i, h, tn_op_wants(a, 0) ? tn_op_grad_run(a, 0, i * c, c) : NULL, partial);
         return;
     }
-    if (!tn_op_wants(a, 0) && !tn_op_wants(a, 1)) return;
-    memset(dh, 0, (size_t)c * sizeof *dh);
-    tn_k->rms_row_dx(c, h, w, dy, aux->r[i], dh);
-    split_gate(a, i, dh, spare);
+    const bool inward = tn_op_wants(a, 0) || tn_op_wants(a, 1);
+    if (inward) memset(dh, 0, (size_t)c * sizeof *dh);
+    back_norm(a, i, h, inward ? dh : NULL, partial);
+    if (inward) split_gate(a, i, dh, spare);
 }
 
 static void back_blocks(void *context, int64_t begin, int64_t end) {

@@ -53,17 +53,13 @@ static tn_real dot(int64_t n, const tn_real *a, const tn_real *b) {
 
 /* ---- quantisers ---- */
 static tn_real quantize_row(int k, const tn_real *x, int8_t *q) {
-    vr max = vr_set(0), finite = vr_set(0); /* x * 0 is 0 unless x is NaN or infinite; the sum of such keeps the NaN */
-    FOR_RUNS (i, left, k) {
-        const vr v = LOAD(x);
-        max = vr_max(max, vr_abs(v));
-        finite = vr_add(finite, vr_mul(v, vr_set(0)));
-    }
-    if (isnan(vr_sum(finite))) {
+    vr sizes = vr_set(0);
+    FOR_RUNS (i, left, k) sizes = vr_max_bits(sizes, vr_abs(LOAD(x)));
+    if (vr_any_above(sizes, sizeof(tn_real) == 4 ? (tn_real)FLT_MAX : (tn_real)DBL_MAX)) {
         memset(q, 0, (size_t)k);
         return (tn_real)NAN;
     }
-    const tn_real s = (tn_real)127 / TN_MAX(vr_reduce_max(max), (tn_real)1e-5);
+    const tn_real s = (tn_real)127 / TN_MAX(vr_reduce_max(sizes), (tn_real)1e-5);
     const vr factor = vr_set(s); /* |x s| < 127.5, so that the clamp of the formula never acts */
     FOR_RUNS (i, left, k) vr_to_int8_n(q + i, (int)left, vr_rint(vr_mul(LOAD(x), factor)));
     return s;
@@ -147,27 +143,27 @@ static void silu_du(int64_t n, const tn_real *u, const tn_real *dy, tn_real *du)
 }
 static void relu2_gate(int64_t n, const tn_real *u, const tn_real *v, tn_real *h) {
     FOR_RUNS (i, left, n) {
-        const vr r = relu(LOAD(u));
-        STORE(h, vr_mul(vr_mul(r, r), LOAD(v)));
+        const vr r = relu(STREAM(u));
+        STORE(h, vr_mul(vr_mul(r, r), STREAM(v)));
     }
 }
 static void relu2_gate_back(int64_t n, const tn_real *u, const tn_real *v, const tn_real *dh, tn_real *du,
                             tn_real *dv) {
     FOR_RUNS (i, left, n) {
-        const vr r = relu(LOAD(u)), d = LOAD(dh);
+        const vr r = relu(STREAM(u)), d = LOAD(dh);
         STORE(du, vr_add(LOAD(du), vr_mul(vr_mul(vr_mul(vr_set(2), r), LOAD(v)), d)));
         STORE(dv, vr_add(LOAD(dv), vr_mul(vr_mul(r, r), d)));
     }
 }
 static void silu_gate(int64_t n, const tn_real *u, const tn_real *v, tn_real *h) {
     FOR_RUNS (i, left, n) {
-        const vr x = LOAD(u);
-        STORE(h, vr_mul(vr_mul(x, sigmoid(x)), LOAD(v)));
+        const vr x = STREAM(u);
+        STORE(h, vr_mul(vr_mul(x, sigmoid(x)), STREAM(v)));
     }
 }
 static void silu_gate_back(int64_t n, const tn_real *u, const tn_real *v, const tn_real *dh, tn_real *du, tn_real *dv) {
     FOR_RUNS (i, left, n) {
-        const vr x = LOAD(u), s = sigmoid(x), d = LOAD(dh);
+        const vr x = STREAM(u), s = sigmoid(x), d = LOAD(dh);
         STORE(du, vr_add(LOAD(du), vr_mul(vr_mul(silu_slope(x, s), LOAD(v)), d)));
         STORE(dv, vr_add(LOAD(dv), vr_mul(vr_mul(x, s), d)));
     }
