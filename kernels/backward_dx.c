@@ -12,7 +12,8 @@
 
 enum {
     DIGITS = 2,
-    TOKENS = TN_BLOCK_ROWS / DIGITS /* of a task */
+    TOKENS = TN_BLOCK_ROWS / DIGITS, /* of a task */
+    LAST_TOKENS = TOKENS / 4         /* of the tasks at the end, so that threads get done together */
 };
 
 /* ---- packing ---- */
@@ -66,11 +67,11 @@ typedef struct dx_job {
     tn_real a;
     tn_sum sum;
     tn_real *dx;
+    int whole;      /* tasks of TOKENS; the others follow */
     int8_t *digits; /* a worker: [TOKENS][DIGITS][m_stride] */
 } dx_job;
 
 static size_t digit_bytes(int m) { return (size_t)TOKENS * DIGITS * TN_ROUND_UP((size_t)m, TN_ALIGN); }
-static int64_t tasks_of(int n) { return ((int64_t)n + TOKENS - 1) / TOKENS; }
 
 size_t tn_ternary_dx_scratch(int n, int m) {
     (void)n;
@@ -111,9 +112,10 @@ static void dx_tasks(void *context, int64_t begin, int64_t end) {
     const dx_job *p = context;
     int8_t *digits = p->digits + digit_bytes(p->m) * (size_t)tn_par_worker();
     tn_ternary_room room;
-    for (int64_t task = begin; task < end; task++) {
-        const int token = (int)task * TOKENS;
-        dx_task(p, &room, token, TN_MIN((int)TOKENS, p->n - token), digits);
+    for (int task = (int)begin; task < end; task++) {
+        const int size = task < p->whole ? TOKENS : LAST_TOKENS,
+                  token = TN_MIN(task, p->whole) * TOKENS + TN_MAX(task - p->whole, 0) * LAST_TOKENS;
+        dx_task(p, &room, token, TN_MIN(size, p->n - token), digits);
     }
 }
 
@@ -123,5 +125,7 @@ void tn_ternary_dx(int n, int m, int k, const tn_real *dy, const void *packed_tu
     dx_job p = {.n = n, .m = m, .k = k, .dy = dy, .packed = packed_turned, .a = a, .sum = sum, .dx = dx};
     p.m_stride = TN_ROUND_UP(m, TN_ALIGN);
     p.digits = scratch;
-    tn_par_for(tasks_of(n), tn_grain_of((int64_t)TOKENS * m * k / 2), dx_tasks, &p);
+    p.whole = TN_MAX(n / TOKENS - tn_par_threads(), 0);
+    const int64_t tasks = p.whole + (n - p.whole * TOKENS + LAST_TOKENS - 1) / LAST_TOKENS;
+    tn_par_for(tasks, tn_grain_of((int64_t)LAST_TOKENS * m * k / 2), dx_tasks, &p);
 }
