@@ -31,6 +31,7 @@ declare -A home=(
     [zlib.h]='^data/'
     [pcre2.h]='^data/'
     [utf8proc.h]='^data/'
+    [histedit.h]='^cmd/line_editor\.c$'
     [Random123/philox.h]='^core/rng\.c$'
 )
 
