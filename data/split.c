@@ -3,20 +3,22 @@
 
 #include "core/arena.h"
 
+#include <stdio.h>
 #include <string.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-enum { MAX_EXPRESSIONS = 4 };
+enum { MAX_EXPRESSIONS = 6 };
+enum flags { WHOLE = 1, BOS = 2 };
 
 typedef struct row {
     tn_split split;
     const char *name;
-    bool ignore_merges;
+    unsigned flags;
     const char *expressions[MAX_EXPRESSIONS + 1]; /* NULL after the last */
 } row;
 
-#define SPLIT(id, name, ignore_merges, ...) {TN_SPLIT_##id, name, ignore_merges, {__VA_ARGS__}},
+#define SPLIT(id, name, flags, ...) {TN_SPLIT_##id, name, flags, {__VA_ARGS__}},
 #define ALIAS(id, name)
 #define SPELLING(id, ...)
 static const row rows[] = {
@@ -24,15 +26,15 @@ static const row rows[] = {
 };
 #undef SPLIT
 #undef ALIAS
-#define SPLIT(id, name, ignore_merges, ...)
-#define ALIAS(id, name) {TN_SPLIT_##id, name, false, {NULL}},
+#define SPLIT(id, name, flags, ...)
+#define ALIAS(id, name) {TN_SPLIT_##id, name, 0, {NULL}},
 static const row aliases[] = {
 #include "data/split.def"
 };
 #undef ALIAS
 #undef SPELLING
 #define ALIAS(id, name)
-#define SPELLING(id, ...) {TN_SPLIT_##id, NULL, false, {__VA_ARGS__}},
+#define SPELLING(id, ...) {TN_SPLIT_##id, NULL, 0, {__VA_ARGS__}},
 static const row spellings[] = {
 #include "data/split.def"
 };
@@ -43,7 +45,8 @@ static const row *row_of(tn_split split) {
 }
 
 const char *tn_split_name(tn_split split) { return row_of(split)->name; }
-bool tn_split_ignores_merges(tn_split split) { return row_of(split)->ignore_merges; }
+bool tn_split_ignores_merges(tn_split split) { return row_of(split)->flags & WHOLE; }
+bool tn_split_adds_bos(tn_split split) { return row_of(split)->flags & BOS; }
 
 static int count_expressions(const row *r) {
     int n = 0;
@@ -69,21 +72,47 @@ bool tn_split_from_name(const char *name, size_t len, tn_split *split) {
     return name_in(rows, TN_COUNT(rows), name, len, split) || name_in(aliases, TN_COUNT(aliases), name, len, split);
 }
 
-static bool expressions_in(const row *table, size_t n, const char *const *list, int count, tn_split *split) {
-    for (size_t i = 0; i < n; i++) {
-        int same = 0;
-        while (same < count && same < count_expressions(&table[i]) && !strcmp(list[same], table[i].expressions[same]))
-            same++;
-        if (same != count || same != count_expressions(&table[i])) continue;
-        *split = table[i].split;
-        return true;
-    }
-    return false;
+tn_status tn_split_fail_name(const char *what, const char *name, size_t len) {
+    char known[512] = "";
+    for (size_t i = 0, at = 0; i < TN_COUNT(rows); i++)
+        at += (size_t)snprintf(known + at, sizeof known - at, "%s%s", i ? ", " : "", rows[i].name);
+    return TN_FAIL(UNSUPPORTED, "%s: \"%.*s\" is not supported, expected one of %s", what, (int)TN_MIN(len, 80u), name,
+                   known);
 }
 
-bool tn_split_from_expressions(const char *const *list, int count, tn_split *split) {
-    return expressions_in(rows, TN_COUNT(rows), list, count, split) ||
-           expressions_in(spellings, TN_COUNT(spellings), list, count, split);
+/* Files write the end of a line in an expression as the character or by its name. */
+static bool same_expression(const char *a, const char *b) {
+    for (; *a && *b; a++, b++) {
+        if (*a == *b) continue;
+        const char **named = *a == '\\' ? &a : &b, plain = *a == '\\' ? *b : *a;
+        if (**named != '\\' || (plain != '\n' && plain != '\r')) return false;
+        if (*++*named != (plain == '\n' ? 'n' : 'r')) return false;
+    }
+    return *a == *b;
+}
+
+static bool same_expressions(const row *r, const char *const *list, int count) {
+    int same = 0;
+    while (same < count && r->expressions[same] && same_expression(list[same], r->expressions[same])) same++;
+    return same == count && !r->expressions[same];
+}
+
+static const row *find_expressions(const row *table, size_t n, const char *const *list, int count, bool whole) {
+    for (size_t i = 0; i < n; i++)
+        if (tn_split_ignores_merges(table[i].split) == whole && same_expressions(&table[i], list, count))
+            return &table[i];
+    return NULL;
+}
+
+/* Two names may stand for one expression and differ in whether whole pieces are taken. */
+bool tn_split_from_expressions(const char *const *list, int count, bool ignore_merges, tn_split *split) {
+    const row *found = NULL;
+    for (int other = 0; other < 2 && !found; other++) {
+        found = find_expressions(rows, TN_COUNT(rows), list, count, ignore_merges != other);
+        if (!found) found = find_expressions(spellings, TN_COUNT(spellings), list, count, ignore_merges != other);
+    }
+    if (found) *split = found->split;
+    return found;
 }
 
 struct tn_splitter {

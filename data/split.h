@@ -18,9 +18,13 @@ tn_status tn_splitter_run(const tn_splitter *splitter, const char *text, size_t 
 
 const char *tn_split_name(tn_split split); /* in GGUF: "llama-bpe" */
 bool tn_split_ignores_merges(tn_split split);
+bool tn_split_adds_bos(tn_split split);
 int tn_split_expressions(tn_split split, const char *const **list); /* how many */
-/* False when the name, or that list of expressions, is none that Tern knows. */
+/* False when the name, or that list of expressions, is none that Tern knows. Of rows with these expressions the one
+ * that takes whole pieces as `ignore_merges` says is preferred. */
 bool tn_split_from_name(const char *name, size_t len, tn_split *split);
-bool tn_split_from_expressions(const char *const *list, int count, tn_split *split);
+bool tn_split_from_expressions(const char *const *list, int count, bool ignore_merges, tn_split *split);
+/* TN_E_UNSUPPORTED, "WHAT: "NAME" is not supported, expected one of ...". */
+tn_status tn_split_fail_name(const char *what, const char *name, size_t len);
 
 #endif

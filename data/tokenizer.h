@@ -10,8 +10,17 @@
 typedef struct tn_tokenizer tn_tokenizer;
 
 typedef enum tn_tokenizer_kind { TN_TOKENIZER_CHAR, TN_TOKENIZER_BPE } tn_tokenizer_kind;
-/* Only patterns that GGUF can name; rows of data/split.def: id, name in GGUF, aliases, expression. */
-typedef enum tn_split { TN_SPLIT_GPT2, TN_SPLIT_LLAMA3, TN_SPLIT_QWEN2, TN_SPLIT_DEFAULT } tn_split;
+/* How text is cut into words, TN_SPLIT_GPT2 ... from the rows of data/split.def: only what GGUF can name. */
+typedef enum tn_split {
+#define SPLIT(id, ...) TN_SPLIT_##id,
+#define ALIAS(id, name)
+#define SPELLING(id, ...)
+#include "data/split.def"
+#undef SPLIT
+#undef ALIAS
+#undef SPELLING
+    TN_N_SPLITS
+} tn_split;
 
 typedef struct tn_ids {
     int32_t *list; /* heap */

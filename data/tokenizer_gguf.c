@@ -275,10 +275,7 @@ static tn_status read_split(reader *r) {
     bool named = tn_gguf_has(r->file, KEY("pre"));
     TN_TRY(get_text_or(r, KEY("pre"), is_unnamed_llama3(r) ? "llama-bpe" : "default", &pre));
     if (!named) tn_log(TN_LOG_WARN, "data", "%s: names no pre-tokenizer, read as %s", tn_gguf_path(r->file), pre.data);
-    if (!tn_split_from_name(pre.data, pre.len, &r->v.split))
-        return TN_FAIL(UNSUPPORTED,
-                       KEY("pre") ": \"%.*s\" is not supported, expected gpt-2, llama-bpe, qwen2 or default",
-                       (int)TN_MIN(pre.len, 80u), pre.data);
+    if (!tn_split_from_name(pre.data, pre.len, &r->v.split)) return tn_split_fail_name(KEY("pre"), pre.data, pre.len);
     r->v.ignore_merges = tn_split_ignores_merges(r->v.split);
     return TN_OK;
 }
@@ -311,7 +308,7 @@ static tn_status read_roles(reader *r) {
     TN_TRY(get_id(r, KEY("eot_token_id"), &r->v.eot));
     TN_TRY(get_id(r, KEY("unknown_token_id"), &r->v.unk));
     TN_TRY(get_id(r, KEY("padding_token_id"), &r->v.pad));
-    r->v.add_bos = r->v.split == TN_SPLIT_LLAMA3; /* that name implies it */
+    r->v.add_bos = tn_split_adds_bos(r->v.split);
     if (tn_gguf_has(r->file, KEY("add_bos_token")))
         TN_TRY(tn_gguf_get_bool(r->file, KEY("add_bos_token"), &r->v.add_bos));
     if (!r->ours) tn_vocabulary_guess_roles(&r->v);

@@ -234,7 +234,7 @@ static tn_status read_split(reader *r) {
     } else {
         TN_TRY(add_step(pre, &e));
     }
-    if (tn_split_from_expressions(e.list, e.count, &r->v.split)) return TN_OK;
+    if (tn_split_from_expressions(e.list, e.count, r->v.ignore_merges, &r->v.split)) return TN_OK;
     return TN_FAIL(UNSUPPORTED,
                    "pre_tokenizer: its expression is none of those GGUF can name (gpt-2, llama-bpe, qwen2, default)");
 }

@@ -70,6 +70,16 @@ static tn_status join(void *context, const char *piece, size_t len) {
     return tn_buf_putc(out, '|');
 }
 
+static void assert_pieces(tn_split split, const char *text, const char *pieces) {
+    tn_splitter *splitter;
+    tn_buf out = {0};
+    assert_ok(tn_splitter_create(&splitter, split));
+    assert_ok(tn_splitter_run(splitter, text, strlen(text), join, &out));
+    if (strcmp(tn_buf_text(&out), pieces) != 0) fail_msg("%s: %s, not %s", tn_split_name(split), out.data, pieces);
+    tn_buf_release(&out);
+    tn_splitter_free(splitter);
+}
+
 static void split__cuts_as_the_other_runtimes_do(void **state) {
     (void)state;
     static const struct {
@@ -87,15 +97,108 @@ static void split__cuts_as_the_other_runtimes_do(void **state) {
          "a|\xE1\xA0\x8E|b|"},                            /* U+180E is not white space */
         {TN_SPLIT_GPT2, "a\xC2\xA0 b", "a|\xC2\xA0| b|"}, /* U+00A0 is */
     };
-    for (size_t i = 0; i < TN_COUNT(cases); i++) {
-        tn_splitter *splitter;
-        tn_buf out = {0};
-        assert_ok(tn_splitter_create(&splitter, cases[i].split));
-        assert_ok(tn_splitter_run(splitter, cases[i].text, strlen(cases[i].text), join, &out));
-        assert_string_equal(tn_buf_text(&out), cases[i].pieces);
-        tn_buf_release(&out);
-        tn_splitter_free(splitter);
+    for (size_t i = 0; i < TN_COUNT(cases); i++) assert_pieces(cases[i].split, cases[i].text, cases[i].pieces);
+}
+
+/* One text that tells the rows apart. The pieces are those of Hugging Face's tokenizers 0.23 for the same expressions.
+ */
+static void split__each_row_cuts_as_its_expressions_say_elsewhere(void **state) {
+    (void)state;
+    static const char text[] =
+        "I'LL they've 12345 x67,890!\r\n\n  a=b+c; na\xC3\xAFve \xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82 ABCdefGHi//\n "
+        "can't\xE2\x80\xA6\xE3\x80\x82 $5~` \tend  ";
+    static const struct {
+        tn_split split;
+        const char *pieces;
+    } cases[] = {
+        {TN_SPLIT_GPT2,
+         "I|'|LL| they|'ve| 12345| x|67|,|890|!|\r\n\n | a|=|b|+|c|;| na\xC3\xAFve| "
+         "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//|\n| can|'t|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| |\t|end|  |"},
+        {TN_SPLIT_LLAMA3,
+         "I|'LL| they|'ve| |123|45| x|67|,|890|!\r\n\n| | a|=b|+c|;| na\xC3\xAFve| "
+         "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//\n| can|'t|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| |\tend|  |"},
+        {TN_SPLIT_QWEN2,
+         "I|'LL| they|'ve| |1|2|3|4|5| x|6|7|,|8|9|0|!\r\n\n| | a|=b|+c|;| na\xC3\xAFve| "
+         "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//\n| can|'t|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| |\tend|  |"},
+        {TN_SPLIT_DEFAULT, "I|'|LL| they|'|ve| |123|45| x|67|,|890|!|\r\n\n | a|=|b|+|c|;| na\xC3\xAFve| "
+                           "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//|\n| can|'|t|\xE2\x80\xA6\xE3\x80\x82| "
+                           "|$|5|~|`| |\t|end|  |"},
+        {TN_SPLIT_DBRX,
+         "I|'LL| they|'ve| |123|45| x|67|,|890|!\r\n\n| | a|=b|+c|;| na\xC3\xAFve| "
+         "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//\n| can|'t|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| |\tend|  |"},
+        {TN_SPLIT_STARCODER,
+         "I|'|LL| they|'ve| |1|2|3|4|5| x|6|7|,|8|9|0|!|\r\n\n | a|=|b|+|c|;| na\xC3\xAFve| "
+         "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//|\n| can|'t|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| |\t|end|  |"},
+        {TN_SPLIT_FALCON, "I|'|LL| they|'|ve| |123|45| x|67|,|890|!|\r\n\n | a|=|b|+|c|;| na\xC3\xAFve| "
+                          "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//|\n| can|'|t|\xE2\x80\xA6\xE3\x80\x82| "
+                          "|$|5|~`| |\t|end|  |"},
+        {TN_SPLIT_DEEPSEEK_LLM, "I|'|LL| they|'|ve| |12345| x|67|,|890|!|\r|\n|\n| | a|=|b|+|c|;| na|\xC3\xAF|ve| "
+                                "|\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//|\n| "
+                                "can|'|t|\xE2\x80\xA6|\xE3\x80\x82| $|5|~`| |\tend|  |"},
+        {TN_SPLIT_DEEPSEEK_CODER,
+         "I|'|LL| they|'|ve| |1|2|3|4|5| x|6|7|,|8|9|0|!|\r|\n|\n| | a|=|b|+|c|;| na\xC3\xAFve| "
+         "|\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//|\n| can|'|t|\xE2\x80\xA6\xE3\x80\x82| $|5|~` |\tend|  |"},
+        {TN_SPLIT_DEEPSEEK_V3,
+         "I|'LL| they|'ve| |123|45| x|67|,|890|!\r\n\n| | a|=b|+c|;| na\xC3\xAFve| "
+         "|\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//\n| can|'t|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| |\tend|  |"},
+        {TN_SPLIT_BLOOM,
+         "I'LL| they've| 12345| x67|,|890|!\r\n\n | a=b+c;| na\xC3\xAFve| \xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| "
+         "ABCdefGHi//|\n| can't|\xE2\x80\xA6\xE3\x80\x82| $5~`| \t|end|  |"},
+        {TN_SPLIT_VIKING,
+         "I'LL| they've| |1|2|3|4|5| x|6|7|,|8|9|0|!\r\n\n | a=b+c;| na\xC3\xAFve| "
+         "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi//|\n| can't|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| \t|end|  |"},
+        {TN_SPLIT_TEKKEN,
+         "I|'LL| they|'ve| |1|2|3|4|5| x|6|7|,|8|9|0|!\r\n\n| | a|=b|+c|;| na\xC3\xAFve| "
+         "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdef|GHi|//\n| can|'t|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| |\tend|  |"},
+        {TN_SPLIT_GPT4O,
+         "I'LL| they've| |123|45| x|67|,|890|!\r\n\n| | a|=b|+c|;| na\xC3\xAFve| \xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| "
+         "ABCdef|GHi|//\n| can't|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| |\tend|  |"},
+        {TN_SPLIT_QWEN35,
+         "I|'LL| they|'ve| |1|2|3|4|5| x|6|7|,|8|9|0|!\r\n\n| | a|=b|+c|;| na\xC3\xAFve| "
+         "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//\n| can|'t|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| |\tend|  |"},
+        {TN_SPLIT_SEED_CODER,
+         "I|'LL| they|'ve| |1|2|3|4|5| x|6|7|,|8|9|0|!|\r\n\n| | a|=b|+c|;| na\xC3\xAFve| "
+         "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//|\n| can|'t|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| |\tend|  |"},
+        {TN_SPLIT_BAILINGMOE,
+         "I|'LL| they|'ve| |1|2|3|4|5| x|6|7|,|8|9|0|!\r\n\n| | a|=b|+c|;| na\xC3\xAFve| "
+         "\xE4\xB8\xAD\xE6\x96\x87\xE3\x81\x82| ABCdefGHi|//\n| can|'t|\xE2\x80\xA6\xE3\x80\x82| $|5|~`| |\tend|  |"},
+    };
+    for (size_t i = 0; i < TN_COUNT(cases); i++) assert_pieces(cases[i].split, text, cases[i].pieces);
+    assert_int_equal(TN_COUNT(cases), TN_N_SPLITS);
+}
+
+static void split__names_lead_to_rows_and_others_are_refused_with_the_list(void **state) {
+    (void)state;
+    tn_split split;
+    static const char *const smol[] = {"\\p{N}", "'(?:[sdmt]|ll|ve|re)| ?\\p{L}+"};
+    for (int i = 0; i < TN_N_SPLITS; i++) {
+        const char *name = tn_split_name((tn_split)i);
+        assert_true(tn_split_from_name(name, strlen(name), &split));
+        assert_int_equal(split, i);
     }
+    assert_true(tn_split_from_name("smollm", 6, &split));
+    assert_int_equal(split, TN_SPLIT_STARCODER);
+    assert_false(tn_split_from_name("smollm2", 7, &split));
+    assert_false(tn_split_from_expressions(smol, 2, false, &split));
+    assert_int_equal(tn_split_fail_name("pre", "smollm2", 7), TN_E_UNSUPPORTED);
+    assert_non_null(strstr(tn_error_message(), "\"smollm2\" is not supported, expected one of gpt-2, llama-bpe"));
+    assert_non_null(strstr(tn_error_message(), "bailingmoe"));
+}
+
+static void split__expressions_lead_to_the_row_that_takes_whole_pieces_alike(void **state) {
+    (void)state;
+    const char *const *llama;
+    const char *const literal[] = {"[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+",
+                                   "[\xE4\xB8\x80-\xE9\xBE\xA5\xE0\xA0\x80-\xE4\xB8\x80\xEA\xB0\x80-\xED\x9F\xBF]+",
+                                   "\\p{N}"};
+    tn_split split;
+    int n = tn_split_expressions(TN_SPLIT_LLAMA3, &llama);
+    assert_true(tn_split_from_expressions(llama, n, true, &split));
+    assert_int_equal(split, TN_SPLIT_LLAMA3);
+    assert_true(tn_split_from_expressions(llama, n, false, &split));
+    assert_int_equal(split, TN_SPLIT_DBRX);
+    assert_true(tn_split_from_expressions(literal, 5, false, &split)); /* line ends as characters */
+    assert_int_equal(split, TN_SPLIT_DEEPSEEK_CODER);
 }
 
 static tn_status add_length(void *context, const char *piece, size_t len) {
@@ -110,7 +213,7 @@ static void split__loses_nothing_of_long_runs(void **state) {
     enum { LEN = 1 << 20 };
     char *text = tn_heap_resize(NULL, LEN);
     assert_non_null(text);
-    for (int split = TN_SPLIT_GPT2; split <= TN_SPLIT_DEFAULT; split++) {
+    for (int split = TN_SPLIT_GPT2; split < TN_N_SPLITS; split++) {
         tn_splitter *splitter;
         assert_ok(tn_splitter_create(&splitter, (tn_split)split));
         for (const char *c = runs; *c; c++) {
@@ -131,6 +234,9 @@ int main(void) {
         cmocka_unit_test(utf8__tame_leaves_nothing_a_terminal_obeys),
         cmocka_unit_test(utf8__every_character_comes_back),
         cmocka_unit_test(split__cuts_as_the_other_runtimes_do),
+        cmocka_unit_test(split__each_row_cuts_as_its_expressions_say_elsewhere),
+        cmocka_unit_test(split__names_lead_to_rows_and_others_are_refused_with_the_list),
+        cmocka_unit_test(split__expressions_lead_to_the_row_that_takes_whole_pieces_alike),
         cmocka_unit_test(split__loses_nothing_of_long_runs),
     };
     return cmocka_run_group_tests_name("split", tests, NULL, NULL);

@@ -256,7 +256,7 @@ static void bpe__a_megabyte_without_a_break_is_quick(void **state) {
 static void encode__any_text_comes_back(void **state) {
     (void)state;
     char text[4 * 400];
-    for (int split = TN_SPLIT_GPT2; split <= TN_SPLIT_DEFAULT; split++) {
+    for (int split = TN_SPLIT_GPT2; split < TN_N_SPLITS; split++) {
         tn_tokenizer *t = train_bpe(story, (tn_split)split, 320);
         for (uint32_t k = 0; k < 100; k++) assert_round_trip(t, text, random_text(k, text, 1 + (int)k * 4));
         assert_round_trip(t, "a\0b", 3);
