@@ -44,6 +44,9 @@ static tn_status check_operands(const tn_op_args *a, bool replay) {
     const tn_param *w = weights_of(a);
     if (!w || w->quantizer == TN_QUANT_NONE)
         return TN_FAIL(DTYPE, "bitlinear: %s is no quantised parameter", w ? w->name : "the last input");
+    if (!w->states && (tn_op_keeps(a) || replay))
+        return TN_FAIL(DTYPE, "bitlinear: no gradient goes through %s, whose states are packed for running alone",
+                       w->name);
     bool real = replay || w->lambda < 1;
     TN_TRY(tn_op_need(a, "bitlinear", codes_at(a), real ? TN_REAL : TN_CODES));
     char shape[64];

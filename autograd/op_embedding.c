@@ -14,7 +14,7 @@ tn_tensor *tn_embedding(tn_tape *t, tn_tensor *ids, tn_param *table) {
 tn_status tn_op_embedding_check(tn_op_args *a) {
     const tn_tensor *ids = a->in[0];
     TN_TRY(tn_op_need(a, "embedding", 0, TN_IDS));
-    const tn_param *table = tn_op_float_param(a, "embedding", 1, false);
+    const tn_param *table = tn_op_tabular_param(a, "embedding", 1, false);
     if (!table) return TN_E_DTYPE;
     if (ids->n_dims > 3) return TN_FAIL(SHAPE, "embedding: ids have %d dimensions, expected 1 to 3", ids->n_dims);
     int64_t n = tn_tape_is_dry(a->tape) ? 0 : tn_tensor_count(ids);
@@ -32,8 +32,11 @@ tn_status tn_op_embedding_check(tn_op_args *a) {
 static void forward_rows(void *context, int64_t begin, int64_t end) {
     const tn_op_args *a = context;
     int64_t c = tn_tensor_cols(a->out);
-    for (int64_t i = begin; i < end; i++)
-        memcpy(a->out->real + i * c, a->in[1]->real + a->in[0]->ids[i] * c, (size_t)c * sizeof(tn_real));
+    for (int64_t i = begin; i < end; i++) {
+        tn_real *y = a->out->real + i * c;
+        const tn_real *row = tn_param_rows(a->in[1]->param, a->in[0]->ids[i], 1, y);
+        if (row != y) memcpy(y, row, (size_t)c * sizeof *y);
+    }
 }
 
 void tn_op_embedding_forward(const tn_op_args *a) {

@@ -56,7 +56,7 @@ static tn_status check_operands(const tn_op_args *a) {
     const tn_loss_options *o = a->options;
     TN_TRY(tn_op_need(a, "head_loss", 0, TN_REAL));
     TN_TRY(tn_op_need(a, "head_loss", 2, TN_IDS));
-    const tn_param *w = tn_op_float_param(a, "head_loss", 1, false);
+    const tn_param *w = tn_op_tabular_param(a, "head_loss", 1, false);
     if (!w) return TN_E_DTYPE;
     char shape[2][64];
     if (tn_tensor_cols(a->in[0]) != w->cols || tn_tensor_rows(a->in[0]) != tn_tensor_count(a->in[2]))
@@ -89,7 +89,7 @@ static tn_status make_room(tn_head_pass *p, const tn_op_args *a, bool gradients)
     p->parts = TN_MIN((p->v + PART_IDS - 1) / PART_IDS, PARTS_MOST);
     p->blocks = p->parts * (((p->v + p->parts - 1) / p->parts + TN_HEAD_BLOCK - 1) / TN_HEAD_BLOCK);
     p->stride = TN_ROUND_UP(p->chunk, p->width) + TN_HEAD_PAD;
-    p->room = TN_HEAD_BLOCK * p->width;
+    p->room = TN_HEAD_BLOCK * (p->width + (w->table.data ? (int64_t)p->c : 0));
     TN_TAKE(p->tokens, scratch, n, "op scratch");
     TN_TAKE(p->nll, scratch, p->chunk, "op scratch");
     TN_TAKE(p->z_term, scratch, p->chunk, "op scratch");
@@ -187,17 +187,19 @@ static void catch_targets(const tn_head_pass *p, int first_id, int ids, int firs
 static void logit_blocks(void *context, int64_t begin, int64_t end) {
     const tn_head_pass *p = context;
     const int width = p->width, panels = token_panels(p);
+    const tn_real *w = NULL; /* of the block, decoded once for all its panels that are in these items */
     for (int64_t item = begin; item < end; item++) {
         const int64_t block = item / panels;
         const int id = tn_head_block_first(p, block), ids = tn_head_block_first(p, block + 1) - id,
                   first = (int)(item % panels) * width;
         const int64_t stride = p->g ? p->stride : width;
         tn_real *z = p->g ? p->g + id * p->stride + first : tn_head_room(p);
+        if (item == begin || first == 0)
+            w = tn_param_rows(p->a->in[1]->param, id, ids, tn_head_room(p) + TN_HEAD_BLOCK * width);
         if (p->codes)
             tn_head_words_logits(p, block, first, z, stride);
         else
-            tn_panels_multiply(ids, width, p->c, p->a->in[1]->real + (int64_t)id * p->c, p->c,
-                               p->x_turned + (int64_t)first * p->c, TN_SUM_SET, z, stride);
+            tn_panels_multiply(ids, width, p->c, w, p->c, p->x_turned + (int64_t)first * p->c, TN_SUM_SET, z, stride);
         catch_targets(p, id, ids, first, TN_MIN(width, p->rows - first), z, stride);
         tn_k->exp_columns(ids, width, z, stride, p->top + block * p->stride + first,
                           p->sum + block * p->stride + first);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * op_linear.c -  y = x w'               x [N,k]  w [m,k] float  y [N,m]
- *                dx = dy w,  dw = dy' x */
+ *                dx = dy w,  dw = dy' x         w may be a table: then there is no backward
+ * aux: room for decoding a table, or NULL */
 #include "autograd/op_page.h"
 #include "kernels/gemm.h"
 
@@ -10,18 +11,27 @@ tn_tensor *tn_linear(tn_tape *t, tn_tensor *x, tn_param *w) {
 
 tn_status tn_op_linear_check(tn_op_args *a) {
     TN_TRY(tn_op_need(a, "linear", 0, TN_REAL));
-    const tn_param *w = tn_op_float_param(a, "linear", 1, true);
+    const tn_param *w = tn_op_tabular_param(a, "linear", 1, true);
     if (!w) return TN_E_DTYPE;
     char shape[64];
     if (tn_tensor_cols(a->in[0]) != w->cols)
         return TN_FAIL(SHAPE, "linear: x %s does not fit %s [%d,%d]", tn_tensor_shape(a->in[0], shape), w->name,
                        w->rows, w->cols);
+    if (w->table.data) {
+        tn_real *room;
+        TN_TAKE(room, tn_tape_scratch(a->tape), tn_gemm_table_room(w->cols), "op scratch");
+        a->aux = room;
+    }
     return tn_op_rows_result(a, w->rows);
 }
 
 void tn_op_linear_forward(const tn_op_args *a) {
     tn_param *w = a->in[1]->param;
     int n = (int)tn_tensor_rows(a->in[0]);
+    if (w->table.data) {
+        tn_gemm_table(n, w->rows, w->cols, a->in[0]->real, &w->table, a->out->real, a->aux);
+        return;
+    }
     tn_param_pack(w);
     tn_gemm_real(n, w->rows, w->cols, a->in[0]->real, w->packed, a->out->real);
 }

@@ -22,20 +22,30 @@ static int64_t blocks_in(int64_t count) {
     return (count + tn_param_block_size(count) - 1) / tn_param_block_size(count);
 }
 
-static tn_status take_states(tn_param *param, tn_arena *arena, bool trained) {
+static tn_status take_states(tn_param *param, tn_arena *arena, tn_param_use use) {
     int m = param->rows, k = param->cols;
-    TN_TAKE0(param->states, arena, tn_param_count(param), "ternary states");
-    param->packed_states = tn_arena_zalloc(arena, 1, tn_pack_ternary_bytes(m, k), "packed ternary");
+    if (use != TN_PARAM_FROZEN) TN_TAKE0(param->states, arena, tn_param_count(param), "ternary states");
+    /* Not cleared: all of it is written, and that is when pages are taken. */
+    param->packed_states = tn_arena_alloc(arena, tn_pack_ternary_bytes(m, k), "packed ternary");
     if (!param->packed_states) return TN_E_NOMEM;
-    if (!trained) return TN_OK;
+    if (use != TN_PARAM_TRAINED) return TN_OK;
     TN_TAKE0(param->block_sums, arena, blocks_in(tn_param_count(param)), "ternary states");
     param->packed_turned = tn_arena_zalloc(arena, 1, tn_pack_ternary_turned_bytes(m, k), "packed ternary");
     return param->packed_turned ? TN_OK : TN_E_NOMEM;
 }
 
-tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool frozen) {
-    size_t count = (size_t)tn_param_count(param);
-    bool quantized = param->quantizer != TN_QUANT_NONE;
+tn_status tn_param_take_value(tn_param *param, tn_arena *arena) {
+    TN_TAKE0(param->tensor.real, arena, tn_param_count(param), "weights");
+    if (param->quantizer != TN_QUANT_NONE || !param->product) return TN_OK;
+    /* Not cleared: a run that never asks for logits then never touches it. */
+    param->packed_real = tn_arena_alloc(arena, tn_pack_real_bytes(param->rows, param->cols), "packed floats");
+    param->packed = param->packed_real;
+    return param->packed ? TN_OK : TN_E_NOMEM;
+}
+
+tn_status tn_param_init(tn_param *param, tn_arena *arena, tn_param_use use) {
+    bool quantized = param->quantizer != TN_QUANT_NONE, trained = use == TN_PARAM_TRAINED;
+    bool frozen = use == TN_PARAM_FROZEN || use == TN_PARAM_KEPT;
     tn_tensor *x = &param->tensor;
     bool vector = param->rows == 1 && !param->product && !quantized;
     *x = (tn_tensor){.dtype = TN_REAL, .n_dims = vector ? 1 : 2, .dims = {param->rows, param->cols}};
@@ -44,17 +54,33 @@ tn_status tn_param_init(tn_param *param, tn_arena *arena, bool trained, bool fro
     x->needs_grad = trained;
     param->lambda = 1;
     param->grad_empty = trained;
-    if (!(frozen && quantized)) TN_TAKE0(x->real, arena, count, "weights");
-    if (trained) TN_TAKE0(x->grad, arena, count, "gradients");
+    if (!(frozen && (quantized || param->tabular))) TN_TRY(tn_param_take_value(param, arena));
+    if (trained) TN_TAKE0(x->grad, arena, tn_param_count(param), "gradients");
     if (quantized) {
-        TN_TRY(take_states(param, arena, trained));
-    } else if (param->product) {
-        /* Not cleared: a run that never asks for logits then never touches it. */
-        param->packed_real = tn_arena_alloc(arena, tn_pack_real_bytes(param->rows, param->cols), "packed floats");
-        if (!param->packed_real) return TN_E_NOMEM;
+        TN_TRY(take_states(param, arena, use));
+        param->packed = param->packed_states;
     }
-    param->packed = quantized ? param->packed_states : param->packed_real;
     return TN_OK;
+}
+
+void tn_param_put_states(tn_param *param, int first_row, int rows, const int8_t *states) {
+    TN_ASSERT(param->packed_states && !param->tensor.real);
+    tn_pack_ternary_rows(param->rows, param->cols, first_row, rows, states, param->packed_states);
+    if (param->states)
+        memcpy(param->states + (int64_t)first_row * param->cols, states, (size_t)rows * (size_t)param->cols);
+}
+
+tn_status tn_param_put_table(tn_param *param, tn_table table) {
+    TN_ASSERT(param->tabular && !param->tensor.real && table.data);
+    TN_TRY(tn_table_check(table.type, param->cols));
+    param->table = table;
+    return TN_OK;
+}
+
+const tn_real *tn_param_rows(const tn_param *param, int first, int rows, tn_real *room) {
+    if (param->tensor.real) return param->tensor.real + (int64_t)first * param->cols;
+    tn_table_rows(&param->table, param->cols, first, rows, room);
+    return room;
 }
 
 tn_real *tn_param_grad(tn_param *param) {
@@ -65,7 +91,7 @@ tn_real *tn_param_grad(tn_param *param) {
 }
 
 tn_status tn_param_allow_mixing(tn_param *param, tn_arena *arena) {
-    if (param->quantizer == TN_QUANT_NONE || param->mixed) return TN_OK;
+    if (param->quantizer == TN_QUANT_NONE || !param->tensor.real || param->mixed) return TN_OK;
     TN_TAKE0(param->mixed, arena, tn_param_count(param), "mixed weights");
     param->packed_real = tn_arena_zalloc(arena, 1, tn_pack_real_bytes(param->rows, param->cols), "mixed weights");
     return param->packed_real ? TN_OK : TN_E_NOMEM;
@@ -176,14 +202,15 @@ void tn_param_pack(tn_param *param) {
 }
 
 void tn_param_refresh(tn_param *param, tn_real lambda) {
+    if (!param->tensor.real) return;
     if (param->quantizer == TN_QUANT_NONE) {
         param->stale = param->product;
         if (!param->tensor.grad) tn_param_pack(param);
         return;
     }
-    TN_ASSERT(lambda >= 1 || (param->mixed && param->tensor.real));
+    TN_ASSERT(lambda >= 1 || param->mixed);
     pass p = pass_over(param->tensor.real, param->states, tn_param_count(param));
-    if (param->tensor.real) quantize(param->quantizer, &p, param->sums_known ? param->block_sums : NULL, &param->scale);
+    quantize(param->quantizer, &p, param->sums_known ? param->block_sums : NULL, &param->scale);
     param->sums_known = false;
     param->lambda = lambda;
     if (lambda >= 1) {

@@ -199,7 +199,7 @@ static tn_status describe_checkpoint(const char *path, json_t *out) {
     tn_loaded loaded;
     tn_arena *arena = tn_arena_create("model");
     if (!arena) return TN_E_NOMEM;
-    tn_status status = tn_model_file_load(path, arena, TN_MODEL_RUN, &loaded);
+    tn_status status = tn_model_file_load(path, arena, TN_MODEL_EXPORT, &loaded);
     if (!status) {
         status = add(out, "kind", tn_cmd_json_path(loaded.description));
         if (!status) status = add(out, "path", tn_cmd_json_path(loaded.path));

@@ -172,7 +172,7 @@ static tn_status prove(job *j) {
 
 static tn_status write_and_prove(job *j) {
     TN_TRY(tn_atomic_begin(&j->file, j->out_path)); /* first: a folder that cannot be written is known at once */
-    TN_TRY(tn_model_file_load(j->source_path, j->source_arena, TN_MODEL_RUN, &j->source));
+    TN_TRY(tn_model_file_load(j->source_path, j->source_arena, TN_MODEL_EXPORT, &j->source));
     snprintf(j->report->source, sizeof j->report->source, "%s", j->source.description);
     TN_TRY(check_model(j));
     TN_TRY(fit_vocabulary(j));

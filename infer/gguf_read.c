@@ -68,7 +68,8 @@ static tn_status read_floats(const tn_gguf *file, const tn_gguf_tensor *t, tn_pa
 }
 
 /* s is the first magnitude that is not zero; all others must be the same. */
-static tn_status recover_states(const tn_gguf *file, const tn_gguf_tensor *t, tn_param *p, float *scale) {
+static tn_status recover_states(const tn_gguf *file, const tn_gguf_tensor *t, const tn_param *p, int8_t *states,
+                                float *scale) {
     *scale = 0;
     for (int64_t i = 0; i < tn_param_count(p); i++) {
         float value = value_at(t, i), size = fabsf(value);
@@ -79,19 +80,19 @@ static tn_status recover_states(const tn_gguf *file, const tn_gguf_tensor *t, tn
                 UNSUPPORTED,
                 "%s: %s is not ternary: it holds both %.9g and %.9g (a float twin says tern.quantization = none)",
                 tn_gguf_path(file), t->name, (double)*scale, (double)size);
-        p->states[i] = (int8_t)((value > 0) - (value < 0));
+        states[i] = (int8_t)((value > 0) - (value < 0));
     }
     return TN_OK;
 }
 
-static tn_status unpack(const tn_gguf *file, const tn_gguf_tensor *t, tn_param *p, float *scale) {
+static tn_status unpack(const tn_gguf *file, const tn_gguf_tensor *t, const tn_param *p, int8_t *states, float *scale) {
     char what[256];
     snprintf(what, sizeof what, "%.160s: %s", tn_gguf_path(file), t->name);
     switch (t->type) {
-    case TN_GGML_I2_S: return tn_i2_s_unpack(what, t->data, p->rows, p->cols, p->states, scale);
-    case TN_GGML_TQ2_0: return tn_tq2_0_unpack(what, t->data, p->rows, p->cols, p->states, scale);
-    case TN_GGML_TQ1_0: return tn_tq1_0_unpack(what, t->data, p->rows, p->cols, p->states, scale);
-    default: return recover_states(file, t, p, scale);
+    case TN_GGML_I2_S: return tn_i2_s_unpack(what, t->data, p->rows, p->cols, states, scale);
+    case TN_GGML_TQ2_0: return tn_tq2_0_unpack(what, t->data, p->rows, p->cols, states, scale);
+    case TN_GGML_TQ1_0: return tn_tq1_0_unpack(what, t->data, p->rows, p->cols, states, scale);
+    default: return recover_states(file, t, p, states, scale);
     }
 }
 
@@ -117,10 +118,11 @@ static bool all_zero(const int8_t *states, int64_t n) {
     return true;
 }
 
-static tn_status read_states(const tn_gguf *file, const tn_gguf_tensor *t, tn_param *p) {
+static tn_status read_states(const tn_gguf *file, const tn_gguf_tensor *t, tn_param *p, int8_t *states) {
     float scale = 0;
-    TN_TRY(unpack(file, t, p, &scale));
-    if (all_zero(p->states, tn_param_count(p)))
+    TN_TRY(unpack(file, t, p, states, &scale));
+    tn_param_put_states(p, 0, p->rows, states);
+    if (all_zero(states, tn_param_count(p)))
         return TN_FAIL(CORRUPT, "%s: every weight of %s is zero", tn_gguf_path(file), t->name);
     TN_TRY(multiply_scale(file, p, &scale));
     if (!isfinite(scale) || scale <= 0)
@@ -136,5 +138,8 @@ tn_status tn_gguf_read_weights(const tn_gguf *file, tn_param *param) {
     TN_TRY(find(file, param->name, &t));
     if (param->quantizer == TN_QUANT_NONE) return read_floats(file, t, param);
     TN_ASSERT(!param->tensor.real); /* a file of states has no latents to give */
-    return read_states(file, t, param);
+    int8_t *states = tn_heap_zalloc((size_t)tn_param_count(param), 1);
+    tn_status status = states ? read_states(file, t, param, states) : TN_E_NOMEM;
+    tn_heap_free(states);
+    return status;
 }

@@ -43,6 +43,7 @@ static tn_status expect_param(void *context, const char *name, int64_t rows, int
 typedef struct staging {
     float *stored;
     tn_real *values;
+    int8_t *states;
 } staging;
 
 static tn_status read_values(tn_ckpt *ckpt, const tn_param *p, const staging *buffers, tn_real *out) {
@@ -57,10 +58,12 @@ static tn_status read_values(tn_ckpt *ckpt, const tn_param *p, const staging *bu
     return TN_OK;
 }
 
-static tn_status read_param(tn_ckpt *ckpt, tn_param *p, const staging *buffers) {
+static tn_status read_param(tn_ckpt *ckpt, tn_param *p, const staging *buffers, tn_arena *arena) {
+    if (p->tabular && !p->tensor.real) TN_TRY(tn_param_take_value(p, arena));
     if (p->tensor.real) return read_values(ckpt, p, buffers, p->tensor.real);
     TN_TRY(read_values(ckpt, p, buffers, buffers->values));
-    tn_param_quantize(p->quantizer, p->rows, p->cols, buffers->values, p->states, &p->scale);
+    tn_param_quantize(p->quantizer, p->rows, p->cols, buffers->values, buffers->states, &p->scale);
+    tn_param_put_states(p, 0, p->rows, buffers->states);
     /* The scale is max(mean |W|, 1e-5). Training may start from zeros, but they are nothing to run. */
     if (p->scale <= (tn_real)1e-5)
         return TN_FAIL(CORRUPT,
@@ -69,7 +72,7 @@ static tn_status read_param(tn_ckpt *ckpt, tn_param *p, const staging *buffers) 
     return TN_OK;
 }
 
-static tn_status read_params_into(tn_ckpt *ckpt, tn_model *model, tn_arena *scratch) {
+static tn_status read_params_into(tn_ckpt *ckpt, tn_model *model, tn_arena *arena, tn_arena *scratch) {
     int n;
     tn_param **params = tn_model_params(model, &n);
     int64_t most = 0;
@@ -77,16 +80,17 @@ static tn_status read_params_into(tn_ckpt *ckpt, tn_model *model, tn_arena *scra
     staging buffers;
     TN_TAKE(buffers.stored, scratch, most, "loading");
     TN_TAKE(buffers.values, scratch, most, "loading");
-    for (int i = 0; i < n; i++) TN_TRY(read_param(ckpt, params[i], &buffers));
+    TN_TAKE(buffers.states, scratch, most, "loading");
+    for (int i = 0; i < n; i++) TN_TRY(read_param(ckpt, params[i], &buffers, arena));
     return TN_OK;
 }
 
-static tn_status read_params(tn_ckpt *ckpt, tn_model *model) {
+static tn_status read_params(tn_ckpt *ckpt, tn_model *model, tn_arena *arena) {
     tally t = {.ckpt = ckpt, .model = model};
     TN_TRY(tn_ckpt_each_param(ckpt, expect_param, &t));
     tn_arena *scratch = tn_arena_create("loading");
     if (!scratch) return TN_E_NOMEM;
-    tn_status status = read_params_into(ckpt, model, scratch);
+    tn_status status = read_params_into(ckpt, model, arena, scratch);
     tn_arena_free(scratch);
     return status;
 }
@@ -117,7 +121,7 @@ static tn_status load(tn_ckpt *ckpt, tn_arena *arena, tn_model_use use, tn_loade
         return tn_fail_at(status, __FILE__, __LINE__, "%s: %s", tn_ckpt_path(ckpt), tn_error_message());
     TN_TRY(check_count(ckpt, &config));
     TN_TRY(tn_model_create(&out->model, arena, &config, use));
-    TN_TRY(read_params(ckpt, out->model));
+    TN_TRY(read_params(ckpt, out->model, arena));
     TN_TRY(tn_ckpt_get_int(ckpt, "step", &step));
     snprintf(out->description, sizeof out->description, "checkpoint of step %lld", (long long)step);
     tn_model_refresh(out->model, 1);

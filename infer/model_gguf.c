@@ -44,16 +44,19 @@ static tn_status check_tensors(const tn_gguf *file, tn_model *model) {
     return TN_OK;
 }
 
-static tn_status read_params(const tn_gguf *file, tn_model *model) {
+static tn_status read_params(const tn_gguf *file, tn_model *model, tn_arena *arena) {
     int n;
     tn_param **params = tn_model_params(model, &n);
     TN_TRY(check_tensors(file, model));
-    for (int i = 0; i < n; i++) TN_TRY(tn_gguf_read_weights(file, params[i]));
+    for (int i = 0; i < n; i++) {
+        if (params[i]->tabular && !params[i]->tensor.real) TN_TRY(tn_param_take_value(params[i], arena));
+        TN_TRY(tn_gguf_read_weights(file, params[i]));
+    }
     return TN_OK;
 }
 
 static tn_status check_use(const tn_gguf *file, const tn_model_config *config, tn_model_use use) {
-    if (use == TN_MODEL_RUN || config->quantization == TN_QUANTIZATION_NONE) return TN_OK;
+    if (use == TN_MODEL_RUN || use == TN_MODEL_EXPORT || config->quantization == TN_QUANTIZATION_NONE) return TN_OK;
     return TN_FAIL(UNSUPPORTED,
                    "%s: a GGUF file holds ternary weights, not the latents that training moves; give the "
                    "checkpoint it was exported from",
@@ -67,7 +70,7 @@ static tn_status load(const tn_gguf *file, tn_arena *arena, tn_model_use use, tn
     TN_TRY(check_count(file, &config));
     TN_TRY(tn_tokenizer_from_gguf(&out->tokenizer, file));
     TN_TRY(tn_model_create(&out->model, arena, &config, use));
-    TN_TRY(read_params(file, out->model));
+    TN_TRY(read_params(file, out->model, arena));
     const tn_gguf_tensor *matrix = tn_gguf_find(file, "blk.0.attn_q.weight");
     snprintf(out->description, sizeof out->description, "GGUF %s, %s", tn_gguf_architecture(&config),
              matrix ? tn_ggml_type_name(matrix->type) : "");

@@ -23,9 +23,9 @@ size_t tn_pack_ternary_bytes(int m, int k) {
 }
 
 typedef struct pack_job {
-    int m, k, width;
+    int rows, k, width;
     const int8_t *states;
-    uint32_t *words;
+    uint32_t *words; /* of the first of the rows */
 } pack_job;
 
 /* The word of 16 states; see kernels_priv.h. Of a state only the low two bits are read: adding 1 then carries into no
@@ -48,7 +48,8 @@ static uint32_t pack_tail(const int8_t *states, int count) {
 
 /* Output by output, so that states are read as they lie. */
 static void pack_ternary_panel(const pack_job *p, int first, uint32_t *words) {
-    const int count = TN_MIN(p->width, p->m - first), whole = p->k / TN_TERNARY_GROUP, left = p->k % TN_TERNARY_GROUP;
+    const int count = TN_MIN(p->width, p->rows - first), whole = p->k / TN_TERNARY_GROUP,
+              left = p->k % TN_TERNARY_GROUP;
     for (int j = 0; j < p->width; j++, words++) {
         const int8_t *states = p->states + (int64_t)(first + j) * p->k;
         uint32_t *word = words;
@@ -64,9 +65,16 @@ static void pack_ternary_panels(void *context, int64_t begin, int64_t end) {
         pack_ternary_panel(p, (int)panel * p->width, p->words + (size_t)panel * tn_ternary_panel_words(p->k));
 }
 
+void tn_pack_ternary_rows(int m, int k, int first, int rows, const int8_t *states, void *packed) {
+    pack_job p = {.rows = rows, .k = k, .width = tn_k->ternary_panel_width, .states = states};
+    TN_ASSERT(first % TN_PACK_ROWS == 0 && TN_PACK_ROWS % p.width == 0);
+    TN_ASSERT(first + rows == m || (first + rows < m && rows % TN_PACK_ROWS == 0));
+    p.words = (uint32_t *)packed + (size_t)(first / p.width) * tn_ternary_panel_words(k);
+    tn_par_for(panels_of(rows, p.width), tn_grain_of((int64_t)p.width * k * 16), pack_ternary_panels, &p);
+}
+
 void tn_pack_ternary(int m, int k, const int8_t *states, void *packed) {
-    pack_job p = {.m = m, .k = k, .width = tn_k->ternary_panel_width, .states = states, .words = packed};
-    tn_par_for(panels_of(m, p.width), tn_grain_of((int64_t)p.width * k * 16), pack_ternary_panels, &p);
+    tn_pack_ternary_rows(m, k, 0, m, states, packed);
 }
 
 /* ---- ternary product ---- */

@@ -6,11 +6,15 @@
  * nothing. */
 #ifndef TN_KERNELS_GEMM_H
 #define TN_KERNELS_GEMM_H
-#include "core/compiler.h"
+#include "kernels/table.h"
 
 /* ---- wide packing: panels of outputs, made at load or once per optimizer step, never stored on disk ---- */
 size_t tn_pack_ternary_bytes(int m, int k);
 void tn_pack_ternary(int m, int k, const int8_t *states, void *packed);
+/* Rows first..first+rows-1 of the same; `first` is a multiple of TN_PACK_ROWS, and so is `rows` unless they are the
+ * last ones. Every row of `packed` must have been given once; threads may give different ones at the same time. */
+enum { TN_PACK_ROWS = 64 };
+void tn_pack_ternary_rows(int m, int k, int first, int rows, const int8_t *states, void *packed);
 size_t tn_pack_real_bytes(int m, int k);
 void tn_pack_real(int m, int k, const tn_real *w, void *packed);
 
@@ -24,6 +28,10 @@ void tn_gemm_ternary_add(int n, int m, int k, const int8_t *q, const tn_real *s,
 void tn_gemm_ternary_codes(int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc);
 /* Y = X W^t; each output one chain over ascending k. */
 void tn_gemm_real(int n, int m, int k, const tn_real *x, const void *packed, tn_real *y);
+/* The same of the m rows of a table: the bits of tn_gemm_real of the numbers that tn_table_row gives. `room`: as many
+ * numbers as tn_gemm_table_room says for the threads of now. */
+int64_t tn_gemm_table_room(int k);
+void tn_gemm_table(int n, int m, int k, const tn_real *x, const tn_table *table, tn_real *y, tn_real *room);
 
 /* ---- backward and optimizer products (OpenBLAS on constant tiles, in parallel): C = alpha op(A) op(B) + beta C ----
  * op(A) [m,k], op(B) [k,n], C [m,n]; lda, ldb, ldc are row strides of the stored matrices. */

@@ -45,6 +45,14 @@ static bool is_product(const tn_model_config *c, const row *r) {
     return r->kind == KIND_TABLE && (c->tie_embeddings || r->field == offsetof(tn_model, output));
 }
 
+static tn_param_use param_use(tn_model_use use) {
+    static const tn_param_use uses[] = {[TN_MODEL_TRAIN] = TN_PARAM_TRAINED,
+                                        [TN_MODEL_EVAL] = TN_PARAM_FIXED,
+                                        [TN_MODEL_RUN] = TN_PARAM_FROZEN,
+                                        [TN_MODEL_EXPORT] = TN_PARAM_KEPT};
+    return uses[use];
+}
+
 static tn_status add_param(tn_model *model, const row *r, int layer, tn_model_use use) {
     if (!r->cols) return TN_OK; /* left out by the config */
     tn_param *p;
@@ -58,7 +66,8 @@ static tn_status add_param(tn_model *model, const row *r, int layer, tn_model_us
     p->quantizer = quantizer_of(&model->config, r->kind);
     p->decays = r->kind == KIND_TERNARY;
     p->product = is_product(&model->config, r);
-    TN_TRY(tn_param_init(p, model->arena, use == TN_MODEL_TRAIN, use == TN_MODEL_RUN));
+    p->tabular = r->kind == KIND_TABLE;
+    TN_TRY(tn_param_init(p, model->arena, param_use(use)));
     char *owner = r->in_block ? (char *)&model->blocks[layer] : (char *)model;
     memcpy(owner + r->field, &p, sizeof p);
     model->params[model->n_params++] = p;

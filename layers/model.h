@@ -13,7 +13,8 @@ typedef struct tn_model tn_model;
 typedef enum tn_model_use {
     TN_MODEL_TRAIN, /* values and gradients; ternary weights are latents */
     TN_MODEL_EVAL,  /* values, no gradients; ternary weights are latents (loaded from a checkpoint) */
-    TN_MODEL_RUN    /* ternary weights are frozen states and scales, no latents */
+    TN_MODEL_RUN,   /* ternary weights are packed states and scales, no latents; tables are made by the loader */
+    TN_MODEL_EXPORT /* the same, and the states beside the packed ones, to be written */
 } tn_model_use;
 
 /* `config` is completed (tn_model_config_complete) and copied. Everything lives in `arena`. */

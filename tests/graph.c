@@ -23,7 +23,7 @@ static tn_param *make(tn_graph *graph, tn_param like, const tn_real *values, boo
     assert_non_null(param);
     *param = like;
     strcpy(param->name, "weight");
-    assert_ok(tn_param_init(param, graph->arena, trained, false));
+    assert_ok(tn_param_init(param, graph->arena, trained ? TN_PARAM_TRAINED : TN_PARAM_FIXED));
     memcpy(param->tensor.real, values, (size_t)tn_param_count(param) * sizeof *values);
     return param;
 }

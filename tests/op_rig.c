@@ -27,7 +27,7 @@ static void init_param(tn_rig *rig, tn_rig_input *in) {
                            .cols = in->dims[in->n_dims - 1],
                            .quantizer = in->letter == 't' ? TN_QUANT_ABSMEAN_TERNARY : TN_QUANT_NONE,
                            .product = in->n_dims == 2};
-    assert_ok(tn_param_init(&in->param, rig->arena, true, false));
+    assert_ok(tn_param_init(&in->param, rig->arena, TN_PARAM_TRAINED));
     in->grad = in->param.tensor.grad;
 }
 

@@ -189,11 +189,10 @@ static void bitlinear__frozen_states_need_no_latent(void **state) {
     const tn_real *x = tn_graph_normal(&g, N * K, 1), *dy = tn_graph_normal(&g, N * M, 2);
     tn_param *latent = tn_graph_latent(&g, M, K, tn_graph_normal(&g, M * K, 0), 1);
     tn_param frozen = {.name = "frozen", .rows = M, .cols = K, .quantizer = TN_QUANT_ABSMEAN_TERNARY, .product = true};
-    assert_ok(tn_param_init(&frozen, g.arena, false, true));
+    assert_ok(tn_param_init(&frozen, g.arena, TN_PARAM_KEPT));
     assert_null(frozen.tensor.real);
-    memcpy(frozen.states, latent->states, M * K);
+    tn_param_put_states(&frozen, 0, M, latent->states);
     frozen.scale = latent->scale;
-    tn_param_refresh(&frozen, 1);
     tn_tensor *xa = tn_tape_real(g.tape, 2, (const int[]){N, K}, x, true);
     tn_tensor *xb = tn_tape_real(g.tape, 2, (const int[]){N, K}, x, true);
     tn_tensor *a = tn_bitlinear(g.tape, tn_act_quant(g.tape, xa, 1), latent);

@@ -90,6 +90,23 @@ static void gemm__ternary_sums_are_exact_for_any_number_of_rows(void **state) {
         }
 }
 
+static void gemm__states_packed_by_rows_are_those_packed_at_once(void **state) {
+    (void)state;
+    static const int rows[] = {1, 63, 64, 65, 128, 200};
+    enum { K_ODD = 53 };
+    for (size_t isa = 0; tn_kernels_known(isa); isa++)
+        for (size_t i = 0; i < TN_COUNT(rows) && use_isa(isa); i++) {
+            const int m = rows[i];
+            const int8_t *states = take_codes((size_t)(m * K_ODD), -1, 3, 2);
+            const size_t bytes = tn_pack_ternary_bytes(m, K_ODD);
+            void *packed = take(bytes, 1);
+            for (int first = (m - 1) / TN_PACK_ROWS * TN_PACK_ROWS; first >= 0; first -= TN_PACK_ROWS)
+                tn_pack_ternary_rows(m, K_ODD, first, TN_MIN((int)TN_PACK_ROWS, m - first), states + first * K_ODD,
+                                     packed);
+            assert_memory_equal(packed, pack_ternary(m, K_ODD, states), bytes);
+        }
+}
+
 /* All codes and all states at their ends: any partial sum that saturates shows. */
 static void gemm__ternary_sums_never_saturate(void **state) {
     (void)state;
@@ -336,6 +353,7 @@ int main(void) {
         cmocka_unit_test_setup(gemm__openblas_tells_what_it_is, clear_arena),
         cmocka_unit_test_setup(gemm__ternary_sums_are_exact_integers, clear_arena),
         cmocka_unit_test_setup(gemm__ternary_sums_are_exact_for_any_number_of_rows, clear_arena),
+        cmocka_unit_test_setup(gemm__states_packed_by_rows_are_those_packed_at_once, clear_arena),
         cmocka_unit_test_setup(gemm__ternary_sums_never_saturate, clear_arena),
         cmocka_unit_test_setup(gemm__ternary_product_scales_in_the_one_order, clear_arena),
         cmocka_unit_test_setup(gemm__float_product_of_codes_equals_the_integers, clear_arena),

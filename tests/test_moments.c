@@ -124,7 +124,7 @@ static double share_left(tn_optimizer_kind kind, double noise, double beta2) {
     tn_optimizer *optimizer;
     const tn_optimizer_settings settings = {.kind = kind, .beta1 = 0.9, .beta2 = beta2, .epsilon = 1e-8};
     const tn_rng rng = tn_rng_make(5, TN_PURPOSE_TEST, 0);
-    assert_ok(tn_param_init(&param, memory, true, false));
+    assert_ok(tn_param_init(&param, memory, TN_PARAM_TRAINED));
     assert_ok(tn_param_blocks_init(&blocks, memory, &list, 1));
     assert_ok(tn_optimizer_create(&optimizer, memory, &blocks, &settings));
     double first = 0, last = 0;

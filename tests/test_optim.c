@@ -58,7 +58,7 @@ static void bench_init(bench *b, tn_optimizer_kind kind) {
         *param = (tn_param){.rows = shapes[p].rows, .cols = shapes[p].cols, .decays = shapes[p].decays};
         if (param->decays) param->quantizer = TN_QUANT_ABSMEAN_TERNARY;
         snprintf(param->name, sizeof param->name, "%s", shapes[p].name);
-        assert_ok(tn_param_init(param, b->arena, true, false));
+        assert_ok(tn_param_init(param, b->arena, TN_PARAM_TRAINED));
         for (int64_t i = 0; i < tn_param_count(param); i++)
             param->tensor.real[i] = (tn_real)random_value((uint32_t)p, i);
     }
