@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * dW = (dY / s)' q: both operands as 16-bit pairs of neighbouring tokens, multiplied a chunk of tokens at a time so
- * that 32 bits hold every sum; chunks add up in order. The pairs of dY are made by the thread that multiplies them,
- * since lines that another core has just written are slow to come; those of q once, by all threads, at the end of the
- * loop over the chunk before, so that nobody waits twice a chunk. */
+ * that 32 bits hold every sum; chunks add up in order. The pairs of q are made once, by all threads; those of dY by the
+ * thread that multiplies them, since lines that another core has just written are slow to come. */
 #include "kernels/backward.h"
 #include "kernels/kernels_priv.h"
 #include "core/par.h"
@@ -12,34 +11,32 @@
 enum {
     OUTPUTS = 48,      /* of a task: a multiple of every tile's rows; a row of words is a whole number of cache lines */
     LAST_OUTPUTS = 16, /* of the tasks at the end, so that threads get done together: a cache line of dY */
-    CODE_PAIRS = 32,   /* of a task that makes pairs of q */
+    CODE_PAIRS = 16,   /* of a task that makes pairs of q */
     PAIRS = TN_FIXED_CHUNK / 2
 };
 
 typedef struct dw_job {
     int n, m, k, width;
-    int chunks, panels, pairs; /* of tokens; of columns; pairs of a whole chunk */
-    int whole, blocks;         /* tasks of OUTPUTS; the others follow */
-    int chunk;                 /* that is multiplied, -1 before the first; pairs of q are made of the next */
+    int panels, pairs; /* of columns; pairs of a whole chunk */
+    int whole;         /* tasks of OUTPUTS; the others follow */
+    int first, tokens; /* the chunk in hand */
     const tn_real *dy, *s;
     const int8_t *q;
     tn_sum sum;
     tn_real *dw;
-    uint32_t *codes; /* [2: even and odd chunks][panels][pairs][width] of q */
+    uint32_t *codes; /* [panels][pairs][width] of q */
     uint32_t *words; /* a worker: [pairs][OUTPUTS] of dY / s */
 } dw_job;
 
 static dw_job dw_sizes(int n, int m, int k) {
-    const int width = tn_k->pair_panel_width, whole = TN_MAX(m / OUTPUTS - tn_par_threads(), 0);
+    const int width = tn_k->pair_panel_width;
     return (dw_job){.n = n,
                     .m = m,
                     .k = k,
                     .width = width,
-                    .chunks = (n + TN_FIXED_CHUNK - 1) / TN_FIXED_CHUNK,
                     .panels = (k + width - 1) / width,
                     .pairs = TN_MIN((n + 1) / 2, (int)PAIRS),
-                    .whole = whole,
-                    .blocks = whole + (m - whole * OUTPUTS + LAST_OUTPUTS - 1) / LAST_OUTPUTS};
+                    .whole = TN_MAX(m / OUTPUTS - tn_par_threads(), 0)};
 }
 
 /* Sizes in words of the parts of the scratch, each a multiple of TN_ALIGN bytes. */
@@ -49,26 +46,23 @@ static size_t code_words(const dw_job *p) { return (size_t)p->panels * panel_wor
 
 size_t tn_ternary_dw_scratch(int n, int m, int k) {
     const dw_job p = dw_sizes(n, m, k);
-    return sizeof(uint32_t) *
-           (code_words(&p) * (size_t)TN_MIN(p.chunks, 2) + block_words(&p) * (size_t)tn_par_threads());
-}
-
-static int first_token(int chunk) { return chunk * TN_FIXED_CHUNK; }
-static int tokens_of(const dw_job *p, int chunk) { return TN_MIN((int)TN_FIXED_CHUNK, p->n - first_token(chunk)); }
-static uint32_t *codes_at(const dw_job *p, int chunk, int panel) {
-    return p->codes + (size_t)(chunk % 2) * code_words(p) + (size_t)panel * panel_words(p);
+    return sizeof(uint32_t) * (code_words(&p) + block_words(&p) * (size_t)tn_par_threads());
 }
 
 /* ---- pairs of q ---- */
-static void make_codes(const dw_job *p, int chunk, int pair) {
-    const int token = 2 * pair, tokens = TN_MIN(2 * (int)CODE_PAIRS, tokens_of(p, chunk) - token);
-    const int8_t *q = p->q + (int64_t)(first_token(chunk) + token) * p->k;
+static void make_codes(const dw_job *p, int pair, int pairs) {
+    const int token = 2 * pair, tokens = TN_MIN(2 * pairs, p->tokens - token);
+    const int8_t *q = p->q + (int64_t)(p->first + token) * p->k;
     for (int panel = 0; panel < p->panels; panel++) {
         const int first = panel * p->width, cols = TN_MIN(p->width, p->k - first);
-        uint32_t *codes = codes_at(p, chunk, panel) + pair * p->width;
-        if (cols < p->width) memset(codes, 0, sizeof *codes * (size_t)((tokens + 1) / 2 * p->width));
+        uint32_t *codes = p->codes + panel * panel_words(p) + pair * p->width;
+        if (cols < p->width) memset(codes, 0, sizeof *codes * (size_t)(pairs * p->width));
         tn_k->pair_codes(tokens, cols, q + first, p->k, codes, p->width);
     }
+}
+
+static void code_tasks(void *context, int64_t begin, int64_t end) {
+    make_codes(context, (int)begin, (int)(end - begin));
 }
 
 /* ---- products ---- */
@@ -79,21 +73,20 @@ typedef struct dw_block {
 } dw_block;
 
 static void make_words(const dw_job *p, dw_block *block) {
-    const int first = first_token(p->chunk), tokens = tokens_of(p, p->chunk);
-    const tn_real *dy = p->dy + (int64_t)first * p->m + block->first;
+    const tn_real *dy = p->dy + (int64_t)p->first * p->m + block->first;
     tn_real factor[TN_FIXED_CHUNK], inverse[OUTPUTS];
-    for (int t = 0; t < tokens; t++) factor[t] = 1 / p->s[first + t];
-    tn_k->column_units(tokens, block->count, dy, p->m, factor, block->units, inverse);
-    tn_k->pair_rows(tokens, block->count, dy, p->m, factor, inverse, block->words, OUTPUTS);
+    for (int t = 0; t < p->tokens; t++) factor[t] = 1 / p->s[p->first + t];
+    tn_k->column_units(p->tokens, block->count, dy, p->m, factor, block->units, inverse);
+    tn_k->pair_rows(p->tokens, block->count, dy, p->m, factor, inverse, block->words, OUTPUTS);
 }
 
 typedef void store_sums(int rows, int n, const int32_t *sums, int64_t stride, const tn_real *units, tn_real *y,
                         int64_t y_stride);
 
-static void multiply_panel(const dw_job *p, const dw_block *block, int panel) {
-    const int pairs = (tokens_of(p, p->chunk) + 1) / 2, cols = TN_MIN(p->width, p->k - panel * p->width);
-    const uint32_t *codes = codes_at(p, p->chunk, panel);
-    store_sums *const store = p->sum == TN_SUM_SET && p->chunk == 0 ? tn_k->scale_sums : tn_k->scale_sums_add;
+static void multiply_block(const dw_job *p, const dw_block *block, int panel) {
+    const int pairs = (p->tokens + 1) / 2, cols = TN_MIN(p->width, p->k - panel * p->width);
+    const uint32_t *codes = p->codes + panel * panel_words(p);
+    store_sums *const store = p->sum == TN_SUM_SET && p->first == 0 ? tn_k->scale_sums : tn_k->scale_sums_add;
     int32_t tile[TN_PAIR_TILE_MAX];
     for (int at = 0, rows; at < block->count; at += rows) {
         rows = TN_MIN(tn_k->pair_tile_rows, block->count - at);
@@ -104,30 +97,19 @@ static void multiply_panel(const dw_job *p, const dw_block *block, int panel) {
     }
 }
 
-static void multiply_block(const dw_job *p, int number) {
-    const int size = number < p->whole ? OUTPUTS : LAST_OUTPUTS,
-              first = TN_MIN(number, p->whole) * OUTPUTS + TN_MAX(number - p->whole, 0) * LAST_OUTPUTS;
-    dw_block block = {.first = first,
-                      .count = TN_MIN(size, p->m - first),
-                      .words = p->words + block_words(p) * (size_t)tn_par_worker()};
-    make_words(p, &block);
-    for (int panel = 0; panel < p->panels; panel++) multiply_panel(p, &block, panel);
+static int count_tasks(const dw_job *p) {
+    return p->whole + (p->m - p->whole * OUTPUTS + LAST_OUTPUTS - 1) / LAST_OUTPUTS;
 }
 
-/* ---- threads ---- */
-static int block_tasks(const dw_job *p) { return p->chunk < 0 ? 0 : p->blocks; }
-static int code_tasks(const dw_job *p) {
-    return p->chunk + 1 < p->chunks ? (tokens_of(p, p->chunk + 1) + 2 * CODE_PAIRS - 1) / (2 * CODE_PAIRS) : 0;
-}
-
-static void tasks(void *context, int64_t begin, int64_t end) {
+static void multiply_tasks(void *context, int64_t begin, int64_t end) {
     const dw_job *p = context;
-    const int blocks = block_tasks(p);
+    dw_block block = {.words = p->words + block_words(p) * (size_t)tn_par_worker()};
     for (int task = (int)begin; task < end; task++) {
-        if (task < blocks)
-            multiply_block(p, task);
-        else
-            make_codes(p, p->chunk + 1, (task - blocks) * CODE_PAIRS);
+        const int size = task < p->whole ? OUTPUTS : LAST_OUTPUTS;
+        block.first = TN_MIN(task, p->whole) * OUTPUTS + TN_MAX(task - p->whole, 0) * LAST_OUTPUTS;
+        block.count = TN_MIN(size, p->m - block.first);
+        make_words(p, &block);
+        for (int panel = 0; panel < p->panels; panel++) multiply_block(p, &block, panel);
     }
 }
 
@@ -135,11 +117,15 @@ void tn_ternary_dw(int n, int m, int k, const tn_real *dy, const int8_t *q, cons
                    void *scratch) {
     dw_job p = dw_sizes(n, m, k);
     p.codes = scratch;
-    p.words = p.codes + code_words(&p) * (size_t)TN_MIN(p.chunks, 2);
+    p.words = p.codes + code_words(&p);
     p.dy = dy;
     p.q = q;
     p.s = s;
     p.sum = sum;
     p.dw = dw;
-    for (p.chunk = -1; p.chunk < p.chunks; p.chunk++) tn_par_for(block_tasks(&p) + code_tasks(&p), 1, tasks, &p);
+    for (; p.first < n; p.first += TN_FIXED_CHUNK) {
+        p.tokens = TN_MIN((int)TN_FIXED_CHUNK, n - p.first);
+        tn_par_for((p.tokens + 1) / 2, CODE_PAIRS, code_tasks, &p);
+        tn_par_for(count_tasks(&p), 1, multiply_tasks, &p);
+    }
 }
