@@ -314,31 +314,23 @@ VR_INLINE bool vr_any_above(vr x, tn_real limit) {
     return any != 0;
 #endif
 }
-/* By halves: a maximum has the same value in any order, and adding 0 settles the sign of a zero. Drops a NaN or keeps
- * it. */
-VR_INLINE tn_real vr_reduce_max(vr x) {
-    vp max = x.p[0];
-    EACH_PART(max = vp_max(max, x.p[i]));
-    /* A shuffle counts lanes modulo PART_LANES. Loaded, since gcc would build the numbers lane by lane. */
-    static const lane_int lanes[LANES + LANES / 2] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
-                                                      12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23};
-    for (int step = PART_LANES / 2; step > 0; step /= 2) {
-        vpi turned;
-        memcpy(&turned, lanes + step, sizeof turned);
-        max = vp_max(max, __builtin_shuffle(max, turned));
+/* A maximum by halves: it has the same value in any order. A shuffle counts lanes modulo PART_LANES; they are loaded,
+ * since gcc would build the numbers lane by lane. */
+#define VR_REDUCE(name, maximum)                                                                                       \
+    VR_INLINE tn_real name(vr x) {                                                                                     \
+        static const lane_int lanes[LANES + LANES / 2] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,              \
+                                                          12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23};             \
+        vp max = x.p[0];                                                                                               \
+        EACH_PART(max = maximum(max, x.p[i]));                                                                         \
+        for (int step = PART_LANES / 2; step > 0; step /= 2) {                                                         \
+            vpi turned;                                                                                                \
+            memcpy(&turned, lanes + step, sizeof turned);                                                              \
+            max = maximum(max, __builtin_shuffle(max, turned));                                                        \
+        }                                                                                                              \
+        return max[0] + 0; /* which settles the sign of a zero */                                                      \
     }
-    return max[0] + 0;
-}
-
-/* As vr_max_bits; a NaN is kept. */
-VR_INLINE tn_real vr_reduce_max_bits(vr x) {
-    lane_int lanes[LANES];
-    memcpy(lanes, &x, sizeof lanes);
-    for (int i = 1; i < LANES; i++) lanes[0] = TN_MAX(lanes[0], lanes[i]);
-    tn_real max;
-    memcpy(&max, lanes, sizeof max);
-    return max;
-}
+VR_REDUCE(vr_reduce_max, vp_max)           /* drops a NaN or keeps it */
+VR_REDUCE(vr_reduce_max_bits, vp_max_bits) /* as vr_max_bits; a NaN is kept */
 
 /* ---- integers of other widths ---- */
 VR_INLINE vr vr_from_int32(const int32_t *p) {
