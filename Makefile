@@ -45,11 +45,12 @@ ISA.avx2   := -mavx2 -mfma -mf16c
 ISA.avxvnni := $(ISA.avx2) -mavxvnni
 ISA.avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c
 ISA.avx512bf16 := $(ISA.avx512) -mavx512bf16
+ISA.avx512vbmi := $(ISA.avx512) -mavx512vbmi
 # Before it gives out registers, gcc lifts loads above what they feed, until the sums of a tile no longer fit.
 ISA.neon    := -fno-schedule-insns -fvect-cost-model=dynamic
 ISA.dotprod := $(ISA.neon) -march=armv8.2-a+dotprod
 ISA.i8mm    := $(ISA.neon) -march=armv8.6-a
-ISA_X86 := avx2 avxvnni avx512 avx512bf16
+ISA_X86 := avx2 avxvnni avx512 avx512bf16 avx512vbmi
 ISA_ARM := neon dotprod i8mm
 
 ROOMS := core kernels autograd layers optim formats data train infer bench

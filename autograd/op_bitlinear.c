@@ -160,7 +160,8 @@ void tn_op_bitlinear_forward(const tn_op_args *a) {
         tn_gemm_real(n, m, k, x->real, w->packed, a->out->real);
     } else {
         const tn_real *base = has_base(a) ? a->in[0]->real : NULL;
-        tn_gemm_ternary_add(n, m, k, x->codes, x->row_scale, w->packed, w->scale, base, a->out->real);
+        const tn_ternary_out out = {.m = m, .packed = w->packed, .a = w->scale, .base = base, .y = a->out->real};
+        tn_gemm_ternary_each(n, k, x->codes, x->row_scale, &out, 1);
     }
 }
 

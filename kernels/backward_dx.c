@@ -17,7 +17,10 @@ enum {
 };
 
 /* ---- packing ---- */
-size_t tn_pack_ternary_turned_bytes(int m, int k) { return tn_pack_ternary_bytes(k, m); }
+size_t tn_pack_ternary_turned_bytes(int m, int k) {
+    const size_t panels = (size_t)((k + tn_k->ternary_panel_width - 1) / tn_k->ternary_panel_width);
+    return sizeof(uint32_t) * panels * tn_ternary_panel_words(TN_PACKING_PAIRS, m);
+}
 
 typedef struct turn_job {
     int m, k, width;
@@ -47,7 +50,7 @@ static void turn_panels(void *context, int64_t begin, int64_t end) {
     const turn_job *t = context;
     for (int64_t panel = begin; panel < end; panel++) {
         const int first = (int)panel * t->width, count = TN_MIN(t->width, t->k - first);
-        uint32_t *words = t->words + (size_t)panel * tn_ternary_panel_words(t->m);
+        uint32_t *words = t->words + (size_t)panel * tn_ternary_panel_words(TN_PACKING_PAIRS, t->m);
         for (int row = 0; row < t->m; row += TN_TERNARY_GROUP, words += t->width)
             turn_group(t, row, first, count, words);
     }
@@ -103,9 +106,10 @@ static void dx_task(const dx_job *p, tn_ternary_room *room, int token, int token
         int8_t *high = digits + t * DIGITS * p->m_stride;
         at.units[t] = p->a * tn_k->digit_row(p->m, p->dy + (int64_t)(token + t) * p->m, high, high + p->m_stride);
     }
-    tn_ternary_rows_begin(room, DIGITS * tokens, p->m, digits, p->m_stride);
+    tn_ternary_rows_begin(room, TN_PACKING_PAIRS, DIGITS * tokens, p->m, digits, p->m_stride);
     for (; at.panel * width < p->k; at.panel++)
-        tn_ternary_rows_multiply(room, p->packed + (size_t)at.panel * tn_ternary_panel_words(p->m), store_dx, &at);
+        tn_ternary_rows_multiply(room, p->packed + (size_t)at.panel * tn_ternary_panel_words(TN_PACKING_PAIRS, p->m),
+                                 store_dx, &at);
 }
 
 static void dx_tasks(void *context, int64_t begin, int64_t end) {

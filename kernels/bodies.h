@@ -6,6 +6,7 @@
 #define TN_KERNELS_BODIES_H
 #include "kernels/simd.h"
 #include "kernels/kernels_priv.h"
+#include "kernels/triples.h"
 #include "kernels/bodies_runs.h"
 #include "kernels/bodies_moments.h"
 #include "kernels/bodies_rows.h"
@@ -16,10 +17,16 @@
 #include "kernels/bodies_backward.h"
 #include "kernels/bodies_pairs.h"
 
+/* Sets that have no rows of their own for triples take the portable ones. */
+static void triple_panel(int rows, int k, const int8_t *q, int64_t q_stride, const void *panel, int32_t *acc) {
+    tn_triple_panel(rows, k, q, q_stride, panel, acc);
+}
+static void triple_bytes(int groups, const uint32_t *panel, uint32_t *bytes) { tn_triple_bytes(groups, panel, bytes); }
+
 #define TN_KERNEL_SIZES(isa_name)                                                                                      \
     .isa = (isa_name), .ternary_panel_width = TERNARY_WIDTH, .ternary_tile_rows = TERNARY_ROWS,                        \
-    .ternary_opens = TERNARY_OPENS, .real_panel_width = TILE_VRS * LANES, .real_tile_rows = TILE_ROWS,                 \
-    .pair_panel_width = PAIR_WIDTH, .pair_tile_rows = PAIR_ROWS, .bf16_panel_width = BF16_WIDTH,                       \
-    .bf16_tile_rows = BF16_ROWS
+    .ternary_opens = TERNARY_OPENS, .triple_tile_rows = TERNARY_ROWS, .real_panel_width = TILE_VRS * LANES,            \
+    .real_tile_rows = TILE_ROWS, .pair_panel_width = PAIR_WIDTH, .pair_tile_rows = PAIR_ROWS,                          \
+    .bf16_panel_width = BF16_WIDTH, .bf16_tile_rows = BF16_ROWS
 
 #endif

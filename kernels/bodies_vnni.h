@@ -2,6 +2,7 @@
  * bodies_vnni.h - the ternary panel over dpbusd, which adds four products of bytes to each 32-bit sum: the same tile in
  * 512 bits (AVX-512 VNNI) and in 256 (AVX-VNNI). Included once by the files of those two. */
 #include "kernels/simd.h"
+#include "kernels/stream.h"
 #include "kernels/tile.h"
 
 /* One step takes four codes of each row: VRS registers of states against TERNARY_ROWS broadcasts. 24 accumulators, 4
@@ -45,6 +46,7 @@ VR_INLINE vi vi_bytes_of(vi words, int at) {
 VR_INLINE vi vi_dot(vi sum, vi bytes, vi codes) { return _mm256_dpbusd_avx_epi32(sum, bytes, codes); }
 #endif
 
+enum { GROUP_LINES = TERNARY_VRS * VP_BYTES / TN_ALIGN };
 enum { VI_WORDS = VP_BYTES / 4, TERNARY_WIDTH = TERNARY_VRS * VI_WORDS, TERNARY_ROWS = 6, TERNARY_OPENS = true };
 #define BYTE_PANEL_OWN
 
@@ -91,6 +93,7 @@ static int32_t sum_codes(int k, const int8_t *q) {
                                     int32_t *restrict acc) {                                                           \
         ROWS_##ROWS(T_ROW_LOAD, 0);                                                                                    \
         for (int g = 0; g < groups; g++, q += TN_TERNARY_GROUP, panel += TERNARY_WIDTH) {                              \
+            tn_prefetch_stream(panel, GROUP_LINES);                                                                    \
             T_PART(ROWS, 0);                                                                                           \
             T_PART(ROWS, 1);                                                                                           \
             T_PART(ROWS, 2);                                                                                           \
@@ -117,6 +120,7 @@ static void ternary_tile_1(int groups, const int8_t *q, int64_t q_stride, const 
     (void)q_stride;
     ROWS_4(T_PART_ZERO, 0)
     for (int g = 0; g < groups; g++, q += TN_TERNARY_GROUP, panel += TERNARY_WIDTH) {
+        tn_prefetch_stream(panel, GROUP_LINES);
         ROWS_4(T_PART_ALONE, 0)
     }
     EACH_VI(T_ADD, 0)
@@ -131,9 +135,9 @@ static ternary_tile_fn *const ternary_tiles[] = {NULL,           ternary_tile_1,
                                                  ternary_tile_4, ternary_tile_5, ternary_tile_6};
 
 /* ---- opened panels: a step is four states of each output ---- */
-#define B_START(r, j)         vi acc##r##j = start##r;
-#define B_LOAD_SUM(r, j)      acc##r##j = vi_load(acc + r * TERNARY_WIDTH + j * VI_WORDS);
-#define B_STATES(part, j)     const vi w##j = vi_load(bytes + j * VI_WORDS);
+#define B_START(r, j)     vi acc##r##j = start##r;
+#define B_LOAD_SUM(r, j)  acc##r##j = vi_load(acc + r * TERNARY_WIDTH + j * VI_WORDS);
+#define B_STATES(part, j) const vi w##j = vi_load(bytes + j * VI_WORDS);
 #define B_ROW_START(r, WIDTH)                                                                                          \
     const vi start##r = vi_set32(starts ? starts[r] : 0);                                                              \
     EACH_VI(B_START, r)
@@ -161,7 +165,7 @@ DEFINE_BYTE_TILE(6)
 typedef void byte_tile_fn(int steps, const int8_t *q, int64_t q_stride, const uint32_t *bytes, const int32_t *starts,
                           int32_t *restrict acc);
 static byte_tile_fn *const byte_tiles[] = {NULL,        byte_tile_1, byte_tile_2, byte_tile_3,
-                                              byte_tile_4, byte_tile_5, byte_tile_6};
+                                           byte_tile_4, byte_tile_5, byte_tile_6};
 
 static void byte_panel(int rows, int steps, const int8_t *q, int64_t q_stride, const uint32_t *bytes,
                        const int32_t *starts, int32_t *acc) {

@@ -11,7 +11,9 @@
 enum {
     K_MAX = 132104, /* 127 k <= 2^24 */
     ROW_BLOCK = TN_BLOCK_ROWS,
-    PANELS_MAX = 4
+    PANELS_MAX = 4,
+    FEW_ROWS = 16, /* as many or more are bound by their arithmetic, not by the memory that panels come from */
+    FEW_BYTES = 128 << 10
 };
 
 static int panels_of(int m, int width) { return (m + width - 1) / width; }
@@ -19,7 +21,8 @@ static int64_t row_blocks_of(int n) { return ((int64_t)n + ROW_BLOCK - 1) / ROW_
 
 /* ---- ternary packing ---- */
 size_t tn_pack_ternary_bytes(int m, int k) {
-    return sizeof(uint32_t) * (size_t)panels_of(m, tn_k->ternary_panel_width) * tn_ternary_panel_words(k);
+    return sizeof(uint32_t) * (size_t)panels_of(m, tn_k->ternary_panel_width) *
+           tn_ternary_panel_words(tn_k->packing, k);
 }
 
 typedef struct pack_job {
@@ -61,15 +64,22 @@ static void pack_ternary_panel(const pack_job *p, int first, uint32_t *words) {
 
 static void pack_ternary_panels(void *context, int64_t begin, int64_t end) {
     const pack_job *p = context;
-    for (int64_t panel = begin; panel < end; panel++)
-        pack_ternary_panel(p, (int)panel * p->width, p->words + (size_t)panel * tn_ternary_panel_words(p->k));
+    for (int64_t panel = begin; panel < end; panel++) {
+        const int first = (int)panel * p->width;
+        uint32_t *words = p->words + (size_t)panel * tn_ternary_panel_words(tn_k->packing, p->k);
+        if (tn_k->packing == TN_PACKING_TRIPLES)
+            tn_pack_triples(p->width, TN_MIN(p->width, p->rows - first), p->k, p->states + (int64_t)first * p->k,
+                            words);
+        else
+            pack_ternary_panel(p, first, words);
+    }
 }
 
 void tn_pack_ternary_rows(int m, int k, int first, int rows, const int8_t *states, void *packed) {
     pack_job p = {.rows = rows, .k = k, .width = tn_k->ternary_panel_width, .states = states};
     TN_ASSERT(first % TN_PACK_ROWS == 0 && TN_PACK_ROWS % p.width == 0);
     TN_ASSERT(first + rows == m || (first + rows < m && rows % TN_PACK_ROWS == 0));
-    p.words = (uint32_t *)packed + (size_t)(first / p.width) * tn_ternary_panel_words(k);
+    p.words = (uint32_t *)packed + (size_t)(first / p.width) * tn_ternary_panel_words(tn_k->packing, k);
     tn_par_for(panels_of(rows, p.width), tn_grain_of((int64_t)p.width * k * 16), pack_ternary_panels, &p);
 }
 
@@ -79,80 +89,97 @@ void tn_pack_ternary(int m, int k, const int8_t *states, void *packed) {
 
 /* ---- ternary product ---- */
 typedef struct ternary_job {
-    int n, m, k;
+    int n, k;
     const int8_t *q;
     const tn_real *s;
-    const uint32_t *packed;
-    tn_real a;
-    const tn_real *base; /* to add; or NULL */
-    tn_real *y;          /* scaled results, or */
-    int32_t *acc;        /* the bare integers; the other one is NULL */
+    const tn_ternary_out *outs;
+    int panels; /* of all outs, one after another */
     int panels_at_once;
 } ternary_job;
+
+static int out_panels(const tn_ternary_out *out) { return panels_of(out->m, tn_k->ternary_panel_width); }
 
 /* Where the tiles of a block of rows and a panel belong. */
 typedef struct ternary_place {
     const ternary_job *job;
+    const tn_ternary_out *out;
     int row, row_end, panel;
 } ternary_place;
 
 static void store_ternary(void *context, const int32_t *sums, int row, int rows) {
     const ternary_place *place = context;
     const ternary_job *t = place->job;
-    const int width = tn_k->ternary_panel_width, first = place->panel * width, count = TN_MIN(width, t->m - first);
+    const tn_ternary_out *out = place->out;
+    const int width = tn_k->ternary_panel_width, first = place->panel * width, count = TN_MIN(width, out->m - first);
     const int next = place->row + row + rows;
-    if (t->y) tn_prefetch_tile(t->y + (int64_t)next * t->m + first, TN_MIN(rows, place->row_end - next), count, t->m);
+    if (out->y)
+        tn_prefetch_tile(out->y + (int64_t)next * out->m + first, TN_MIN(rows, place->row_end - next), count, out->m);
     for (int r = next - rows; r < next; r++, sums += width) {
-        const int64_t at = (int64_t)r * t->m + first;
-        if (t->acc)
-            memcpy(t->acc + at, sums, sizeof *sums * (size_t)count);
+        const int64_t at = (int64_t)r * out->m + first;
+        if (out->acc)
+            memcpy(out->acc + at, sums, sizeof *sums * (size_t)count);
         else
-            tn_k->rescale(count, sums, t->s[r], t->a, t->y + at);
-        if (t->base) tn_k->accumulate(count, t->base + at, t->y + at);
+            tn_k->rescale(count, sums, t->s[r], out->a, out->y + at);
+        if (out->base) tn_k->accumulate(count, out->base + at, out->y + at);
     }
+}
+
+/* Panel `number` of all. */
+static void find_panel(ternary_place *place, int number) {
+    place->out = place->job->outs;
+    for (; number >= out_panels(place->out); place->out++) number -= out_panels(place->out);
+    place->panel = number;
 }
 
 /* A block of rows against a few panels. */
 static void ternary_tasks(void *context, int64_t begin, int64_t end) {
     const ternary_job *t = context;
-    const int panels = panels_of(t->m, tn_k->ternary_panel_width), stretches = panels_of(panels, t->panels_at_once);
+    const int stretches = panels_of(t->panels, t->panels_at_once);
     tn_ternary_room room;
     for (int64_t task = begin; task < end; task++) {
         const int row = (int)(task / stretches) * ROW_BLOCK, first = (int)(task % stretches) * t->panels_at_once;
-        const int rows = TN_MIN((int)ROW_BLOCK, t->n - row), last = TN_MIN(panels, first + t->panels_at_once);
-        tn_ternary_rows_begin(&room, rows, t->k, t->q + (int64_t)row * t->k, t->k);
-        ternary_place at = {.job = t, .row = row, .row_end = row + rows, .panel = first};
-        for (; at.panel < last; at.panel++)
-            tn_ternary_rows_multiply(&room, t->packed + (size_t)at.panel * tn_ternary_panel_words(t->k), store_ternary,
-                                     &at);
+        const int rows = TN_MIN((int)ROW_BLOCK, t->n - row), last = TN_MIN(t->panels, first + t->panels_at_once);
+        tn_ternary_rows_begin(&room, tn_k->packing, rows, t->k, t->q + (int64_t)row * t->k, t->k);
+        ternary_place at = {.job = t, .row = row, .row_end = row + rows};
+        for (int panel = first; panel < last; panel++) {
+            find_panel(&at, panel);
+            const uint32_t *words = at.out->packed;
+            tn_ternary_rows_multiply(&room, words + (size_t)at.panel * tn_ternary_panel_words(tn_k->packing, t->k),
+                                     store_ternary, &at);
+        }
     }
 }
 
-/* Several panels at once spare the sums of the rows, but there must be work for every thread. */
-static int panels_at_once(const ternary_job *t, int panels) {
-    if (t->n < ROW_BLOCK) return 1;
-    return (int)TN_MIN(TN_MAX(panels * row_blocks_of(t->n) / (8 * tn_par_threads()), (int64_t)1), (int64_t)PANELS_MAX);
+/* Few rows wait for the panels: each thread gets two long stretches of them, so that what it fetches ahead is its own.
+ * Below some bytes a hand-over costs more than it brings. */
+static int panels_for_few(const ternary_job *t) {
+    const size_t bytes = sizeof(uint32_t) * tn_ternary_panel_words(tn_k->packing, t->k) * (size_t)t->panels;
+    if (bytes * (size_t)(t->n + 3) / 4 < FEW_BYTES) return t->panels;
+    return panels_of(t->panels, 2 * tn_par_threads());
 }
 
-static void multiply_ternary(ternary_job *t) {
-    TN_ASSERT(t->k <= K_MAX);
-    const int width = tn_k->ternary_panel_width, panels = panels_of(t->m, width);
-    t->panels_at_once = panels_at_once(t, panels);
-    const int64_t work = (int64_t)TN_MIN(t->n, (int)ROW_BLOCK) * width * t->k / 4 * t->panels_at_once; /* four a lane */
-    tn_par_for(row_blocks_of(t->n) * panels_of(panels, t->panels_at_once), tn_grain_of(work), ternary_tasks, t);
+/* Several panels at once spare the sums of the rows, but there must be work for every thread. */
+static int panels_for_many(const ternary_job *t) {
+    const int64_t a_thread = t->panels * row_blocks_of(t->n) / (8 * tn_par_threads());
+    return (int)TN_MIN(TN_MAX(a_thread, (int64_t)1), (int64_t)PANELS_MAX);
+}
+
+void tn_gemm_ternary_each(int n, int k, const int8_t *q, const tn_real *s, const tn_ternary_out *outs, int count) {
+    TN_ASSERT(k <= K_MAX);
+    ternary_job t = {.n = n, .k = k, .q = q, .s = s, .outs = outs};
+    for (int i = 0; i < count; i++) t.panels += out_panels(&outs[i]);
+    if (n == 0 || t.panels == 0) return;
+    t.panels_at_once = n < FEW_ROWS ? panels_for_few(&t) : n < ROW_BLOCK ? 1 : panels_for_many(&t);
+    const int64_t work = (int64_t)TN_MIN(n, (int)ROW_BLOCK) * tn_k->ternary_panel_width * k / 4 * t.panels_at_once;
+    tn_par_for(row_blocks_of(n) * panels_of(t.panels, t.panels_at_once), n < FEW_ROWS ? 1 : tn_grain_of(work),
+               ternary_tasks, &t); /* four multiply-adds a lane */
 }
 
 void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a,
                      tn_real *y) {
-    multiply_ternary(&(ternary_job){.n = n, .m = m, .k = k, .q = q, .s = s, .packed = packed, .a = a, .y = y});
-}
-
-void tn_gemm_ternary_add(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a,
-                         const tn_real *base, tn_real *y) {
-    multiply_ternary(
-        &(ternary_job){.n = n, .m = m, .k = k, .q = q, .s = s, .packed = packed, .a = a, .base = base, .y = y});
+    tn_gemm_ternary_each(n, k, q, s, &(tn_ternary_out){.m = m, .packed = packed, .a = a, .y = y}, 1);
 }
 
 void tn_gemm_ternary_codes(int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc) {
-    multiply_ternary(&(ternary_job){.n = n, .m = m, .k = k, .q = q, .packed = packed, .acc = acc});
+    tn_gemm_ternary_each(n, k, q, NULL, &(tn_ternary_out){.m = m, .packed = packed, .acc = acc}, 1);
 }

@@ -21,11 +21,19 @@ void tn_pack_real(int m, int k, const tn_real *w, void *packed);
 /* Y = (acc / s_i) * a, acc = q T^t exact in int32 (k <= 132104 keeps it exact in f32 too): the one order of operations
  * in trainer and runtime (docs/math.md, BitLinear). q [n,k], s [n]. */
 void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a, tn_real *y);
-/* Y = base + the same; base [n,m], apart from Y, or NULL for none. */
-void tn_gemm_ternary_add(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a,
-                         const tn_real *base, tn_real *y);
 /* The bare integers, acc [n,m]: what every instruction set must agree on. */
 void tn_gemm_ternary_codes(int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc);
+/* One of the products of the same codes. */
+typedef struct tn_ternary_out {
+    int m;
+    const void *packed; /* [m,k] */
+    tn_real a;
+    const tn_real *base; /* [n,m] to add, apart from y; or NULL */
+    tn_real *y;          /* [n,m] base + (acc / s_i) * a, or */
+    int32_t *acc;        /* [n,m] the bare integers; the other one is NULL */
+} tn_ternary_out;
+/* All of them in one hand-over to the threads. */
+void tn_gemm_ternary_each(int n, int k, const int8_t *q, const tn_real *s, const tn_ternary_out *outs, int count);
 /* Y = X W^t; each output one chain over ascending k. */
 void tn_gemm_real(int n, int m, int k, const tn_real *x, const void *packed, tn_real *y);
 /* The same of the m rows of a table: the bits of tn_gemm_real of the numbers that tn_table_row gives. `room`: as many

@@ -2,6 +2,7 @@
  * AVX2 with FMA. Everything but the ternary panel comes from the shared bodies. */
 #ifndef TN_F64
 #include "kernels/bodies.h"
+#include "kernels/stream.h"
 
 enum { TERNARY_WIDTH = 16, TERNARY_ROWS = 4, TERNARY_OPENS = true };
 #define BYTE_PANEL_OWN

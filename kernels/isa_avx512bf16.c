@@ -5,7 +5,7 @@
 #include "kernels/bodies_peak.h"
 #include "kernels/kernels_priv.h"
 
-void tn_kernels_add_avx512(tn_kernels *table) {
+void tn_kernels_add_bf16(tn_kernels *table) {
     if (!__builtin_cpu_supports("avx512bf16")) return;
     table->spin_bf16 = spin_bf16;
     table->bf16_pair_rows = bf16_pair_rows;

@@ -29,6 +29,10 @@ static bool cpu_has_avx512(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
 }
+static void tn_kernels_add_avx512(tn_kernels *table) {
+    tn_kernels_add_bf16(table);
+    tn_kernels_add_vbmi(table);
+}
 #define X86(name)            &tn_kernels_##name, cpu_has_##name, NULL
 #define X86_MORE(than, name) &tn_kernels_##than, cpu_has_##name, tn_kernels_add_##name
 #else
@@ -103,5 +107,6 @@ tn_status tn_kernels_init(const char *isa) {
     return TN_OK;
 }
 
+void tn_kernels_use_packing(tn_packing packing) { tn_kernels_table.packing = packing; }
 const char *tn_kernels_isa(void) { return tn_k->isa; }
 bool tn_bf16_pays(void) { return tn_k->bf16_pays; }

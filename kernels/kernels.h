@@ -8,14 +8,23 @@
 #include "kernels/attention.h"
 #include "kernels/steps.h"
 
+/* How ternary matrices are packed for the forward product. */
+typedef enum tn_packing {
+    TN_PACKING_PAIRS,  /* 2 bits a state */
+    TN_PACKING_TRIPLES /* three states in 5 bits */
+} tn_packing;
+
 typedef struct tn_kernels {
     const char *isa; /* one of tn_kernels_known() */
 #define KERNEL(result, name, parameters) result(*name) parameters;
 #include "kernels/kernels.def"
 #undef KERNEL
-    /* Tile sizes that belong to ternary_panel, real_panel, pair_panel and bf16_panel. */
+    /* Tile sizes that belong to ternary_panel, triple_panel, real_panel, pair_panel and bf16_panel. */
     int ternary_panel_width, ternary_tile_rows;
     bool ternary_opens; /* byte_panel beats ternary_panel when a panel serves many rows */
+    int triple_tile_rows;
+    bool triples_are_fast; /* rows of its own for triples: opening them costs less than 2-bit panels */
+    tn_packing packing;    /* of ternary matrices that are multiplied: tn_kernels_use_packing */
     int real_panel_width, real_tile_rows;
     int pair_panel_width, pair_tile_rows;
     int bf16_panel_width, bf16_tile_rows;
@@ -28,6 +37,8 @@ extern const tn_kernels *const tn_k;
  * TN_E_UNSUPPORTED for one the CPU lacks. Tests may call it again with another name; packed weights are then stale. */
 tn_status tn_kernels_init(const char *isa);
 const char *tn_kernels_isa(void);
+/* Pack so from now on, until tn_kernels_init, which goes back to pairs; what is packed already is stale. */
+void tn_kernels_use_packing(tn_packing packing);
 /* Whether products of bf16 (tn_product_bf16) are faster than those of reals: where bf16_panel has instructions of its
  * own and they do more multiply-adds a cycle. AMD's do twice as many as in f32 (Zen 4, Zen 5); Intel's without AMX half
  * as many (measured: 43 against 88 GMAC/s of a core), since they take two cycles; ARM's bfmmla holds four times as

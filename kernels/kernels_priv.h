@@ -37,7 +37,8 @@ extern const tn_kernels tn_kernels_generic;
 #define TN_KERNELS_X86 1
 extern const tn_kernels tn_kernels_avx2, tn_kernels_avx512;
 void tn_kernels_add_avxvnni(tn_kernels *table); /* to the rows of avx2 */
-void tn_kernels_add_avx512(tn_kernels *table);  /* bf16, where the CPU has it, to its own rows */
+void tn_kernels_add_bf16(tn_kernels *table);    /* where the CPU has it, to the rows of avx512; the next too */
+void tn_kernels_add_vbmi(tn_kernels *table);
 #else
 #define TN_KERNELS_X86 0
 #endif

@@ -41,5 +41,7 @@ avx512 ternary_tile_6
 avx512 byte_tile_6
 avx512 pair_tile_6
 avx512bf16 bf16_tile_6
+avx512vbmi triple_tile_1
+avx512vbmi triple_tile_4
 END
 exit $bad

@@ -54,15 +54,22 @@ static const shape shapes[] = {{1, 1, 1},      {1, 5, 3},      {2, 16, 16},   {3
                                {200, 70, 300}, {1, 300, 1025}, {47, 20, 1036}};
 
 /* ---- ternary ---- */
-static void check_integers(int n, int m, int k, const int8_t *q, const int8_t *states) {
+static void check_packed_integers(tn_packing packing, int n, int m, int k, const int8_t *q, const int8_t *states) {
     int32_t *acc = take((size_t)n * (size_t)m, sizeof *acc);
+    tn_kernels_use_packing(packing);
     tn_gemm_ternary_codes(n, m, k, q, pack_ternary(m, k, states), acc);
     for (int i = 0; i < n; i++)
         for (int j = 0; j < m; j++) {
             int64_t sum = 0;
             for (int t = 0; t < k; t++) sum += q[(int64_t)i * k + t] * states[(int64_t)j * k + t];
-            if (acc[i * m + j] != sum) fail_msg("%s [%d,%d,%d]: acc[%d,%d]", tn_kernels_isa(), n, m, k, i, j);
+            if (acc[i * m + j] != sum)
+                fail_msg("%s, packing %d [%d,%d,%d]: acc[%d,%d]", tn_kernels_isa(), packing, n, m, k, i, j);
         }
+}
+
+static void check_integers(int n, int m, int k, const int8_t *q, const int8_t *states) {
+    check_packed_integers(TN_PACKING_TRIPLES, n, m, k, q, states);
+    check_packed_integers(TN_PACKING_PAIRS, n, m, k, q, states);
 }
 
 static void gemm__ternary_sums_are_exact_integers(void **state) {
@@ -231,6 +238,31 @@ static void gemm__a_row_alone_has_the_bits_it_has_in_a_batch(void **state) {
     }
 }
 
+/* Outs of many sizes, so that stretches of panels cross from one to the next. */
+static void gemm__products_of_the_same_codes_may_go_together(void **state) {
+    (void)state;
+    enum { OUTS = 4, MOST = 700, TERMS = 300 };
+    static const int m[OUTS] = {130, 1, MOST, 65}, rows[] = {1, 2, 5, 17, 200};
+    for (size_t i = 0; i < TN_COUNT(rows); i++) {
+        const int n = rows[i];
+        tn_ternary_out outs[OUTS];
+        tn_real *alone = take((size_t)n * MOST, sizeof *alone), *s = take((size_t)n, sizeof *s);
+        const int8_t *q = take_codes((size_t)n * TERMS, -127, 255, 3);
+        for (int r = 0; r < n; r++) s[r] = 3 + (tn_real)r;
+        assert_ok(tn_par_set_threads(3));
+        for (int j = 0; j < OUTS; j++) {
+            const int8_t *states = take_codes((size_t)m[j] * TERMS, -1, 3, 4 + (uint32_t)j);
+            outs[j] = (tn_ternary_out){.m = m[j], .packed = pack_ternary(m[j], TERMS, states), .a = 2};
+            outs[j].y = take((size_t)n * (size_t)m[j], sizeof *outs[j].y);
+        }
+        tn_gemm_ternary_each(n, TERMS, q, s, outs, OUTS);
+        for (int j = 0; j < OUTS; j++) {
+            tn_gemm_ternary(n, m[j], TERMS, q, s, outs[j].packed, 2, alone);
+            assert_memory_equal(outs[j].y, alone, (size_t)n * (size_t)m[j] * sizeof *alone);
+        }
+    }
+}
+
 static void gemm__threads_change_no_bit(void **state) {
     (void)state;
     enum { ROWS = 250, OUTPUTS = 300, TERMS = 259 };
@@ -360,6 +392,7 @@ int main(void) {
         cmocka_unit_test_setup(gemm__real_product_is_near_the_double_one, clear_arena),
         cmocka_unit_test_setup(gemm__fused_instruction_sets_agree_to_the_bit, clear_arena),
         cmocka_unit_test_setup(gemm__a_row_alone_has_the_bits_it_has_in_a_batch, clear_arena),
+        cmocka_unit_test_setup(gemm__products_of_the_same_codes_may_go_together, clear_arena),
         cmocka_unit_test_setup(gemm__threads_change_no_bit, clear_arena),
         cmocka_unit_test_setup(gemm__openblas_products_are_right_on_any_number_of_threads, clear_arena),
     };

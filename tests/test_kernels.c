@@ -187,6 +187,16 @@ static void case_byte_panel(const tn_kernels *k, int n, room *r) {
     tn_gemm_ternary_codes(n / 4, 3, 4, r->codes, packed, r->acc);
 }
 #define case_ternary_bytes case_byte_panel
+/* The same in triples, rows of 28 terms: a whole group and a tail. */
+static void case_triple_panel(const tn_kernels *k, int n, room *r) {
+    char packed[4096];
+    tn_kernels_use_packing(TN_PACKING_TRIPLES);
+    assert_true(k->triple_tile_rows > 0 && tn_pack_ternary_bytes(3, 28) <= sizeof packed);
+    tn_pack_ternary(3, 28, r->states, packed);
+    tn_gemm_ternary_codes(n / 28, 3, 28, r->codes, packed, r->acc);
+    tn_kernels_use_packing(TN_PACKING_PAIRS);
+}
+#define case_triple_bytes case_triple_panel
 CASE(sum_codes, r->result = k->sum_codes(n, r->codes))
 CASE(turn, (k->turn(7, n / 7, IN(0), n / 7, OUT(0), 7), k->turn(n / 20, 20, IN(1), 20, OUT(1), n / 20)))
 /* A set may do more a round than another, so only that it did anything is compared; bf16 is not in every set. */
