@@ -31,7 +31,8 @@ static bool may_choose(const tn_session *s, const tn_generate_options *o, int32_
 static tn_status choose(tn_session *s, tn_sampler *sampler, const tn_generate_options *o, int32_t *id) {
     int n = tn_model_get_config(s->loaded->model)->vocab_size;
     for (int i = 0; i < n; i++) s->choice[i] = may_choose(s, o, i) ? s->logits[i] : (tn_real)-INFINITY;
-    return tn_sampler_pick(sampler, s->choice, s->history, s->cache.length, s->cache.length, id);
+    const tn_place at = {.history = s->history, .n = s->cache.length, .position = s->cache.length};
+    return tn_sampler_pick(sampler, s->choice, &at, id);
 }
 
 typedef struct writing {

@@ -1,192 +1,220 @@
 /* SPDX-License-Identifier: MIT
- * sampler.c - the chain of samplers. Candidates are kept most likely first from top_k on, so every later step only
- * shortens the list or rescales it. */
+ * sampler.c - a chain of samplers from its options, and the choice that it makes. */
 #include "infer/sampler.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "core/arena.h"
 #include "core/rng.h"
+#include "infer/sampler_priv.h"
 
-struct tn_sampler {
-    tn_sampler_options options;
-    int n_vocab;
-    int n;              /* candidates left */
-    tn_candidate *list; /* [n_vocab] */
-    int32_t *seen;      /* [n_vocab] counts, all 0 between calls */
+static const struct row {
+    const char *name;
+    char letter;
+    int traits;
+    void (*apply)(tn_sampler *s, const tn_place *at);
+} rows[] = {
+#define SAMPLER(name, letter, traits, on, text) {#name, letter, traits, tn_sampler_row_##name},
+#include "infer/samplers.def"
+#undef SAMPLER
 };
 
-tn_sampler_options tn_sampler_defaults(void) {
-    return (tn_sampler_options){
-        .temperature = 0.8, .top_k = 40, .top_p = 0.95, .min_p = 0.05, .repeat_penalty = 1.0, .repeat_last_n = 64};
+int tn_sampler_traits(int row) { return rows[row].traits; }
+
+static bool asked_for(const tn_sampler_options *o, int row) {
+    switch (row) {
+#define SAMPLER(name, letter, traits, on, text)                                                                        \
+    case TN_SAMPLER_##name:                                                                                            \
+        return on;
+#include "infer/samplers.def"
+#undef SAMPLER
+    default: return false;
+    }
 }
 
-static tn_status check_range(const char *name, double value, double min, double max) {
+/* In the chain, with options that make it do something, and not replaced by mirostat. */
+bool tn_sampler_uses(const tn_sampler *s, int row) {
+    const tn_sampler_options *o = &s->options;
+    return memchr(o->order.rows, row, (size_t)o->order.count) && asked_for(o, row) &&
+           !(o->mirostat && rows[row].traits & CUTS);
+}
+
+/* ---- the order ---- */
+
+static tn_status fail_unknown(const char *word, size_t len) {
+    tn_buf names = {0};
+    for (int i = 0; i < TN_SAMPLERS; i++) TN_TRY(tn_buf_printf(&names, "%s%s", i ? ", " : "", rows[i].name));
+    tn_status status =
+        TN_FAIL(RANGE, "\"%.*s\" is not a sampler; there are %s", (int)TN_MIN(len, 40), word, tn_buf_text(&names));
+    tn_buf_release(&names);
+    return status;
+}
+
+static tn_status add_step(tn_sampler_order *order, int row) {
+    if (order->count == TN_SAMPLER_STEPS) return TN_FAIL(RANGE, "a chain has at most %d samplers", TN_SAMPLER_STEPS);
+    order->rows[order->count++] = (uint8_t)row;
+    return TN_OK;
+}
+
+static bool is_name(const char *name, const char *word, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (name[i] == '\0' || (word[i] == '-' ? '_' : word[i]) != name[i]) return false;
+    return name[len] == '\0';
+}
+
+tn_status tn_sampler_order_parse(const char *text, tn_sampler_order *out) {
+    *out = (tn_sampler_order){0};
+    for (;;) {
+        size_t len = strcspn(text, ";");
+        int row = 0;
+        while (row < TN_SAMPLERS && !is_name(rows[row].name, text, len)) row++;
+        if (row == TN_SAMPLERS) return fail_unknown(text, len);
+        TN_TRY(add_step(out, row));
+        if (!text[len]) return TN_OK;
+        text += len + 1;
+    }
+}
+
+tn_status tn_sampler_order_parse_letters(const char *text, tn_sampler_order *out) {
+    *out = (tn_sampler_order){0};
+    if (!*text) return fail_unknown(text, 0);
+    for (; *text; text++) {
+        int row = 0;
+        while (row < TN_SAMPLERS && rows[row].letter != *text) row++;
+        if (row == TN_SAMPLERS) return TN_FAIL(RANGE, "no sampler has the letter '%c'", *text);
+        TN_TRY(add_step(out, row));
+    }
+    return TN_OK;
+}
+
+/* ---- life ---- */
+
+tn_sampler_options tn_sampler_defaults(void) {
+    static const char *const breakers[] = {"\n", ":", "\"", "*"};
+    return (tn_sampler_options){
+#define OPTION(type, field, initial, min, max, flags, arg, help) .field = initial,
+#include "infer/sampler_options.def"
+#undef OPTION
+        .dry_breakers = breakers,
+        .n_dry_breakers = (int)TN_COUNT(breakers),
+    };
+}
+
+static tn_status check_range(const char *flags, double value, double min, double max) {
     if (value >= min && value <= max) return TN_OK; /* false for NaN */
-    return TN_FAIL(RANGE, "%s is %g, expected %g to %g", name, value, min, max);
+    return TN_FAIL(RANGE, "%.*s is %g, expected %g to %g", (int)strcspn(flags, "|"), flags, value, min, max);
 }
 
 static tn_status check_options(const tn_sampler_options *o) {
-    TN_TRY(check_range("temperature", o->temperature, 0, 1e6));
-    TN_TRY(check_range("top-p", o->top_p, 0, 1e6));
-    TN_TRY(check_range("min-p", o->min_p, 0, 1));
-    TN_TRY(check_range("repeat-penalty", o->repeat_penalty, 1e-6, 1e6));
-    TN_TRY(check_range("frequency-penalty", o->frequency_penalty, -1e6, 1e6));
-    TN_TRY(check_range("presence-penalty", o->presence_penalty, -1e6, 1e6));
-    return check_range("repeat-last-n", o->repeat_last_n, -1, 1 << 30);
+#define OPTION(type, field, initial, min, max, flags, arg, help)                                                       \
+    TN_TRY(check_range(flags, (double)o->field, (double)(min), (double)(max)));
+#include "infer/sampler_options.def"
+#undef OPTION
+    return TN_OK;
+}
+
+static tn_status take_biases(tn_sampler *s, const tn_sampler_options *o) {
+    for (int i = 0; i < o->n_biases; i++) {
+        const tn_logit_bias *b = &o->biases[i];
+        if (b->id < 0 || b->id >= s->n_vocab)
+            return TN_FAIL(RANGE, "logit-bias: there is no token %d, the model has %d", b->id, s->n_vocab);
+        if (b->bias != -HUGE_VAL) TN_TRY(check_range("logit-bias", b->bias, -1e6, 1e6));
+        TN_TRY(tn_tally_put(&s->biases, b->id, b->bias));
+    }
+    tn_tally_close_sum(&s->biases);
+    return TN_OK;
+}
+
+static tn_status fill(tn_sampler *s, const tn_sampler_options *options) {
+    TN_TRY(check_options(options));
+    s->options = *options;
+    if (s->options.order.count == 0)
+        for (int i = 0; i < TN_SAMPLERS; i++) TN_TRY(add_step(&s->options.order, i));
+    tn_sampler_set_seed(s, options->seed);
+    TN_TRY(take_biases(s, options));
+    s->options.biases = NULL;
+    return TN_OK;
 }
 
 tn_status tn_sampler_create(tn_sampler **out, int n_vocab, const tn_sampler_options *options) {
     TN_ASSERT(n_vocab > 0);
     *out = NULL;
-    TN_TRY(check_options(options));
     tn_sampler *s = tn_heap_zalloc(1, sizeof *s);
     if (!s) return TN_E_NOMEM;
-    s->options = *options;
     s->n_vocab = n_vocab;
-    s->list = tn_heap_zalloc((size_t)n_vocab, sizeof *s->list);
-    s->seen = tn_heap_zalloc((size_t)n_vocab, sizeof *s->seen);
-    if (!s->list || !s->seen) {
+    tn_status status = fill(s, options);
+    if (status)
         tn_sampler_free(s);
-        return TN_E_NOMEM;
-    }
-    *out = s;
-    return TN_OK;
+    else
+        *out = s;
+    return status;
 }
 
 void tn_sampler_free(tn_sampler *sampler) {
     if (!sampler) return;
-    tn_heap_free(sampler->list);
-    tn_heap_free(sampler->seen);
+    tn_heap_free(sampler->pool.list);
+    tn_tally_release(&sampler->biases);
+    tn_tally_release(&sampler->seen);
+    tn_tally_release(&sampler->repeats);
+    tn_ids_release(&sampler->extra);
+    tn_ids_release(&sampler->matches);
+    tn_buf_release(&sampler->text);
     tn_heap_free(sampler);
 }
 
-void tn_sampler_set_seed(tn_sampler *sampler, uint64_t seed) { sampler->options.seed = seed; }
-
-/* True when a comes before b: more likely, or as likely with the smaller id. */
-static bool before(const tn_candidate *a, const tn_candidate *b) {
-    return a->logit > b->logit || (a->logit == b->logit && a->id < b->id);
+void tn_sampler_set_seed(tn_sampler *sampler, uint64_t seed) {
+    sampler->options.seed = seed;
+    sampler->state = (tn_sampler_state){.mu = 2 * sampler->options.mirostat_tau};
 }
 
-static int compare(const void *a, const void *b) { return before(a, b) ? -1 : before(b, a); }
+uint64_t tn_sampler_seed(const tn_sampler *sampler) { return sampler->options.seed; }
+tn_sampler_state tn_sampler_get_state(const tn_sampler *sampler) { return sampler->state; }
+void tn_sampler_set_state(tn_sampler *sampler, tn_sampler_state state) { sampler->state = state; }
 
-static tn_status take_logits(tn_sampler *s, const tn_real *logits) {
-    s->n = 0;
-    for (int id = 0; id < s->n_vocab; id++) {
-        double logit = (double)logits[id];
-        if (isnan(logit) || logit == HUGE_VAL)
-            return TN_FAIL(NAN, "the logit of token %d is %g: the model's weights or scales are damaged", id, logit);
-        if (logit > -HUGE_VAL) s->list[s->n++] = (tn_candidate){.id = id, .logit = logit};
-    }
-    if (s->n == 0) return TN_FAIL(EMPTY, "every one of the %d tokens is banned", s->n_vocab);
-    return TN_OK;
+/* ---- choosing ---- */
+
+double tn_sampler_draw(const tn_sampler *s, const tn_place *at, enum tn_sampler_draw use) {
+    tn_rng rng = tn_rng_make(s->options.seed, TN_PURPOSE_SAMPLE, (uint32_t)use);
+    return tn_rng_uniform(&rng, (uint64_t)at->position);
 }
 
-static double penalised(const tn_sampler_options *o, double logit, int count) {
-    logit = logit > 0 ? logit / o->repeat_penalty : logit * o->repeat_penalty;
-    return logit - count * o->frequency_penalty - o->presence_penalty;
+/* From what was gathered to what is drawn from. */
+static void run_chain(tn_sampler *s, const tn_place *at) {
+    const tn_sampler_order *order = &s->options.order;
+    for (int i = 0; i < order->count; i++)
+        if (tn_sampler_uses(s, order->rows[i])) rows[order->rows[i]].apply(s, at);
+    if (s->options.mirostat) tn_sampler_mirostat_cut(s);
+    tn_pool_softmax(&s->pool);
 }
 
-static void apply_penalties(tn_sampler *s, const int32_t *history, int64_t n) {
-    const tn_sampler_options *o = &s->options;
-    bool off = o->repeat_penalty == 1.0 && o->frequency_penalty == 0.0 && o->presence_penalty == 0.0;
-    if (off || o->repeat_last_n == 0) return;
-    int64_t first = o->repeat_last_n > 0 && n > o->repeat_last_n ? n - o->repeat_last_n : 0;
-    for (int64_t i = first; i < n; i++)
-        if (history[i] >= 0 && history[i] < s->n_vocab) s->seen[history[i]]++;
-    for (int i = 0; i < s->n; i++) {
-        int count = s->seen[s->list[i].id];
-        if (count > 0) s->list[i].logit = penalised(o, s->list[i].logit, count);
-    }
-    for (int64_t i = first; i < n; i++)
-        if (history[i] >= 0 && history[i] < s->n_vocab) s->seen[history[i]] = 0;
-}
-
-/* Restore the heap below `at`: a parent comes after its children, so the root is the least likely of the kept. */
-static void sift_down(tn_candidate *heap, int n, int at) {
-    for (;;) {
-        int worst = at;
-        for (int child = 2 * at + 1; child <= 2 * at + 2 && child < n; child++)
-            if (before(&heap[worst], &heap[child])) worst = child;
-        if (worst == at) return;
-        tn_candidate swap = heap[at];
-        heap[at] = heap[worst];
-        heap[worst] = swap;
-        at = worst;
-    }
-}
-
-/* Sorts, too. A vocabulary is long and k is short: the first k make a heap, and each better one replaces its root. */
-static void apply_top_k(tn_sampler *s) {
-    int k = s->options.temperature == 0.0 ? 1 : s->options.top_k; /* no later step lifts the second above the first */
-    if (k > 0 && k < s->n) {
-        for (int i = k / 2; i-- > 0;) sift_down(s->list, k, i);
-        for (int i = k; i < s->n; i++) {
-            if (!before(&s->list[i], &s->list[0])) continue;
-            s->list[0] = s->list[i];
-            sift_down(s->list, k, 0);
-        }
-        s->n = k;
-    }
-    qsort(s->list, (size_t)s->n, sizeof *s->list, compare);
-}
-
-static void softmax(tn_sampler *s) {
-    double sum = 0;
-    for (int i = 0; i < s->n; i++) sum += s->list[i].p = exp(s->list[i].logit - s->list[0].logit);
-    for (int i = 0; i < s->n; i++) s->list[i].p /= sum;
-}
-
-static void apply_top_p(tn_sampler *s) {
-    if (s->options.top_p >= 1.0) return;
-    softmax(s);
-    double sum = 0;
-    for (int i = 0; i < s->n; i++) {
-        sum += s->list[i].p;
-        if (sum >= s->options.top_p) s->n = i + 1;
-    }
-}
-
-static void apply_min_p(tn_sampler *s) {
-    if (s->options.min_p <= 0.0) return;
-    double least = s->list[0].logit + log(s->options.min_p);
-    while (s->n > 1 && s->list[s->n - 1].logit < least) s->n--;
-}
-
-static void apply_temperature(tn_sampler *s) {
-    double t = s->options.temperature;
-    if (t == 0.0) {
-        s->n = 1;
-        return;
-    }
-    for (int i = 0; i < s->n; i++) s->list[i].logit /= t;
-}
-
-tn_status tn_sampler_distribution(tn_sampler *sampler, const tn_real *logits, const int32_t *history, int64_t n,
-                                  const tn_candidate **list, int *count) {
-    TN_TRY(take_logits(sampler, logits));
-    apply_penalties(sampler, history, n);
-    apply_top_k(sampler);
-    apply_top_p(sampler);
-    apply_min_p(sampler);
-    apply_temperature(sampler);
-    softmax(sampler);
-    *list = sampler->list;
-    *count = sampler->n;
-    return TN_OK;
-}
-
-tn_status tn_sampler_pick(tn_sampler *sampler, const tn_real *logits, const int32_t *history, int64_t n,
-                          int64_t position, int32_t *id) {
-    const tn_candidate *list;
-    int count;
-    TN_TRY(tn_sampler_distribution(sampler, logits, history, n, &list, &count));
-    tn_rng rng = tn_rng_make(sampler->options.seed, TN_PURPOSE_SAMPLE, 0);
-    double left = tn_rng_uniform(&rng, (uint64_t)position);
+static void choose(tn_sampler *s, const tn_place *at, int32_t *id) {
+    run_chain(s, at);
+    double left = s->pool.n > 1 ? tn_sampler_draw(s, at, TN_DRAW_TOKEN) : 0;
     int i = 0;
-    while (i + 1 < count && left >= list[i].p) left -= list[i++].p;
-    *id = list[i].id;
+    for (; i + 1 < s->pool.n && left >= tn_pool_at(&s->pool, i)->p; i++) left -= s->pool.list[i].p;
+    const tn_candidate *chosen = tn_pool_at(&s->pool, i);
+    if (s->options.mirostat) tn_sampler_mirostat_learn(s, chosen);
+    *id = chosen->id;
+}
+
+tn_status tn_sampler_pick(tn_sampler *sampler, const tn_real *logits, const tn_place *at, int32_t *id) {
+    TN_TRY(tn_sampler_gather(sampler, logits, at));
+    choose(sampler, at, id);
+    return TN_OK;
+}
+
+tn_status tn_sampler_pick_from(tn_sampler *sampler, const tn_candidate *list, int n, const tn_place *at, int32_t *id) {
+    TN_TRY(tn_sampler_gather_from(sampler, list, n, at));
+    choose(sampler, at, id);
+    return TN_OK;
+}
+
+tn_status tn_sampler_distribution(tn_sampler *sampler, const tn_real *logits, const tn_place *at,
+                                  const tn_candidate **list, int *count) {
+    TN_TRY(tn_sampler_gather(sampler, logits, at));
+    run_chain(sampler, at);
+    tn_pool_sort(&sampler->pool, sampler->pool.n);
+    *list = sampler->pool.list;
+    *count = sampler->pool.n;
     return TN_OK;
 }

@@ -8,7 +8,7 @@
 enum { V = 6 };
 
 /* Everything off: the plain softmax. */
-static const tn_sampler_options plain = {.temperature = 1, .top_p = 1, .repeat_penalty = 1};
+static const tn_sampler_options plain = {.temperature = 1, .top_p = 1, .typical = 1, .repeat_penalty = 1};
 
 static const tn_real logits[V] = {1, 3, 0, 2, 3, -1};
 
@@ -22,7 +22,7 @@ static distribution ask(tn_sampler_options options, const tn_real *x, const int3
     tn_sampler *sampler;
     const tn_candidate *list;
     assert_ok(tn_sampler_create(&sampler, V, &options));
-    assert_ok(tn_sampler_distribution(sampler, x, history, n, &list, &out.n));
+    assert_ok(tn_sampler_distribution(sampler, x, &(tn_place){.history = history, .n = n}, &list, &out.n));
     for (int i = 0; i < out.n; i++) {
         out.ids[i] = list[i].id;
         out.p[i] = list[i].p;
@@ -110,7 +110,7 @@ static double logit_after(tn_sampler_options o, int id, const int32_t *history, 
     int count;
     double found = NAN;
     assert_ok(tn_sampler_create(&sampler, V, &o));
-    assert_ok(tn_sampler_distribution(sampler, logits, history, n, &list, &count));
+    assert_ok(tn_sampler_distribution(sampler, logits, &(tn_place){.history = history, .n = n}, &list, &count));
     for (int i = 0; i < count; i++)
         if (list[i].id == id) found = list[i].logit;
     tn_sampler_free(sampler);
@@ -160,7 +160,7 @@ static void sampler__draws_as_often_as_the_probabilities_say(void **state) {
     assert_ok(tn_sampler_create(&sampler, V, &o));
     for (int i = 0; i < DRAWS; i++) {
         int32_t id;
-        assert_ok(tn_sampler_pick(sampler, logits, NULL, 0, i, &id));
+        assert_ok(tn_sampler_pick(sampler, logits, &(tn_place){.position = i}, &id));
         counts[id]++;
     }
     tn_sampler_free(sampler);
@@ -182,11 +182,11 @@ static void sampler__same_seed_and_place_same_draw(void **state) {
     int differ = 0;
     for (int i = 99; i >= 0; i--) { /* the order of asking is of no account */
         int32_t x, y, z;
-        assert_ok(tn_sampler_pick(a, logits, NULL, 0, i, &x));
-        assert_ok(tn_sampler_pick(b, logits, NULL, 0, i, &y));
+        assert_ok(tn_sampler_pick(a, logits, &(tn_place){.position = i}, &x));
+        assert_ok(tn_sampler_pick(b, logits, &(tn_place){.position = i}, &y));
         assert_int_equal(x, y);
         tn_sampler_set_seed(b, 12);
-        assert_ok(tn_sampler_pick(b, logits, NULL, 0, i, &z));
+        assert_ok(tn_sampler_pick(b, logits, &(tn_place){.position = i}, &z));
         tn_sampler_set_seed(b, 11);
         differ += x != z;
     }
@@ -207,8 +207,8 @@ static void sampler__top_k_of_a_long_vocabulary_is_that_of_a_full_sort(void **st
     int n_a, n_b;
     assert_ok(tn_sampler_create(&a, N, &all));
     assert_ok(tn_sampler_create(&b, N, &some));
-    assert_ok(tn_sampler_distribution(a, x, NULL, 0, &list_a, &n_a));
-    assert_ok(tn_sampler_distribution(b, x, NULL, 0, &list_b, &n_b));
+    assert_ok(tn_sampler_distribution(a, x, &(tn_place){0}, &list_a, &n_a));
+    assert_ok(tn_sampler_distribution(b, x, &(tn_place){0}, &list_b, &n_b));
     assert_int_equal(n_a, N);
     assert_int_equal(n_b, K);
     for (int i = 0; i < K; i++) assert_int_equal(list_a[i].id, list_b[i].id);
@@ -223,12 +223,12 @@ static void sampler__refuses_damaged_logits_and_a_ban_on_all(void **state) {
     tn_real x[V] = {0, 0, NAN, 0, 0, 0}, none[V];
     for (int i = 0; i < V; i++) none[i] = -HUGE_VALF;
     assert_ok(tn_sampler_create(&sampler, V, &plain));
-    assert_int_equal(tn_sampler_pick(sampler, x, NULL, 0, 0, &id), TN_E_NAN);
+    assert_int_equal(tn_sampler_pick(sampler, x, &(tn_place){.position = 0}, &id), TN_E_NAN);
     x[2] = HUGE_VALF;
-    assert_int_equal(tn_sampler_pick(sampler, x, NULL, 0, 0, &id), TN_E_NAN);
-    assert_int_equal(tn_sampler_pick(sampler, none, NULL, 0, 0, &id), TN_E_EMPTY);
+    assert_int_equal(tn_sampler_pick(sampler, x, &(tn_place){.position = 0}, &id), TN_E_NAN);
+    assert_int_equal(tn_sampler_pick(sampler, none, &(tn_place){.position = 0}, &id), TN_E_EMPTY);
     none[4] = 0;
-    assert_ok(tn_sampler_pick(sampler, none, NULL, 0, 0, &id));
+    assert_ok(tn_sampler_pick(sampler, none, &(tn_place){.position = 0}, &id));
     assert_int_equal(id, 4);
     tn_sampler_free(sampler);
 }
