@@ -92,26 +92,13 @@ static tn_status gguf_keys(const tn_gguf *file, bool json, json_t *object) {
     return TN_OK;
 }
 
-typedef tn_status unpack(const char *what, const unsigned char *in, int64_t rows, int64_t cols, int8_t *states,
-                         float *scale);
-
-static unpack *unpack_of(int type) {
-    switch (type) {
-    case TN_GGML_I2_S: return tn_i2_s_unpack;
-    case TN_GGML_TQ2_0: return tn_tq2_0_unpack;
-    case TN_GGML_TQ1_0: return tn_tq1_0_unpack;
-    default: return NULL;
-    }
-}
-
 static tn_status add_states(const tn_gguf_tensor *t, int64_t rows, json_t *entry) {
-    unpack *states_of = unpack_of(t->type);
-    if (!states_of) return TN_OK;
+    if (!tn_ternary_type(t->type)) return TN_OK;
     int64_t n = rows * t->ne[0];
     float scale;
     int8_t *states = tn_heap_zalloc((size_t)n, 1);
     if (!states) return TN_E_NOMEM;
-    tn_status status = states_of(t->name, t->data, rows, t->ne[0], states, &scale);
+    tn_status status = tn_ternary_unpack(t->type, t->name, t->data, rows, t->ne[0], states, &scale);
     if (!status) status = add(entry, "zeros", json_real(zero_share(states, n)));
     if (!status) status = add(entry, "scale", json_real((double)scale));
     tn_heap_free(states);

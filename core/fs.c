@@ -105,8 +105,8 @@ void tn_map_release(tn_map *map) {
 
 void tn_map_drop(const tn_map *map, size_t begin, size_t end) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    begin = TN_ROUND_UP(begin, page);
-    end = end / page * page;
+    begin = begin / page * page;
+    end = TN_ROUND_UP(TN_MIN(end, map->size), page);
     if (begin < end) (void)madvise((void *)(uintptr_t)(map->data + begin), end - begin, MADV_DONTNEED);
 }
 

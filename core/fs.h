@@ -18,7 +18,7 @@ typedef struct tn_map {
 /* Map a file read-only. Fails: TN_E_MISSING, TN_E_IO (also for what is no regular file). */
 tn_status tn_map_init(tn_map *map, const char *path);
 void tn_map_release(tn_map *map);
-/* Let go of the memory of bytes [begin, end), whole pages of them: what is looked at again is read again. */
+/* Let go of the memory of the pages that bytes [begin, end) lie in: what is looked at again is read again. */
 void tn_map_drop(const tn_map *map, size_t begin, size_t end);
 
 /* An atomic write: begin chooses a temporary name beside `path` and makes sure the folder can be written; the caller

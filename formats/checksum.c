@@ -40,6 +40,14 @@ tn_checksum *tn_checksum_create(void) {
 
 void tn_checksum_add(tn_checksum *sum, const void *data, size_t len) { XXH3_128bits_update(sum->state, data, len); }
 
+void tn_checksum_add_map(tn_checksum *sum, const tn_map *map, size_t begin, size_t end) {
+    for (size_t at = begin, next; at < end; at = next) {
+        next = TN_MIN(at + MAP_PIECE, end);
+        tn_checksum_add(sum, map->data + at, next - at);
+        tn_map_drop(map, at, next);
+    }
+}
+
 void tn_checksum_hex(const tn_checksum *sum, char hex[33]) {
     XXH128_hash_t hash = XXH3_128bits_digest(sum->state);
     snprintf(hex, 33, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);

@@ -23,10 +23,9 @@ const char *tn_gguf_kind_name(tn_gguf_kind kind); /* "U32" */
 typedef enum tn_ggml_type {
 #define GGML_TYPE(name, id, values, bytes, tail) TN_GGML_##name = id,
 #include "formats/ggml_type.def"
-#undef GGML_TYPE
 } tn_ggml_type;
 
-const char *tn_ggml_type_name(int type); /* "I2_S"; "type 12" for one Tern does not handle */
+const char *tn_ggml_type_name(int type); /* "I2_S"; "type 77" for an id that nobody gave */
 /* Bytes of a tensor of `rows` rows of `cols` values.
  * Fails: TN_E_UNSUPPORTED, TN_E_SHAPE when cols do not fill blocks. */
 tn_status tn_ggml_type_bytes(int type, int64_t cols, int64_t rows, size_t *bytes);
@@ -39,7 +38,8 @@ typedef struct tn_gguf_tensor {
     int type; /* the file's id */
     int n_dims;
     int64_t ne[4];             /* ne[0] is contiguous */
-    const unsigned char *data; /* in the map */
+    const unsigned char *data; /* in the map of */
+    const char *path;          /* this file: the whole, or a part */
     size_t bytes;
 } tn_gguf_tensor;
 
@@ -48,11 +48,16 @@ typedef struct tn_gguf_text {
     size_t len;
 } tn_gguf_text;
 
-/* Fails: TN_E_MISSING, TN_E_FORMAT (no GGUF, or a version other than 2..3), TN_E_CORRUPT (what is wrong, and where;
- * also a checksum that does not match), TN_E_UNSUPPORTED (a tensor of a type that is not in ggml_type.def). */
+/* A file that is cut into parts (NAME-00001-of-00003.gguf and so on, keys split.no, split.count) is opened by any of
+ * them: it has the keys of the first and the tensors of all.
+ * Fails: TN_E_MISSING (also for a part, which is named), TN_E_FORMAT (no GGUF, or a version other than 2..3),
+ * TN_E_CORRUPT (what is wrong, and where; also a checksum that does not match), TN_E_MISMATCH (parts of different
+ * files), TN_E_UNSUPPORTED (a tensor of a type that is not in ggml_type.def). */
 tn_status tn_gguf_open(tn_gguf **out, const char *path);
 void tn_gguf_close(tn_gguf *file);
-const char *tn_gguf_path(const tn_gguf *file);
+const char *tn_gguf_path(const tn_gguf *file); /* of the first part */
+/* Let go of the memory of bytes [begin, end) of a tensor's data: what is looked at again is read again. */
+void tn_gguf_drop(const tn_gguf *file, const tn_gguf_tensor *tensor, size_t begin, size_t end);
 
 int64_t tn_gguf_n_keys(const tn_gguf *file);
 int64_t tn_gguf_n_tensors(const tn_gguf *file);
@@ -76,9 +81,9 @@ const tn_gguf_tensor *tn_gguf_find(const tn_gguf *file, const char *name); /* NU
 /* ---- writing: keys in call order, tensors announced first, then written in that order, then commit ---- */
 typedef struct tn_gguf_writer tn_gguf_writer;
 
-/* The file appears under `path` at commit. A call out of order, a key or tensor name given twice, an array or a tensor
- * with another number of elements or bytes than promised is TN_E_ARG; a name too long for the format TN_E_RANGE.
- * After a failed call the writer can only be discarded. */
+/* The file appears under `path` at commit; with NULL there is no file, which is for tn_gguf_file_bytes. A call out of
+ * order, a key or tensor name given twice, an array or a tensor with another number of elements or bytes than promised
+ * is TN_E_ARG; a name too long for the format TN_E_RANGE. After a failed call the writer can only be discarded. */
 tn_status tn_gguf_create(tn_gguf_writer **out, const char *path);
 /* Leave the two `tern.` keys out, for byte-exact comparison with other writers. Before the first
  * tensor's data. */
@@ -93,8 +98,11 @@ tn_status tn_gguf_put_element_text(tn_gguf_writer *w, const char *text, size_t l
 tn_status tn_gguf_put_element_i32(tn_gguf_writer *w, int32_t value);
 tn_status tn_gguf_put_element_f32(tn_gguf_writer *w, float value);
 tn_status tn_gguf_announce(tn_gguf_writer *w, const char *name, int type, int n_dims, const int64_t *ne);
-/* Exactly tn_ggml_type_bytes() bytes, in announced order. */
+/* Exactly tn_ggml_type_bytes() bytes, in announced order; or the same in pieces. */
 tn_status tn_gguf_put_data(tn_gguf_writer *w, const void *data, size_t bytes);
+tn_status tn_gguf_put_piece(tn_gguf_writer *w, const void *data, size_t bytes);
+/* Bytes of the file that the keys and announcements so far make. Afterwards neither can be added. */
+tn_status tn_gguf_file_bytes(tn_gguf_writer *w, int64_t *bytes);
 tn_status tn_gguf_commit(tn_gguf_writer *w); /* the writer is gone afterwards, also on failure (then so is the file) */
 void tn_gguf_discard(tn_gguf_writer *w);
 

@@ -28,6 +28,19 @@ const tn_gguf_tensor *tn_gguf_find(const tn_gguf *file, const char *name) {
     return i < 0 ? NULL : &file->tensors[i];
 }
 
+static bool drop_from(const tn_gguf *file, const unsigned char *data, size_t begin, size_t end) {
+    const size_t at = (size_t)((uintptr_t)data - (uintptr_t)file->map.data);
+    if (at >= file->map.size) return false;
+    tn_map_drop(&file->map, at + begin, at + end);
+    return true;
+}
+
+void tn_gguf_drop(const tn_gguf *file, const tn_gguf_tensor *tensor, size_t begin, size_t end) {
+    TN_ASSERT(begin <= end && end <= tensor->bytes);
+    bool done = drop_from(file, tensor->data, begin, end);
+    for (int i = 0; !done && i < file->n_parts; i++) done = drop_from(file->parts[i], tensor->data, begin, end);
+}
+
 typedef struct kind_row {
     const char *name;
     size_t bytes;

@@ -35,8 +35,15 @@ struct tn_gguf {
     tn_arena *arena;
     tn_name_index key_names, tensor_names;
     tn_gguf_key *keys;       /* [key_names.count] */
-    tn_gguf_tensor *tensors; /* [tensor_names.count] */
+    tn_gguf_tensor *tensors; /* [tensor_names.count], those of the parts too */
+    tn_gguf **parts;         /* [n_parts] of a file in parts: all but the first, which this is; in the arena */
+    int n_parts;
 };
+
+/* One file, whether or not it is a part of a larger one. */
+tn_status tn_gguf_open_one(tn_gguf **out, const char *path);
+/* When *file is a part: make it the first, with all that the others hold. On failure it is still to be closed. */
+tn_status tn_gguf_gather(tn_gguf **file);
 
 size_t tn_gguf_kind_bytes(tn_gguf_kind kind); /* as in gguf_kind.def */
 

@@ -148,9 +148,9 @@ static tn_status sum_without(const tn_gguf *file, size_t hole, char hex[33]) {
     memset(zeros, '0', sizeof zeros);
     tn_checksum *sum = tn_checksum_create();
     if (!sum) return TN_E_NOMEM;
-    tn_checksum_add(sum, file->map.data, hole);
+    tn_checksum_add_map(sum, &file->map, 0, hole);
     tn_checksum_add(sum, zeros, sizeof zeros);
-    tn_checksum_add(sum, file->map.data + hole + sizeof zeros, file->map.size - hole - sizeof zeros);
+    tn_checksum_add_map(sum, &file->map, hole + sizeof zeros, file->map.size);
     tn_checksum_hex(sum, hex);
     tn_checksum_free(sum);
     return TN_OK;
@@ -221,6 +221,7 @@ static tn_status place_tensors(cursor *c, uint64_t alignment) {
             return TN_FAIL(CORRUPT, "%s: is cut short: tensor %s of %zu bytes begins at byte %llu of %zu", file->path,
                            t->name, t->bytes, (unsigned long long)begin, file->map.size);
         t->data = file->map.data + begin;
+        t->path = file->path;
         begin += TN_ROUND_UP((uint64_t)t->bytes, alignment);
     }
     return TN_OK;
@@ -277,7 +278,7 @@ static tn_status read_file(tn_gguf *file) {
     return read_tensors(&c, n_tensors);
 }
 
-tn_status tn_gguf_open(tn_gguf **out, const char *path) {
+tn_status tn_gguf_open_one(tn_gguf **out, const char *path) {
     *out = NULL;
     tn_gguf *file = tn_heap_zalloc(1, sizeof *file);
     if (!file) return TN_E_NOMEM;
@@ -291,8 +292,18 @@ tn_status tn_gguf_open(tn_gguf **out, const char *path) {
     return status;
 }
 
+tn_status tn_gguf_open(tn_gguf **out, const char *path) {
+    TN_TRY(tn_gguf_open_one(out, path));
+    tn_status status = tn_gguf_gather(out);
+    if (!status) return TN_OK;
+    tn_gguf_close(*out);
+    *out = NULL;
+    return status;
+}
+
 void tn_gguf_close(tn_gguf *file) {
     if (!file) return;
+    for (int i = 0; i < file->n_parts; i++) tn_gguf_close(file->parts[i]);
     tn_map_release(&file->map);
     tn_name_index_release(&file->key_names);
     tn_name_index_release(&file->tensor_names);

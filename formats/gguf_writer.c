@@ -22,7 +22,10 @@ struct tn_gguf_writer {
     tn_gguf_kind element; /* of the array being put */
     int64_t elements_left;
     int64_t written; /* tensors whose data was put */
-    bool plain;      /* no checksum */
+    uint64_t filled; /* bytes of the next one that were put */
+    size_t head_bytes;
+    bool dry;   /* nothing is written */
+    bool plain; /* no checksum */
     bool head_written, broken;
     size_t checksum_at; /* in the file */
     tn_checksum *sum;
@@ -47,7 +50,9 @@ void tn_gguf_discard(tn_gguf_writer *w) {
 static tn_status begin(tn_gguf_writer *w, const char *path) {
     w->arena = tn_arena_create("gguf writer");
     w->sum = tn_checksum_create();
+    w->dry = !path;
     if (!w->arena || !w->sum) return TN_E_NOMEM;
+    if (w->dry) return TN_OK;
     TN_TRY(tn_atomic_begin(&w->atomic, path));
     w->fd = open(w->atomic.temp, O_WRONLY | O_CLOEXEC);
     return w->fd < 0 ? tn_fail_errno(path, "write") : TN_OK;
@@ -209,7 +214,7 @@ tn_status tn_gguf_announce(tn_gguf_writer *w, const char *name, int type, int n_
 
 static tn_status write_at(tn_gguf_writer *w, const void *data, size_t bytes, int64_t at) {
     const char *p = data;
-    while (bytes) {
+    while (bytes && !w->dry) {
         ssize_t n = at < 0 ? write(w->fd, p, bytes) : pwrite(w->fd, p, bytes, at);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return tn_fail_errno(path_of(w), "write");
@@ -220,17 +225,19 @@ static tn_status write_at(tn_gguf_writer *w, const void *data, size_t bytes, int
     return TN_OK;
 }
 
-/* Append, in the file and in the checksum, with zeros up to the alignment. */
-static tn_status write_padded(tn_gguf_writer *w, const void *data, size_t bytes) {
-    static const char zeros[TN_GGUF_ALIGNMENT];
-    size_t padding = TN_ROUND_UP(bytes, TN_GGUF_ALIGNMENT) - bytes;
+/* Append, in the file and in the checksum. */
+static tn_status append(tn_gguf_writer *w, const void *data, size_t bytes) {
     tn_checksum_add(w->sum, data, bytes);
-    tn_checksum_add(w->sum, zeros, padding);
-    w->broken = true; /* unless both get there */
+    w->broken = true; /* unless it gets there */
     TN_TRY(write_at(w, data, bytes, -1));
-    TN_TRY(write_at(w, zeros, padding, -1));
     w->broken = false;
     return TN_OK;
+}
+
+/* Zeros behind `bytes` bytes, up to the alignment. */
+static tn_status append_padding(tn_gguf_writer *w, uint64_t bytes) {
+    static const char zeros[TN_GGUF_ALIGNMENT];
+    return append(w, zeros, (size_t)(TN_ROUND_UP(bytes, TN_GGUF_ALIGNMENT) - bytes));
 }
 
 static tn_status put_own_keys(tn_gguf_writer *w) {
@@ -258,21 +265,41 @@ static tn_status write_head(tn_gguf_writer *w) {
     if (!w->plain) TN_TRY(put_own_keys(w));
     w->head_written = true;
     tn_status status = append_head(w, &head);
-    if (!status) status = write_padded(w, head.data, head.len);
+    if (!status) status = append(w, head.data, head.len);
+    if (!status) status = append_padding(w, head.len);
     if (status) w->broken = true;
+    w->head_bytes = TN_ROUND_UP(head.len, TN_GGUF_ALIGNMENT);
     tn_buf_release(&head);
     return status;
 }
 
-tn_status tn_gguf_put_data(tn_gguf_writer *w, const void *data, size_t bytes) {
+tn_status tn_gguf_file_bytes(tn_gguf_writer *w, int64_t *bytes) {
+    TN_TRY(write_head(w));
+    *bytes = (int64_t)(w->head_bytes + w->data_bytes);
+    return TN_OK;
+}
+
+/* With `whole` the piece must be all of the next tensor. */
+static tn_status put_bytes(tn_gguf_writer *w, const void *data, size_t bytes, bool whole) {
     TN_TRY(write_head(w));
     if (w->written == w->tensors.count) return TN_FAIL(ARG, "%s: data for a tensor that was not announced", path_of(w));
-    if ((int64_t)bytes != w->sizes[w->written])
-        return TN_FAIL(ARG, "%s: tensor %s got %zu bytes of data, expected %lld", path_of(w),
-                       w->tensors.names[w->written], bytes, (long long)w->sizes[w->written]);
-    TN_TRY(write_padded(w, data, bytes));
+    const uint64_t size = (uint64_t)w->sizes[w->written];
+    if (bytes > size - w->filled || (whole && bytes != size))
+        return TN_FAIL(ARG, "%s: tensor %s got %llu bytes of data, expected %llu", path_of(w),
+                       w->tensors.names[w->written], (unsigned long long)(w->filled + bytes), (unsigned long long)size);
+    TN_TRY(append(w, data, bytes));
+    w->filled += bytes;
+    if (w->filled < size) return TN_OK;
+    w->filled = 0;
     w->written++;
-    return TN_OK;
+    return append_padding(w, size);
+}
+
+tn_status tn_gguf_put_data(tn_gguf_writer *w, const void *data, size_t bytes) {
+    return put_bytes(w, data, bytes, true);
+}
+tn_status tn_gguf_put_piece(tn_gguf_writer *w, const void *data, size_t bytes) {
+    return put_bytes(w, data, bytes, false);
 }
 
 static tn_status finish(tn_gguf_writer *w) {
@@ -283,6 +310,7 @@ static tn_status finish(tn_gguf_writer *w) {
         return TN_FAIL(ARG, "%s: %lld tensors lack their data", path_of(w), (long long)(w->tensors.count - w->written));
     tn_checksum_hex(w->sum, hex);
     if (!w->plain) TN_TRY(write_at(w, hex, TN_GGUF_CHECKSUM_LEN, (int64_t)w->checksum_at));
+    if (w->dry) return TN_OK;
     int closed = close(w->fd);
     w->fd = -1;
     if (closed != 0) return tn_fail_errno(path_of(w), "write");

@@ -8,93 +8,25 @@
 #include <math.h>
 #include <string.h>
 
-enum { I2_S_RUN = 128, TQ_RUN = 256, TQ1_0_BYTES = 54, TQ2_0_BYTES = 66 };
-
-static tn_status check_packing(tn_ggml_type type, const int8_t *states, int64_t rows, int64_t cols, float scale) {
-    size_t bytes;
-    TN_TRY(tn_ggml_type_bytes(type, cols, rows, &bytes));
-    if (!isfinite(scale) || scale <= 0)
-        return TN_FAIL(RANGE, "%s: scale %g is not finite and positive", tn_ggml_type_name(type), (double)scale);
-    for (int64_t i = 0; i < rows * cols; i++)
-        if (states[i] < -1 || states[i] > 1)
-            return TN_FAIL(RANGE, "%s: state %d at element %lld is not -1, 0 or +1", tn_ggml_type_name(type), states[i],
-                           (long long)i);
-    return TN_OK;
-}
-
-static tn_status code_three(const char *what, int64_t block) {
-    return TN_FAIL(CORRUPT, "%s: block %lld holds code 3, which no ternary weight has", what, (long long)block);
-}
+enum { TQ_RUN = 256 };
 
 /* ---- I2_S: byte p of a run holds elements p, 32+p, 64+p, 96+p, the first in its highest bits ---- */
 
-tn_status tn_i2_s_pack(const int8_t *states, int64_t rows, int64_t cols, float scale, unsigned char *out) {
-    TN_TRY(check_packing(TN_GGML_I2_S, states, rows, cols, scale));
-    for (int64_t run = 0; run < rows * cols / I2_S_RUN; run++, states += I2_S_RUN, out += 32)
-        for (int p = 0; p < 32; p++)
-            out[p] = (unsigned char)((states[p] + 1) << 6 | (states[32 + p] + 1) << 4 | (states[64 + p] + 1) << 2 |
-                                     (states[96 + p] + 1));
-    memset(out, 0, 32);
-    memcpy(out, &scale, sizeof scale);
-    return TN_OK;
+static void i2_s_pack_run(const int8_t *states, unsigned char *out) {
+    for (int p = 0; p < 32; p++)
+        out[p] = (unsigned char)((states[p] + 1) << 6 | (states[32 + p] + 1) << 4 | (states[64 + p] + 1) << 2 |
+                                 (states[96 + p] + 1));
 }
 
 static bool i2_s_unpack_run(const unsigned char *in, int8_t *states) {
-    bool three = false;
-    for (int p = 0; p < 32; p++)
-        for (int group = 0; group < 4; group++) {
-            int code = in[p] >> (6 - 2 * group) & 3;
-            three |= code == 3;
-            states[32 * group + p] = (int8_t)(code - 1);
+    unsigned char three = 0;
+    for (int group = 0; group < 4; group++, states += 32)
+        for (int p = 0; p < 32; p++) {
+            const unsigned char code = in[p] >> (6 - 2 * group) & 3;
+            three |= code & code >> 1;
+            states[p] = (int8_t)(code - 1);
         }
     return !three;
-}
-
-tn_status tn_i2_s_unpack(const char *what, const unsigned char *in, int64_t rows, int64_t cols, int8_t *states,
-                         float *scale) {
-    size_t bytes;
-    TN_TRY(tn_ggml_type_bytes(TN_GGML_I2_S, cols, rows, &bytes));
-    int64_t runs = rows * cols / I2_S_RUN;
-    for (int64_t run = 0; run < runs; run++)
-        if (!i2_s_unpack_run(in + 32 * run, states + I2_S_RUN * run)) return code_three(what, run);
-    memcpy(scale, in + 32 * runs, sizeof *scale);
-    if (!isfinite(*scale) || *scale <= 0)
-        return TN_FAIL(CORRUPT, "%s: scale %g is not finite and positive", what, (double)*scale);
-    return TN_OK;
-}
-
-/* ---- what TQ1_0 and TQ2_0 share: runs of 256, each followed by its own f16 d ---- */
-
-typedef void pack_run(const int8_t *states, unsigned char *out);
-typedef bool unpack_run(const unsigned char *in, int8_t *states); /* false on code 3 */
-
-static tn_status tq_pack(tn_ggml_type type, int bytes, pack_run *pack, const int8_t *states, int64_t n_runs, float d,
-                         unsigned char *out) {
-    uint16_t half = tn_f32_to_f16(d);
-    float stored = tn_f16_to_f32(half);
-    if (!isfinite(stored) || stored == 0)
-        return TN_FAIL(RANGE, "%s: scale %g does not fit in 16 bits", tn_ggml_type_name(type), (double)d);
-    for (int64_t run = 0; run < n_runs; run++, states += TQ_RUN, out += bytes) {
-        pack(states, out);
-        out[bytes - 2] = (unsigned char)half;
-        out[bytes - 1] = (unsigned char)(half >> 8);
-    }
-    return TN_OK;
-}
-
-static tn_status tq_unpack(const char *what, int bytes, unpack_run *unpack, const unsigned char *in, int64_t n_runs,
-                           int8_t *states, float *d) {
-    *d = 0;
-    for (int64_t run = 0; run < n_runs; run++, states += TQ_RUN, in += bytes) {
-        float here = tn_f16_to_f32((uint16_t)(in[bytes - 2] | in[bytes - 1] << 8));
-        if (!isfinite(here) || here < 0 || (here > 0 && *d > 0 && here != *d))
-            return TN_FAIL(CORRUPT, "%s: block %lld has scale %g after %g, expected one scale in all blocks", what,
-                           (long long)run, (double)here, (double)*d);
-        if (!unpack(in, states)) return code_three(what, run);
-        if (here == 0) memset(states, 0, TQ_RUN);
-        if (here > 0) *d = here;
-    }
-    return TN_OK;
 }
 
 /* ---- TQ2_0: byte 32h + m holds elements 128h + 32l + m, l = 0..3, the first in its lowest bits ---- */
@@ -107,25 +39,14 @@ static void tq2_0_pack_run(const int8_t *states, unsigned char *out) {
 }
 
 static bool tq2_0_unpack_run(const unsigned char *in, int8_t *states) {
-    bool three = false;
-    for (int i = 0; i < TQ_RUN; i++) {
-        int code = in[i / 128 * 32 + i % 32] >> (2 * (i / 32 % 4)) & 3;
-        three |= code == 3;
-        states[i] = (int8_t)(code - 1);
-    }
+    unsigned char three = 0;
+    for (int group = 0; group < 8; group++, states += 32)
+        for (int m = 0; m < 32; m++) {
+            const unsigned char code = in[group / 4 * 32 + m] >> (2 * (group % 4)) & 3;
+            three |= code & code >> 1;
+            states[m] = (int8_t)(code - 1);
+        }
     return !three;
-}
-
-tn_status tn_tq2_0_pack(const int8_t *states, int64_t rows, int64_t cols, float d, unsigned char *out) {
-    TN_TRY(check_packing(TN_GGML_TQ2_0, states, rows, cols, d));
-    return tq_pack(TN_GGML_TQ2_0, TQ2_0_BYTES, tq2_0_pack_run, states, rows * cols / TQ_RUN, d, out);
-}
-
-tn_status tn_tq2_0_unpack(const char *what, const unsigned char *in, int64_t rows, int64_t cols, int8_t *states,
-                          float *d) {
-    size_t bytes;
-    TN_TRY(tn_ggml_type_bytes(TN_GGML_TQ2_0, cols, rows, &bytes));
-    return tq_unpack(what, TQ2_0_BYTES, tq2_0_unpack_run, in, rows * cols / TQ_RUN, states, d);
 }
 
 /* ---- TQ1_0: a byte holds up to five base-3 digits as a fraction of 256, the first digit the most significant ----
@@ -167,14 +88,125 @@ static bool tq1_0_unpack_run(const unsigned char *in, int8_t *states) {
     return true; /* every byte decodes to digits 0..2 */
 }
 
-tn_status tn_tq1_0_pack(const int8_t *states, int64_t rows, int64_t cols, float d, unsigned char *out) {
-    TN_TRY(check_packing(TN_GGML_TQ1_0, states, rows, cols, d));
-    return tq_pack(TN_GGML_TQ1_0, TQ1_0_BYTES, tq1_0_pack_run, states, rows * cols / TQ_RUN, d, out);
+/* ---- what differs between the types ---- */
+
+typedef void pack_run(const int8_t *states, unsigned char *out);
+typedef bool unpack_run(const unsigned char *in, int8_t *states); /* false on code 3 */
+
+typedef struct layout {
+    int type;
+    int64_t run, bytes; /* of a run, with its d */
+    bool has_d;         /* f16 in the last two bytes of each run; else the scale lies behind all of them, as f32 */
+    pack_run *pack;
+    unpack_run *unpack;
+} layout;
+
+static const layout layouts[] = {
+    {TN_GGML_I2_S, 128, 32, false, i2_s_pack_run, i2_s_unpack_run},
+    {TN_GGML_TQ2_0, TQ_RUN, 66, true, tq2_0_pack_run, tq2_0_unpack_run},
+    {TN_GGML_TQ1_0, TQ_RUN, 54, true, tq1_0_pack_run, tq1_0_unpack_run},
+};
+
+static const layout *find_layout(int type) {
+    for (size_t i = 0; i < TN_COUNT(layouts); i++)
+        if (layouts[i].type == type) return &layouts[i];
+    return NULL;
 }
 
-tn_status tn_tq1_0_unpack(const char *what, const unsigned char *in, int64_t rows, int64_t cols, int8_t *states,
-                          float *d) {
+bool tn_ternary_type(int type) { return find_layout(type) != NULL; }
+
+/* ---- packing ---- */
+
+static tn_status check_states(int type, const int8_t *states, int64_t count) {
+    unsigned odd = 0;
+    for (int64_t i = 0; i < count; i++) odd |= (unsigned char)(states[i] + 1) > 2;
+    for (int64_t i = 0; odd && i < count; i++)
+        if (states[i] < -1 || states[i] > 1)
+            return TN_FAIL(RANGE, "%s: state %d at element %lld is not -1, 0 or +1", tn_ggml_type_name(type), states[i],
+                           (long long)i);
+    return TN_OK;
+}
+
+static tn_status check_scale(const layout *l, float scale) {
+    const float stored = l->has_d ? tn_f16_to_f32(tn_f32_to_f16(scale)) : scale;
+    if (!isfinite(scale) || scale <= 0)
+        return TN_FAIL(RANGE, "%s: scale %g is not finite and positive", tn_ggml_type_name(l->type), (double)scale);
+    if (!isfinite(stored) || stored == 0)
+        return TN_FAIL(RANGE, "%s: scale %g does not fit in 16 bits", tn_ggml_type_name(l->type), (double)scale);
+    return TN_OK;
+}
+
+tn_status tn_ternary_pack_rows(int type, const int8_t *states, int64_t rows, int64_t cols, float scale,
+                               unsigned char *out) {
+    const layout *l = find_layout(type);
     size_t bytes;
-    TN_TRY(tn_ggml_type_bytes(TN_GGML_TQ1_0, cols, rows, &bytes));
-    return tq_unpack(what, TQ1_0_BYTES, tq1_0_unpack_run, in, rows * cols / TQ_RUN, states, d);
+    TN_ASSERT(l);
+    TN_TRY(tn_ggml_type_bytes(type, cols, rows, &bytes));
+    TN_TRY(check_scale(l, scale));
+    TN_TRY(check_states(type, states, rows * cols));
+    const uint16_t half = tn_f32_to_f16(scale);
+    for (int64_t i = 0; i < rows * cols; i += l->run, out += l->bytes) {
+        l->pack(states + i, out);
+        if (l->has_d) memcpy(out + l->bytes - 2, &half, sizeof half);
+    }
+    return TN_OK;
+}
+
+size_t tn_ternary_tail(int type, float scale, unsigned char out[TN_TERNARY_TAIL_MAX]) {
+    if (find_layout(type)->has_d) return 0;
+    memset(out, 0, TN_TERNARY_TAIL_MAX);
+    memcpy(out, &scale, sizeof scale);
+    return TN_TERNARY_TAIL_MAX;
+}
+
+tn_status tn_ternary_pack(int type, const int8_t *states, int64_t rows, int64_t cols, float scale, unsigned char *out) {
+    const layout *l = find_layout(type);
+    TN_TRY(tn_ternary_pack_rows(type, states, rows, cols, scale, out));
+    (void)tn_ternary_tail(type, scale, out + rows * cols / l->run * l->bytes);
+    return TN_OK;
+}
+
+/* ---- unpacking ---- */
+
+/* The scale of one run, which must be that of the runs before. */
+static tn_status read_d(const char *what, const layout *l, const unsigned char *in, int64_t run, float *here,
+                        float *scale) {
+    uint16_t half;
+    memcpy(&half, in + l->bytes - 2, sizeof half);
+    *here = tn_f16_to_f32(half);
+    if (!isfinite(*here) || *here < 0 || (*here > 0 && *scale > 0 && *here != *scale))
+        return TN_FAIL(CORRUPT, "%s: block %lld has scale %g after %g, expected one scale in all blocks", what,
+                       (long long)run, (double)*here, (double)*scale);
+    if (*here > 0) *scale = *here;
+    return TN_OK;
+}
+
+static tn_status read_tail(const char *what, const unsigned char *tail, float *scale) {
+    memcpy(scale, tail, sizeof *scale);
+    if (isfinite(*scale) && *scale > 0) return TN_OK;
+    return TN_FAIL(CORRUPT, "%s: scale %g is not finite and positive", what, (double)*scale);
+}
+
+tn_status tn_ternary_unpack_rows(int type, const char *what, const unsigned char *in, int64_t rows, int64_t cols,
+                                 int64_t first, int64_t count, int8_t *states, float *scale) {
+    const layout *l = find_layout(type);
+    size_t bytes;
+    TN_ASSERT(l && first >= 0 && count >= 0 && first <= rows - count);
+    TN_TRY(tn_ggml_type_bytes(type, cols, rows, &bytes));
+    *scale = 0;
+    const int64_t runs = cols / l->run;
+    for (int64_t run = first * runs; run < (first + count) * runs; run++, states += l->run) {
+        const unsigned char *p = in + run * l->bytes;
+        float here = 1;
+        if (l->has_d) TN_TRY(read_d(what, l, p, run, &here, scale));
+        if (!l->unpack(p, states))
+            return TN_FAIL(CORRUPT, "%s: block %lld holds code 3, which no ternary weight has", what, (long long)run);
+        if (here == 0) memset(states, 0, (size_t)l->run);
+    }
+    return l->has_d ? TN_OK : read_tail(what, in + rows * runs * l->bytes, scale);
+}
+
+tn_status tn_ternary_unpack(int type, const char *what, const unsigned char *in, int64_t rows, int64_t cols,
+                            int8_t *states, float *scale) {
+    return tn_ternary_unpack_rows(type, what, in, rows, cols, 0, rows, states, scale);
 }

@@ -10,6 +10,7 @@
 #include "core/log.h"
 #include "core/utf8.h"
 #include "data/tokenizer_gguf.h"
+#include "formats/ternary_block.h"
 #include "infer/gguf_config.h"
 #include "infer/gguf_weights.h"
 #include "infer/proof.h"
@@ -42,11 +43,9 @@ typedef struct job {
 
 /* ---- before writing ---- */
 
-static bool is_ternary_type(int ggml) { return ggml == TN_GGML_I2_S || ggml == TN_GGML_TQ2_0 || ggml == TN_GGML_TQ1_0; }
-
 static tn_status check_model(job *j) {
     const tn_model_config *c = tn_model_get_config(j->source.model);
-    if (c->quantization == TN_QUANTIZATION_NONE && is_ternary_type(j->type->ggml))
+    if (c->quantization == TN_QUANTIZATION_NONE && tn_ternary_type(j->type->ggml))
         return TN_FAIL(UNSUPPORTED,
                        "%s: a float twin (model.quantization none) has no ternary weights to write as %s; "
                        "export it with --type f16 or f32",

@@ -88,12 +88,8 @@ static tn_status recover_states(const tn_gguf *file, const tn_gguf_tensor *t, co
 static tn_status unpack(const tn_gguf *file, const tn_gguf_tensor *t, const tn_param *p, int8_t *states, float *scale) {
     char what[256];
     snprintf(what, sizeof what, "%.160s: %s", tn_gguf_path(file), t->name);
-    switch (t->type) {
-    case TN_GGML_I2_S: return tn_i2_s_unpack(what, t->data, p->rows, p->cols, states, scale);
-    case TN_GGML_TQ2_0: return tn_tq2_0_unpack(what, t->data, p->rows, p->cols, states, scale);
-    case TN_GGML_TQ1_0: return tn_tq1_0_unpack(what, t->data, p->rows, p->cols, states, scale);
-    default: return recover_states(file, t, p, states, scale);
-    }
+    if (!tn_ternary_type(t->type)) return recover_states(file, t, p, states, scale);
+    return tn_ternary_unpack(t->type, what, t->data, p->rows, p->cols, states, scale);
 }
 
 /* The scale tensor beside a matrix multiplies its product, which is to say its scale. */

@@ -34,7 +34,6 @@ static int values_per_block(int type) {
     case TN_GGML_##name:                                                                                               \
         return values;
 #include "formats/ggml_type.def"
-#undef GGML_TYPE
     default: return 1;
     }
 }
@@ -116,13 +115,13 @@ static void fill_floats(const tn_param *p, int type, unsigned char *out) {
     }
 }
 
+/* The exact scale stands in a tensor of its own where blocks would round it. */
+static float packed_scale(const tn_param *p, int type) { return has_scale_tensor(p, type) ? 1.0f : (float)p->scale; }
+
 static tn_status fill(const tn_param *p, int type, unsigned char *out) {
-    switch (type) {
-    case TN_GGML_I2_S: return tn_i2_s_pack(p->states, p->rows, p->cols, (float)p->scale, out);
-    case TN_GGML_TQ2_0: return tn_tq2_0_pack(p->states, p->rows, p->cols, 1.0f, out);
-    case TN_GGML_TQ1_0: return tn_tq1_0_pack(p->states, p->rows, p->cols, 1.0f, out);
-    default: fill_floats(p, type, out); return TN_OK;
-    }
+    if (tn_ternary_type(type)) return tn_ternary_pack(type, p->states, p->rows, p->cols, packed_scale(p, type), out);
+    fill_floats(p, type, out);
+    return TN_OK;
 }
 
 tn_status tn_gguf_put_param(tn_gguf_writer *writer, const tn_param *param, tn_gguf_types types) {
