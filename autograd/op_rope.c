@@ -8,7 +8,7 @@
 
 typedef struct rope_options {
     const tn_rope_table *table;
-    int first; /* position of t = 0 */
+    const int *positions; /* [T], or NULL: t */
     bool in_place;
 } rope_options;
 
@@ -30,15 +30,17 @@ tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positi
     return TN_OK;
 }
 
-tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, int first) {
-    rope_options options = {table, first, false};
+tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, const int *positions) {
+    rope_options options = {table, positions, false};
     return tn_tape_apply(t, TN_OP_rope, &x, &options, sizeof options);
 }
 
-tn_tensor *tn_rope_in_place(tn_tape *t, tn_tensor *x, const tn_rope_table *table, int first) {
-    rope_options options = {table, first, true};
+tn_tensor *tn_rope_in_place(tn_tape *t, tn_tensor *x, const tn_rope_table *table, const int *positions) {
+    rope_options options = {table, positions, true};
     return tn_tape_apply(t, TN_OP_rope, &x, &options, sizeof options);
 }
+
+static int position(const rope_options *o, int t) { return o->positions ? o->positions[t] : t; }
 
 tn_status tn_op_rope_check(tn_op_args *a) {
     const rope_options *o = a->options;
@@ -47,9 +49,9 @@ tn_status tn_op_rope_check(tn_op_args *a) {
     char shape[64];
     if (x->n_dims != 3 || x->dims[2] % o->table->d)
         return TN_FAIL(SHAPE, "rope: x %s is not [B,T,H*%d]", tn_tensor_shape(x, shape), o->table->d);
-    if (o->first < 0 || x->dims[1] > o->table->n_positions - o->first)
-        return TN_FAIL(RANGE, "rope: positions %d..%lld, the table has 0..%d", o->first,
-                       (long long)o->first + x->dims[1] - 1, o->table->n_positions - 1);
+    for (int i = 0; i < x->dims[1]; i++)
+        if (position(o, i) < 0 || position(o, i) >= o->table->n_positions)
+            return TN_FAIL(RANGE, "rope: position %d, the table has 0..%d", position(o, i), o->table->n_positions - 1);
     if (!o->in_place) return tn_op_rows_result(a, x->dims[2]);
     a->out = tn_op_result_over(a, x->n_dims, x->dims);
     return a->out ? TN_OK : TN_E_NOMEM;
@@ -64,7 +66,7 @@ static void turn(const tn_op_args *a, int64_t begin, int64_t end, turn_kernel *k
     const tn_rope_table *table = o->table;
     int d = table->d, n_head = a->out->dims[2] / d, n_time = a->out->dims[1];
     for (int64_t i = begin; i < end; i++) {
-        int64_t angle = (o->first + i / n_head % n_time) * (d / 2);
+        int64_t angle = (int64_t)position(o, (int)(i / n_head % n_time)) * (d / 2);
         kernel(d, from + i * d, table->cosine + angle, table->sine + angle, sign, to + i * d);
     }
 }
@@ -95,14 +97,16 @@ static tn_real cosines[] = {1, 1, (tn_real).6, (tn_real).8, 0, (tn_real).28, (tn
 static tn_real sines[] = {0, 0, (tn_real).8, (tn_real).6, 1, (tn_real).96, (tn_real).8, -1, 0, (tn_real)-.28};
 static const tn_rope_table small = {.n_positions = 5, .d = 4, .cosine = cosines, .sine = sines};
 static const tn_rope_table pair = {.n_positions = 10, .d = 2, .cosine = cosines, .sine = sines};
-static const rope_options start = {&small, 0, false}, later = {&small, 2, false}, narrow = {&pair, 0, false},
-                          over = {&small, 0, true};
+static const int mixed[] = {4, 0, 2}, beyond[] = {0, 1, 5};
+static const rope_options start = {&small, NULL, false}, placed = {&small, mixed, false},
+                          outside = {&small, beyond, false}, narrow = {&pair, NULL, false}, over = {&small, NULL, true};
 const tn_op_sample tn_op_rope_samples[] = {
     {.dims = {{1, 1, 2}}, .options = &narrow, .options_size = sizeof narrow},
     {.dims = {{3, 5, 12}}, .options = &start, .options_size = sizeof start},
-    {.dims = {{2, 3, 4}}, .options = &later, .options_size = sizeof later},
+    {.dims = {{2, 3, 4}}, .options = &placed, .options_size = sizeof placed},
     {.dims = {{3, 5, 12}}, .options = &over, .options_size = sizeof over},
     {.dims = {{2, 3, 6}}, .options = &start, .options_size = sizeof start, .expect = TN_E_SHAPE},
     {.dims = {{3, 4}}, .options = &start, .options_size = sizeof start, .expect = TN_E_SHAPE},
-    {.dims = {{1, 4, 4}}, .options = &later, .options_size = sizeof later, .expect = TN_E_RANGE},
+    {.dims = {{1, 6, 4}}, .options = &start, .options_size = sizeof start, .expect = TN_E_RANGE},
+    {.dims = {{1, 3, 4}}, .options = &outside, .options_size = sizeof outside, .expect = TN_E_RANGE},
     TN_SAMPLES_END};

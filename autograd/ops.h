@@ -39,22 +39,29 @@ typedef struct tn_rope_table {
     tn_real *cosine, *sine;
 } tn_rope_table;
 tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positions, int d, double theta);
-/* x [B,T,H*d]; row (b,t) is at position first + t. Half-split pairs (i, i+d/2), "NEOX". */
-tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, int first);
+/* x [B,T,H*d]; row (b,t) is at position positions[t], NULL: t; they are borrowed until the next begin. Half-split pairs
+ * (i, i+d/2), "NEOX". */
+tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, const int *positions);
 /* The same over the numbers of x, which are gone afterwards: for a result that nothing else reads, neither another op
  * nor the backward of the op that made it. */
-tn_tensor *tn_rope_in_place(tn_tape *t, tn_tensor *x, const tn_rope_table *table, int first);
+tn_tensor *tn_rope_in_place(tn_tape *t, tn_tensor *x, const tn_rope_table *table, const int *positions);
 
 /* The keys and values of one layer of one sequence, f32. */
 typedef struct tn_kv {
     tn_real *k, *v; /* [capacity, n_kv_head * d] */
     int capacity;
-    int length; /* positions held before this call; the op appends T, the caller moves `length` on */
+    int length; /* positions held before this call; the op appends its rows, the caller moves `length` on */
 } tn_kv;
-/* q [B,T,n_head*d], k, v [B,T,n_kv_head*d] -> [B,T,n_head*d]; query head i reads kv head i * n_kv_head / n_head. kv
- * NULL: the T positions are all there is. With kv: B = 1, forward only; fails with TN_E_RANGE when the cache is full.
- */
-tn_tensor *tn_attention(tn_tape *t, tn_tensor *q, tn_tensor *k, tn_tensor *v, int n_head, int n_kv_head, tn_kv *kv);
+/* A run of rows of one pass that belongs to one sequence, after what its cache holds. */
+typedef struct tn_kv_rows {
+    tn_kv *kv;
+    int rows;
+} tn_kv_rows;
+/* q [B,T,n_head*d], k, v [B,T,n_kv_head*d] -> [B,T,n_head*d]; query head i reads kv head i * n_kv_head / n_head.
+ * n_runs 0: B sequences, whose T positions are all there is. Else B = 1, and the T rows are `runs` end to end, each
+ * with a cache of its own; forward only; fails with TN_E_RANGE when a cache is full. */
+tn_tensor *tn_attention(tn_tape *t, tn_tensor *q, tn_tensor *k, tn_tensor *v, int n_head, int n_kv_head,
+                        const tn_kv_rows *runs, int n_runs);
 
 tn_tensor *tn_relu2(tn_tape *t, tn_tensor *x);
 tn_tensor *tn_silu(tn_tape *t, tn_tensor *x);

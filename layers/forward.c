@@ -5,9 +5,11 @@
 typedef struct pass {
     tn_model *model;
     tn_tape *t;
-    tn_cache *cache; /* or NULL */
+    const tn_stretch *stretches;
+    int n_stretches;      /* 0 = no caches: B sequences from their beginning */
+    const int *positions; /* [T] of the rows, NULL without caches */
+    tn_kv_rows *runs;     /* [n_stretches], room for the caches of one layer */
     int layer;
-    int first; /* position of the first token */
 } pass;
 
 static tn_real eps(const pass *p) { return (tn_real)p->model->config.norm_eps; }
@@ -53,7 +55,14 @@ static tn_tensor *add_branch(const pass *p, tn_tensor *x, tn_tensor *n, tn_param
 
 static tn_tensor *rotate(const pass *p, tn_tensor *x, tn_param *norm) {
     if (norm) x = tn_rms_norm(p->t, x, norm, eps(p));
-    return tn_rope_in_place(p->t, x, &p->model->rope, p->first);
+    return tn_rope_in_place(p->t, x, &p->model->rope, p->positions);
+}
+
+/* The caches of this layer. */
+static const tn_kv_rows *runs(const pass *p) {
+    for (int i = 0; i < p->n_stretches; i++)
+        p->runs[i] = (tn_kv_rows){&p->stretches[i].cache->layers[p->layer], p->stretches[i].rows};
+    return p->runs;
 }
 
 static tn_tensor *attention(const pass *p, const tn_block *b, tn_tensor *x) {
@@ -62,7 +71,7 @@ static tn_tensor *attention(const pass *p, const tn_block *b, tn_tensor *x) {
     tn_tensor *q = rotate(p, project(p, n, b->attn_q), b->attn_q_norm);
     tn_tensor *k = rotate(p, project(p, n, b->attn_k), b->attn_k_norm);
     tn_tensor *v = project(p, n, b->attn_v);
-    tn_tensor *o = tn_attention(p->t, q, k, v, c->n_head, c->n_kv_head, p->cache ? &p->cache->layers[p->layer] : NULL);
+    tn_tensor *o = tn_attention(p->t, q, k, v, c->n_head, c->n_kv_head, runs(p), p->n_stretches);
     return add_branch(p, x, input(p, o, b->attn_sub_norm, "attn_output"), b->attn_output, 0);
 }
 
@@ -73,13 +82,13 @@ static tn_tensor *mlp(const pass *p, const tn_block *b, tn_tensor *x) {
 }
 
 /* Blocks [first, last) of a pass. */
-typedef struct stretch {
+typedef struct segment {
     pass p;
     int last;
-} stretch;
+} segment;
 
 static tn_tensor *run_blocks(void *context, tn_tape *t, tn_tensor *x) {
-    const stretch *s = context;
+    const segment *s = context;
     pass p = s->p;
     p.t = t;
     for (; p.layer < s->last; p.layer++) {
@@ -89,15 +98,53 @@ static tn_tensor *run_blocks(void *context, tn_tape *t, tn_tensor *x) {
     return x;
 }
 
-static tn_status check_positions(const tn_model *model, const tn_tensor *ids, const tn_cache *cache) {
-    if (ids->n_dims != 2) return TN_FAIL(SHAPE, "a model reads ids [B,T], not %d dimensions", ids->n_dims);
-    int end = ids->dims[1] + (cache ? cache->length : 0);
-    if (cache && ids->dims[0] != 1) return TN_FAIL(SHAPE, "a cache serves one sequence, not %d", ids->dims[0]);
-    if (end > model->config.context)
-        return TN_FAIL(RANGE, "position %d is beyond the model's context of %d tokens", end, model->config.context);
-    if (cache && end > cache->capacity)
-        return TN_FAIL(RANGE, "position %d is beyond the cache of %d tokens", end, cache->capacity);
+static tn_status check_end(const tn_model *model, int64_t end) {
+    if (end <= model->config.context) return TN_OK;
+    return TN_FAIL(RANGE, "position %lld is beyond the model's context of %d tokens", (long long)end,
+                   model->config.context);
+}
+
+static tn_status check_stretch(const tn_model *model, const tn_stretch *s) {
+    int64_t end = (int64_t)s->cache->length + s->rows;
+    TN_TRY(check_end(model, end));
+    if (end > s->cache->capacity)
+        return TN_FAIL(RANGE, "position %lld is beyond the cache of %d tokens", (long long)end, s->cache->capacity);
     return TN_OK;
+}
+
+static tn_status check_positions(const pass *p, const tn_tensor *ids) {
+    if (ids->n_dims != 2) return TN_FAIL(SHAPE, "a model reads ids [B,T], not %d dimensions", ids->n_dims);
+    if (!p->n_stretches) return check_end(p->model, ids->dims[1]);
+    int64_t rows = 0;
+    for (int i = 0; i < p->n_stretches; i++) {
+        TN_TRY(check_stretch(p->model, &p->stretches[i]));
+        rows += p->stretches[i].rows;
+    }
+    if (ids->dims[0] != 1 || ids->dims[1] != rows)
+        return TN_FAIL(SHAPE, "ids [%d,%d] for stretches of %lld rows", ids->dims[0], ids->dims[1], (long long)rows);
+    return TN_OK;
+}
+
+static tn_status place_rows(pass *p) {
+    int *position, at = 0;
+    tn_arena *step = tn_tape_step(p->t);
+    for (int i = 0; i < p->n_stretches; i++) at += p->stretches[i].rows;
+    TN_TAKE(position, step, at, "positions");
+    TN_TAKE(p->runs, step, p->n_stretches, "positions");
+    p->positions = position;
+    for (int i = 0; i < p->n_stretches; i++)
+        for (int j = 0; j < p->stretches[i].rows; j++) *position++ = p->stretches[i].cache->length + j;
+    return TN_OK;
+}
+
+static tn_status begin(pass *p, const tn_tensor *ids) {
+    TN_TRY(check_positions(p, ids));
+    return p->n_stretches ? place_rows(p) : TN_OK;
+}
+
+static void lengthen(tn_cache *cache, int rows) {
+    cache->length += rows;
+    for (int i = 0; i < cache->n_layers; i++) cache->layers[i].length = cache->length;
 }
 
 /* Blocks whose inside is dropped once they have run; 0 = all is kept. */
@@ -106,21 +153,23 @@ static int segment_blocks(const tn_model *model, const tn_tape *t) {
 }
 
 tn_tensor *tn_model_hidden(tn_model *model, tn_tape *t, tn_tensor *ids, tn_cache *cache) {
+    const tn_stretch whole = {cache, tn_tensor_cols(ids)};
+    return tn_model_hidden_batch(model, t, ids, &whole, cache != NULL);
+}
+
+tn_tensor *tn_model_hidden_batch(tn_model *model, tn_tape *t, tn_tensor *ids, const tn_stretch *stretches, int n) {
     if (tn_tape_status(t)) return tn_tape_empty(t);
-    if (tn_tape_fail(t, check_positions(model, ids, cache))) return tn_tape_empty(t);
-    pass p = {.model = model, .t = t, .cache = cache, .first = cache ? cache->length : 0};
+    pass p = {.model = model, .t = t, .stretches = stretches, .n_stretches = n};
+    if (tn_tape_fail(t, begin(&p, ids))) return tn_tape_empty(t);
     tn_tensor *x = tn_embedding(t, ids, model->embedding);
     x = tn_dropout(t, x, (tn_real)model->config.dropout, (uint32_t)model->config.n_layer * 4);
     int step = segment_blocks(model, t);
     for (; p.layer < model->config.n_layer; p.layer += TN_MAX(step, 1)) {
-        stretch s = {p, TN_MIN(p.layer + TN_MAX(step, 1), model->config.n_layer)};
+        segment s = {p, TN_MIN(p.layer + TN_MAX(step, 1), model->config.n_layer)};
         x = step ? tn_tape_segment(t, run_blocks, &s, sizeof s, x) : run_blocks(&s, t, x);
     }
     x = tn_rms_norm(t, x, model->output_norm, eps(&p));
-    if (cache && !tn_tape_status(t)) {
-        cache->length += ids->dims[1];
-        for (int i = 0; i < cache->n_layers; i++) cache->layers[i].length = cache->length;
-    }
+    for (int i = 0; i < n && !tn_tape_status(t); i++) lengthen(stretches[i].cache, stretches[i].rows);
     return x;
 }
 

@@ -43,6 +43,15 @@ void tn_cache_truncate(tn_cache *cache, int length); /* forget positions from `l
 /* ids [B,T] -> hidden states after output_norm [B,T,C]. Without a cache positions are 0..T-1; with one (B = 1) they
  * follow what it holds, and it grows by T. Fails (sticky): TN_E_RANGE when positions exceed `context` or the cache. */
 tn_tensor *tn_model_hidden(tn_model *model, tn_tape *t, tn_tensor *ids, tn_cache *cache);
+
+/* A run of rows of one pass that belongs to one sequence. */
+typedef struct tn_stretch {
+    tn_cache *cache; /* of no other stretch */
+    int rows;        /* > 0 */
+} tn_stretch;
+/* The same for `n` > 0 sequences in one pass: ids [1,T] are the stretches end to end. A row gets the bits that it gets
+ * alone. */
+tn_tensor *tn_model_hidden_batch(tn_model *model, tn_tape *t, tn_tensor *ids, const tn_stretch *stretches, int n);
 /* Passes that train keep the input of every `blocks` blocks alone and run them again in backward; 0: keep all. */
 void tn_model_recompute(tn_model *model, int blocks);
 tn_tensor *tn_model_logits(tn_model *model, tn_tape *t, tn_tensor *hidden); /* [..,C] -> [..,V] */

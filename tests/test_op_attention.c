@@ -24,7 +24,7 @@ static tn_tensor *attend(tn_graph *g, operands o, int first, int n, tn_kv *kv) {
     tn_tensor *q = tn_tape_real(g->tape, 3, q_dims, o.q + first * Q_WIDTH, false);
     tn_tensor *k = tn_tape_real(g->tape, 3, kv_dims, o.k + first * KV_WIDTH, false);
     tn_tensor *v = tn_tape_real(g->tape, 3, kv_dims, o.v + first * KV_WIDTH, false);
-    tn_tensor *y = tn_attention(g->tape, q, k, v, HEADS, KV_HEADS, kv);
+    tn_tensor *y = tn_attention(g->tape, q, k, v, HEADS, KV_HEADS, &(tn_kv_rows){kv, n}, kv != NULL);
     assert_ok(tn_tape_status(g->tape));
     return y;
 }
@@ -100,6 +100,42 @@ static void attention__cached_chunks_equal_one_pass(void **state) {
     tn_graph_release(&g);
 }
 
+/* Three sequences that are at different places go on in one pass. */
+static void attention__runs_of_one_pass_do_not_see_each_other(void **state) {
+    enum { RUNS = 3, ROWS = 72 };
+    static const int held[RUNS] = {0, 40, 149}, rows[RUNS] = {70, 1, 1};
+    tn_graph g;
+    (void)state;
+    tn_graph_init(&g);
+    operands o = make(&g);
+    tn_real *q = tn_graph_normal(&g, ROWS * Q_WIDTH, 3), *k = tn_graph_normal(&g, ROWS * KV_WIDTH, 4),
+            *v = tn_graph_normal(&g, ROWS * KV_WIDTH, 5), alone[ROWS * Q_WIDTH];
+    tn_kv caches[2][RUNS];
+    tn_kv_rows runs[RUNS];
+    operands part = {q, k, v};
+    for (int i = 0, row = 0; i < RUNS; row += rows[i++]) {
+        for (int j = 0; j < 2; j++) {
+            caches[j][i] = make_cache(&g, T);
+            if (held[i]) (void)attend(&g, o, 0, held[i], &caches[j][i]);
+            caches[j][i].length = held[i];
+        }
+        const tn_tensor *y = attend(&g, part, row, rows[i], &caches[0][i]);
+        memcpy(alone + row * Q_WIDTH, y->real, (size_t)(rows[i] * Q_WIDTH) * sizeof *alone);
+        runs[i] = (tn_kv_rows){&caches[1][i], rows[i]};
+    }
+    const int q_dims[] = {1, ROWS, Q_WIDTH}, kv_dims[] = {1, ROWS, KV_WIDTH};
+    const tn_tensor *together =
+        tn_attention(g.tape, tn_tape_real(g.tape, 3, q_dims, q, false), tn_tape_real(g.tape, 3, kv_dims, k, false),
+                     tn_tape_real(g.tape, 3, kv_dims, v, false), HEADS, KV_HEADS, runs, RUNS);
+    assert_ok(tn_tape_status(g.tape));
+    assert_memory_equal(together->real, alone, sizeof alone);
+    runs[0].rows = 69;
+    (void)tn_attention(g.tape, tn_tape_real(g.tape, 3, q_dims, q, false), tn_tape_real(g.tape, 3, kv_dims, k, false),
+                       tn_tape_real(g.tape, 3, kv_dims, v, false), HEADS, KV_HEADS, runs, RUNS);
+    assert_int_equal(tn_tape_status(g.tape), TN_E_SHAPE);
+    tn_graph_release(&g);
+}
+
 static void attention__full_cache_and_gradient_through_it_are_refused(void **state) {
     tn_graph g;
     (void)state;
@@ -114,7 +150,7 @@ static void attention__full_cache_and_gradient_through_it_are_refused(void **sta
         kv.length = trained ? 0 : 3;
         tn_tensor *q = tn_tape_real(g.tape, 3, q_dims, o.q, trained);
         tn_tensor *k = tn_tape_real(g.tape, 3, kv_dims, o.k, false), *v = tn_tape_real(g.tape, 3, kv_dims, o.v, false);
-        (void)tn_attention(g.tape, q, k, v, HEADS, KV_HEADS, &kv);
+        (void)tn_attention(g.tape, q, k, v, HEADS, KV_HEADS, &(tn_kv_rows){&kv, 2}, 1);
         assert_int_equal(tn_tape_status(g.tape), trained ? TN_E_NOGRAD : TN_E_RANGE);
     }
     tn_graph_release(&g);
@@ -137,7 +173,7 @@ static void attention__groups_equal_repeated_heads(void **state) {
     const int dims[] = {1, T, Q_WIDTH};
     const tn_tensor *plain =
         tn_attention(g.tape, tn_tape_real(g.tape, 3, dims, o.q, false), tn_tape_real(g.tape, 3, dims, k, false),
-                     tn_tape_real(g.tape, 3, dims, v, false), HEADS, HEADS, NULL);
+                     tn_tape_real(g.tape, 3, dims, v, false), HEADS, HEADS, NULL, 0);
     assert_memory_equal(grouped->real, plain->real, T * Q_WIDTH * sizeof(tn_real));
     tn_graph_release(&g);
 }
@@ -151,7 +187,7 @@ static void rope__turn_back_is_the_identity(void **state) {
     tn_graph_init(&g);
     assert_ok(tn_rope_table_init(&table, g.arena, T, D, 10000));
     const tn_real *x = tn_graph_normal(&g, T * Q_WIDTH, 0);
-    tn_tensor *y = tn_rope(g.tape, tn_tape_real(g.tape, 3, (const int[]){1, T, Q_WIDTH}, x, false), &table, 0);
+    tn_tensor *y = tn_rope(g.tape, tn_tape_real(g.tape, 3, (const int[]){1, T, Q_WIDTH}, x, false), &table, NULL);
     for (int row = 0; row < T * HEADS; row++) {
         int64_t angle = row / HEADS * (D / 2);
         tn_real back[D];
@@ -164,8 +200,8 @@ static void rope__turn_back_is_the_identity(void **state) {
 static double score(const tn_graph *g, const tn_rope_table *table, const tn_real *q, int at, const tn_real *k,
                     int from) {
     const int dims[] = {1, 1, D};
-    const tn_tensor *a = tn_rope(g->tape, tn_tape_real(g->tape, 3, dims, q, false), table, at);
-    const tn_tensor *b = tn_rope(g->tape, tn_tape_real(g->tape, 3, dims, k, false), table, from);
+    const tn_tensor *a = tn_rope(g->tape, tn_tape_real(g->tape, 3, dims, q, false), table, &at);
+    const tn_tensor *b = tn_rope(g->tape, tn_tape_real(g->tape, 3, dims, k, false), table, &from);
     double sum = 0;
     for (int i = 0; i < D; i++) sum += (double)a->real[i] * (double)b->real[i];
     return sum;
@@ -190,6 +226,7 @@ int main(void) {
         cmocka_unit_test(attention__equals_softmax_written_out),
         cmocka_unit_test(attention__future_changes_nothing),
         cmocka_unit_test(attention__cached_chunks_equal_one_pass),
+        cmocka_unit_test(attention__runs_of_one_pass_do_not_see_each_other),
         cmocka_unit_test(attention__full_cache_and_gradient_through_it_are_refused),
         cmocka_unit_test(attention__groups_equal_repeated_heads),
         cmocka_unit_test(rope__turn_back_is_the_identity),
