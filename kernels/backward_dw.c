@@ -4,6 +4,7 @@
  * thread that multiplies them, since lines that another core has just written are slow to come. */
 #include "kernels/backward.h"
 #include "kernels/kernels_priv.h"
+#include "kernels/words.h"
 #include "core/par.h"
 
 #include <string.h>
@@ -80,36 +81,21 @@ static void make_words(const dw_job *p, dw_block *block) {
     tn_k->pair_rows(p->tokens, block->count, dy, p->m, factor, inverse, block->words, OUTPUTS);
 }
 
-typedef void store_sums(int rows, int n, const int32_t *sums, int64_t stride, const tn_real *units, tn_real *y,
-                        int64_t y_stride);
-
-static void multiply_block(const dw_job *p, const dw_block *block, int panel) {
-    const int pairs = (p->tokens + 1) / 2, cols = TN_MIN(p->width, p->k - panel * p->width);
-    const uint32_t *codes = p->codes + panel * panel_words(p);
-    store_sums *const store = p->sum == TN_SUM_SET && p->first == 0 ? tn_k->scale_sums : tn_k->scale_sums_add;
-    int32_t tile[TN_PAIR_TILE_MAX];
-    for (int at = 0, rows; at < block->count; at += rows) {
-        rows = TN_MIN(tn_k->pair_tile_rows, block->count - at);
-        tn_real *dw = p->dw + (int64_t)(block->first + at) * p->k + panel * p->width;
-        tn_prefetch_tile(dw, rows, cols, p->k);
-        tn_k->pair_panel(rows, pairs, block->words + at, OUTPUTS, codes, tile);
-        store(rows, cols, tile, p->width, block->units + at, dw, p->k);
-    }
-}
-
 static int count_tasks(const dw_job *p) {
     return p->whole + (p->m - p->whole * OUTPUTS + LAST_OUTPUTS - 1) / LAST_OUTPUTS;
 }
 
 static void multiply_tasks(void *context, int64_t begin, int64_t end) {
     const dw_job *p = context;
+    const tn_sum sum = p->first == 0 ? p->sum : TN_SUM_ADD;
     dw_block block = {.words = p->words + block_words(p) * (size_t)tn_par_worker()};
     for (int task = (int)begin; task < end; task++) {
         const int size = task < p->whole ? OUTPUTS : LAST_OUTPUTS;
         block.first = TN_MIN(task, p->whole) * OUTPUTS + TN_MAX(task - p->whole, 0) * LAST_OUTPUTS;
         block.count = TN_MIN(size, p->m - block.first);
         make_words(p, &block);
-        for (int panel = 0; panel < p->panels; panel++) multiply_block(p, &block, panel);
+        tn_words_multiply(block.count, p->k, (p->tokens + 1) / 2, block.words, OUTPUTS, p->codes,
+                          (int64_t)panel_words(p), block.units, sum, p->dw + (int64_t)block.first * p->k, p->k);
     }
 }
 
