@@ -29,8 +29,25 @@ static int weights_at(const tn_op_args *a) { return codes_at(a) + 1; }
 static tn_tensor *codes_of(const tn_op_args *a) { return a->in[codes_at(a)]; }
 static tn_param *weights_of(const tn_op_args *a) { return a->in[weights_at(a)]->param; }
 
+/* Products of the same codes: each op but the last leaves its own to the last one. */
+typedef struct bit_group {
+    int size, count;
+    tn_ternary_out outs[TN_BITLINEAR_GROUP];
+} bit_group;
+typedef struct bit_options {
+    bit_group *group; /* or NULL */
+} bit_options;
+
 tn_tensor *tn_bitlinear(tn_tape *t, tn_tensor *x, tn_param *w) {
     return tn_tape_apply(t, TN_OP_bitlinear, (tn_tensor *const[]){x, &w->tensor}, NULL, 0);
+}
+
+void tn_bitlinear_group(tn_tape *t, tn_tensor *x, tn_param *const *w, int count, tn_tensor **y) {
+    bit_group group = {.size = count};
+    const bit_options options = {&group};
+    TN_ASSERT(count <= TN_BITLINEAR_GROUP);
+    for (int i = 0; i < count; i++)
+        y[i] = tn_tape_apply(t, TN_OP_bitlinear, (tn_tensor *const[]){x, &w[i]->tensor}, &options, sizeof options);
 }
 
 tn_tensor *tn_bitlinear_add(tn_tape *t, tn_tensor *x, tn_tensor *codes, tn_param *w) {
@@ -145,6 +162,21 @@ static void replay_run(void *context, int64_t i, int64_t end) {
         tn_k->expand_states(end - i, w->states + i, w->scale, aux->replayed + i);
 }
 
+static void multiply_codes(const tn_op_args *a) {
+    const bit_options *options = a->options;
+    const tn_tensor *x = codes_of(a);
+    const tn_param *w = weights_of(a);
+    bit_group alone = {.size = 1}, *group = options && options->group ? options->group : &alone;
+    group->outs[group->count++] = (tn_ternary_out){.m = w->rows,
+                                                   .packing = w->packing,
+                                                   .packed = w->packed,
+                                                   .a = w->scale,
+                                                   .base = has_base(a) ? a->in[0]->real : NULL,
+                                                   .y = a->out->real};
+    if (group->count == group->size)
+        tn_gemm_ternary_each((int)tn_tensor_rows(x), w->cols, x->codes, x->row_scale, group->outs, group->count);
+}
+
 void tn_op_bitlinear_forward(const tn_op_args *a) {
     const bit_aux *aux = a->aux;
     const tn_tensor *x = codes_of(a);
@@ -159,9 +191,7 @@ void tn_op_bitlinear_forward(const tn_op_args *a) {
     } else if (aux->v) {
         tn_gemm_real(n, m, k, x->real, w->packed, a->out->real);
     } else {
-        const tn_real *base = has_base(a) ? a->in[0]->real : NULL;
-        const tn_ternary_out out = {.m = m, .packed = w->packed, .a = w->scale, .base = base, .y = a->out->real};
-        tn_gemm_ternary_each(n, k, x->codes, x->row_scale, &out, 1);
+        multiply_codes(a);
     }
 }
 

@@ -23,6 +23,10 @@ tn_tensor *tn_act_quant(tn_tape *t, tn_tensor *x, tn_real lambda);
 /* x: what tn_act_quant returned; w quantised, refreshed with the same lambda -> [..,m]. Shared by q, k, v and by gate,
  * up. */
 tn_tensor *tn_bitlinear(tn_tape *t, tn_tensor *x, tn_param *w);
+/* The same of several matrices in one hand-over to the threads: y[i] = tn_bitlinear(t, x, w[i]). All fully quantised.
+ */
+enum { TN_BITLINEAR_GROUP = 4 };
+void tn_bitlinear_group(tn_tape *t, tn_tensor *x, tn_param *const *w, int count, tn_tensor **y);
 
 /* x + tn_bitlinear(codes, w), the end of a branch beside the residual stream. x [..,m]. */
 tn_tensor *tn_bitlinear_add(tn_tape *t, tn_tensor *x, tn_tensor *codes, tn_param *w);

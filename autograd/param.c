@@ -24,9 +24,10 @@ static int64_t blocks_in(int64_t count) {
 
 static tn_status take_states(tn_param *param, tn_arena *arena, tn_param_use use) {
     int m = param->rows, k = param->cols;
+    param->packing = use == TN_PARAM_FROZEN ? tn_k->run_packing : TN_PACKING_PAIRS;
     if (use != TN_PARAM_FROZEN) TN_TAKE0(param->states, arena, tn_param_count(param), "ternary states");
     /* Not cleared: all of it is written, and that is when pages are taken. */
-    param->packed_states = tn_arena_alloc(arena, tn_pack_ternary_bytes(m, k), "packed ternary");
+    param->packed_states = tn_arena_alloc(arena, tn_pack_ternary_bytes(param->packing, m, k), "packed ternary");
     if (!param->packed_states) return TN_E_NOMEM;
     if (use != TN_PARAM_TRAINED) return TN_OK;
     TN_TAKE0(param->block_sums, arena, blocks_in(tn_param_count(param)), "ternary states");
@@ -65,7 +66,7 @@ tn_status tn_param_init(tn_param *param, tn_arena *arena, tn_param_use use) {
 
 void tn_param_put_states(tn_param *param, int first_row, int rows, const int8_t *states) {
     TN_ASSERT(param->packed_states && !param->tensor.real);
-    tn_pack_ternary_rows(param->rows, param->cols, first_row, rows, states, param->packed_states);
+    tn_pack_ternary_rows(param->packing, param->rows, param->cols, first_row, rows, states, param->packed_states);
     if (param->states)
         memcpy(param->states + (int64_t)first_row * param->cols, states, (size_t)rows * (size_t)param->cols);
 }
@@ -214,7 +215,7 @@ void tn_param_refresh(tn_param *param, tn_real lambda) {
     param->sums_known = false;
     param->lambda = lambda;
     if (lambda >= 1) {
-        tn_pack_ternary(param->rows, param->cols, param->states, param->packed_states);
+        tn_pack_ternary(param->packing, param->rows, param->cols, param->states, param->packed_states);
         if (param->packed_turned) tn_pack_ternary_turned(param->rows, param->cols, param->states, param->packed_turned);
         param->packed = param->packed_states;
         return;

@@ -13,6 +13,7 @@
 #define TN_AUTOGRAD_PARAM_H
 #include "autograd/tensor.h"
 #include "core/arena.h"
+#include "kernels/packing.h"
 #include "kernels/table.h"
 
 typedef enum tn_quantizer {
@@ -49,6 +50,7 @@ typedef struct tn_param {
     double *block_sums;
     bool sums_known; /* block_sums are those of the value: left by the optimizer step for the next refresh */
     bool stale;      /* `packed` of a float matrix that is trained is made when a product asks for it */
+    tn_packing packing; /* of packed_states */
     void *packed;    /* tiles of states (lambda = 1), of mixed, or of value */
     void *packed_states, *packed_real; /* where those tiles live */
     void *packed_turned; /* tiles of the states turned, for the integer backward; quantised and trained only */

@@ -96,13 +96,13 @@ static tn_status prepare(product_room *r, tn_arena *arena, int n, int m, int k) 
     TN_TAKE(r->row_scale, arena, r->n, "bench");
     TN_TAKE(r->codes, arena, nk, "bench");
     TN_TAKE(r->states, arena, mk, "bench");
-    r->packed_states = tn_arena_alloc(arena, tn_pack_ternary_bytes(r->m, r->k), "bench");
+    r->packed_states = tn_arena_alloc(arena, tn_pack_ternary_bytes(TN_PACKING_PAIRS, r->m, r->k), "bench");
     r->packed_turned = tn_arena_alloc(arena, tn_pack_ternary_turned_bytes(r->m, r->k), "bench");
     r->packed_real = tn_arena_alloc(arena, tn_pack_real_bytes(r->m, r->k), "bench");
     r->scratch = tn_arena_alloc(arena, TN_MAX(dx, dw), "bench");
     if (!r->packed_states || !r->packed_turned || !r->packed_real || !r->scratch) return TN_E_NOMEM;
     fill(r);
-    tn_pack_ternary(r->m, r->k, r->states, r->packed_states);
+    tn_pack_ternary(TN_PACKING_PAIRS, r->m, r->k, r->states, r->packed_states);
     tn_pack_ternary_turned(r->m, r->k, r->states, r->packed_turned);
     tn_pack_real(r->m, r->k, r->w, r->packed_real);
     return TN_OK;

@@ -19,7 +19,7 @@ enum { MAX_PROMPT = 1 << 26 };
 
 typedef struct settings {
     const char *model, *prompt, *file;
-    int max_tokens, context, chunk, threads, prompt_threads, samples, gpu_layers;
+    int max_tokens, context, chunk, threads, prompt_threads, samples, gpu_layers, head;
     int64_t seed; /* negative: drawn from the clock */
     tn_sampler_options sampler;
     tn_option_list stops;
@@ -128,7 +128,9 @@ static tn_status open_session(run *r) {
     if (!r->arena) return TN_E_NOMEM;
     TN_TRY(tn_model_file_load(s->model, r->arena, TN_MODEL_RUN, &r->loaded));
     tn_log(TN_LOG_INFO, "run", "%s: %s", r->loaded.path, r->loaded.description);
-    TN_TRY(tn_session_create(&r->session, &r->loaded, (tn_session_options){.context = s->context, .chunk = s->chunk}));
+    TN_TRY(tn_session_create(
+        &r->session, &r->loaded,
+        (tn_session_options){.context = s->context, .chunk = s->chunk, .head = (tn_head_kind)s->head}));
     return tn_sampler_create(&r->sampler, tn_model_get_config(r->loaded.model)->vocab_size, &s->sampler);
 }
 
@@ -261,6 +263,8 @@ int tn_cmd_run(int argc, char **argv) {
         {"ubatch-size|ub", 0, TN_OPT_INT, &s.chunk, "N", "tokens of the prompt in one pass", 1, 1 << 20, NULL},
         TN_OPTION_THREADS(&s.threads),
         {"threads-batch|tb", 0, TN_OPT_INT, &s.prompt_threads, "N", "threads for the prompt; 0: as -t", 0, 256, NULL},
+        {"head", 0, TN_OPT_CHOICE, &s.head, "KIND", "screened: bounds spare most of the output head; same tokens", 0, 0,
+         "screened|exact"},
         {"seed", 's', TN_OPT_COUNT, &s.seed, "S", "same seed, same text; -1: random, and said", -1, 9e15, NULL},
         {"temperature|temp", 0, TN_OPT_REAL, &s.sampler.temperature, "T", "0: always the most likely token", 0, 1e6,
          NULL},

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * generate.c - from logits to text: choose, show, feed, until something says stop. */
-#include <math.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -28,11 +27,11 @@ static bool may_choose(const tn_session *s, const tn_generate_options *o, int32_
     return !o->ignore_eos || !tn_tokenizer_is_stop(s->loaded->tokenizer, id);
 }
 
-static tn_status choose(tn_session *s, tn_sampler *sampler, const tn_generate_options *o, int32_t *id) {
-    int n = tn_model_get_config(s->loaded->model)->vocab_size;
-    for (int i = 0; i < n; i++) s->choice[i] = may_choose(s, o, i) ? s->logits[i] : (tn_real)-INFINITY;
-    const tn_place at = {.history = s->history, .n = s->cache.length, .position = s->cache.length};
-    return tn_sampler_pick(sampler, s->choice, &at, id);
+static void allow_ids(tn_session *s, const tn_generate_options *o) {
+    const int n = tn_model_get_config(s->loaded->model)->vocab_size;
+    memset(s->allowed, 0, sizeof *s->allowed * (size_t)((n + 63) / 64));
+    for (int i = 0; i < n; i++)
+        if (may_choose(s, o, i)) s->allowed[i / 64] |= (uint64_t)1 << i % 64;
 }
 
 typedef struct writing {
@@ -52,7 +51,7 @@ static tn_status write_text(writing *w, tn_sampler *sampler, tn_generated *out) 
     tn_session *s = w->session;
     for (out->tokens = 0; w->options->max_tokens < 0 || out->tokens < w->options->max_tokens;) {
         int32_t id;
-        TN_TRY(choose(s, sampler, w->options, &id));
+        TN_TRY(tn_session_pick(s, sampler, s->allowed, &id));
         out->reason = TN_STOP_EOS;
         if (tn_tokenizer_is_stop(s->loaded->tokenizer, id)) return TN_OK;
         out->tokens++;
@@ -73,6 +72,7 @@ tn_status tn_generate(tn_session *session, tn_sampler *sampler, const tn_generat
     writing w = {.session = session, .options = options};
     TN_TRY(tn_text_stream_init(&w.stream, options->stops, options->n_stops, options->piece, options->context));
     double start = tn_clock_seconds();
+    allow_ids(session, options);
     tn_status status = write_text(&w, sampler, out);
     if (!status) status = tn_text_stream_end(&w.stream);
     if (!status && w.stream.stopped) out->reason = TN_STOP_STRING;

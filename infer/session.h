@@ -13,9 +13,16 @@
 
 typedef struct tn_session tn_session;
 
+/* How tn_session_pick asks the head. */
+typedef enum tn_head_kind {
+    TN_HEAD_SCREENED, /* bounds first, true logits of what they leave in question, for tables that have bounds */
+    TN_HEAD_EXACT     /* all logits */
+} tn_head_kind;
+
 typedef struct tn_session_options {
     int context; /* tokens the session can hold; 0 = as many as the model was trained for, which is also the most */
     int chunk;   /* tokens of a prompt in one pass; 0 = 512 */
+    tn_head_kind head;
 } tn_session_options;
 
 /* Fails: TN_E_RANGE for a context beyond the model's or below 2, TN_E_NOMEM. */
@@ -30,8 +37,12 @@ const int32_t *tn_session_history(const tn_session *session); /* [length] */
 tn_status tn_session_feed(tn_session *session, const int32_t *ids, int n);
 /* Forget the tokens from `length` on, 0..tn_session_length(). */
 tn_status tn_session_rewind(tn_session *session, int length);
-/* Logits [vocab_size] of the token after the last one fed; good until the next feed or rewind. NULL when empty. */
-const tn_real *tn_session_logits(const tn_session *session);
+/* Logits [vocab_size] of the token after the last one fed, by the full head; good until the next feed or rewind. NULL
+ * when the session is empty, or after a failure. */
+const tn_real *tn_session_logits(tn_session *session);
+/* Choose that token, `allowed` as in tn_place: what tn_sampler_pick chooses from the logits, by way of the screened
+ * head where the sampler goes by a part of them. At least one token was fed. Fails as tn_sampler_pick. */
+tn_status tn_session_pick(tn_session *session, tn_sampler *sampler, const uint64_t *allowed, int32_t *id);
 
 /* The ids that stand for a prompt: BOS first when the tokenizer asks for it, special tokens in the text as such. An
  * empty prompt is BOS, or else EOS, which ended the document before every document of the training text.

@@ -3,6 +3,7 @@
 #ifndef TN_INFER_SESSION_PRIV_H
 #define TN_INFER_SESSION_PRIV_H
 #include "infer/session.h"
+#include "kernels/screen.h"
 
 struct tn_session {
     const tn_loaded *loaded;
@@ -11,8 +12,12 @@ struct tn_session {
     tn_cache cache;
     int context, chunk;
     int32_t *history; /* [context], cache.length of them in use */
-    tn_real *logits;  /* [vocab_size] after the last token */
-    tn_real *choice;  /* [vocab_size] the same with what may not be chosen at minus infinity */
+    tn_real *hidden;  /* [d_model] after the last token: what the head reads */
+    tn_real *logits;  /* [vocab_size] of it, when they are known */
+    bool knows_logits;
+    uint64_t *allowed;        /* [vocab_size] bits: what generating may choose */
+    tn_screen *screen;        /* NULL: the full head alone */
+    tn_candidate *candidates; /* [vocab_size] what it leaves in question */
 };
 
 #endif

@@ -20,12 +20,12 @@ static int panels_of(int m, int width) { return (m + width - 1) / width; }
 static int64_t row_blocks_of(int n) { return ((int64_t)n + ROW_BLOCK - 1) / ROW_BLOCK; }
 
 /* ---- ternary packing ---- */
-size_t tn_pack_ternary_bytes(int m, int k) {
-    return sizeof(uint32_t) * (size_t)panels_of(m, tn_k->ternary_panel_width) *
-           tn_ternary_panel_words(tn_k->packing, k);
+size_t tn_pack_ternary_bytes(tn_packing packing, int m, int k) {
+    return sizeof(uint32_t) * (size_t)panels_of(m, tn_k->ternary_panel_width) * tn_ternary_panel_words(packing, k);
 }
 
 typedef struct pack_job {
+    tn_packing packing;
     int rows, k, width;
     const int8_t *states;
     uint32_t *words; /* of the first of the rows */
@@ -66,8 +66,8 @@ static void pack_ternary_panels(void *context, int64_t begin, int64_t end) {
     const pack_job *p = context;
     for (int64_t panel = begin; panel < end; panel++) {
         const int first = (int)panel * p->width;
-        uint32_t *words = p->words + (size_t)panel * tn_ternary_panel_words(tn_k->packing, p->k);
-        if (tn_k->packing == TN_PACKING_TRIPLES)
+        uint32_t *words = p->words + (size_t)panel * tn_ternary_panel_words(p->packing, p->k);
+        if (p->packing == TN_PACKING_TRIPLES)
             tn_pack_triples(p->width, TN_MIN(p->width, p->rows - first), p->k, p->states + (int64_t)first * p->k,
                             words);
         else
@@ -75,16 +75,16 @@ static void pack_ternary_panels(void *context, int64_t begin, int64_t end) {
     }
 }
 
-void tn_pack_ternary_rows(int m, int k, int first, int rows, const int8_t *states, void *packed) {
-    pack_job p = {.rows = rows, .k = k, .width = tn_k->ternary_panel_width, .states = states};
+void tn_pack_ternary_rows(tn_packing packing, int m, int k, int first, int rows, const int8_t *states, void *packed) {
+    pack_job p = {.packing = packing, .rows = rows, .k = k, .width = tn_k->ternary_panel_width, .states = states};
     TN_ASSERT(first % TN_PACK_ROWS == 0 && TN_PACK_ROWS % p.width == 0);
     TN_ASSERT(first + rows == m || (first + rows < m && rows % TN_PACK_ROWS == 0));
-    p.words = (uint32_t *)packed + (size_t)(first / p.width) * tn_ternary_panel_words(tn_k->packing, k);
+    p.words = (uint32_t *)packed + (size_t)(first / p.width) * tn_ternary_panel_words(packing, k);
     tn_par_for(panels_of(rows, p.width), tn_grain_of((int64_t)p.width * k * 16), pack_ternary_panels, &p);
 }
 
-void tn_pack_ternary(int m, int k, const int8_t *states, void *packed) {
-    tn_pack_ternary_rows(m, k, 0, m, states, packed);
+void tn_pack_ternary(tn_packing packing, int m, int k, const int8_t *states, void *packed) {
+    tn_pack_ternary_rows(packing, m, k, 0, m, states, packed);
 }
 
 /* ---- ternary product ---- */
@@ -139,13 +139,15 @@ static void ternary_tasks(void *context, int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; task++) {
         const int row = (int)(task / stretches) * ROW_BLOCK, first = (int)(task % stretches) * t->panels_at_once;
         const int rows = TN_MIN((int)ROW_BLOCK, t->n - row), last = TN_MIN(t->panels, first + t->panels_at_once);
-        tn_ternary_rows_begin(&room, tn_k->packing, rows, t->k, t->q + (int64_t)row * t->k, t->k);
         ternary_place at = {.job = t, .row = row, .row_end = row + rows};
         for (int panel = first; panel < last; panel++) {
             find_panel(&at, panel);
+            const tn_packing packing = at.out->packing;
+            if (panel == first || packing != room.packing)
+                tn_ternary_rows_begin(&room, packing, rows, t->k, t->q + (int64_t)row * t->k, t->k);
             const uint32_t *words = at.out->packed;
-            tn_ternary_rows_multiply(&room, words + (size_t)at.panel * tn_ternary_panel_words(tn_k->packing, t->k),
-                                     store_ternary, &at);
+            words += (size_t)at.panel * tn_ternary_panel_words(packing, t->k);
+            tn_ternary_rows_multiply(&room, words, store_ternary, &at);
         }
     }
 }
@@ -153,7 +155,7 @@ static void ternary_tasks(void *context, int64_t begin, int64_t end) {
 /* Few rows wait for the panels: each thread gets two long stretches of them, so that what it fetches ahead is its own.
  * Below some bytes a hand-over costs more than it brings. */
 static int panels_for_few(const ternary_job *t) {
-    const size_t bytes = sizeof(uint32_t) * tn_ternary_panel_words(tn_k->packing, t->k) * (size_t)t->panels;
+    const size_t bytes = sizeof(uint32_t) * tn_ternary_panel_words(TN_PACKING_PAIRS, t->k) * (size_t)t->panels;
     if (bytes * (size_t)(t->n + 3) / 4 < FEW_BYTES) return t->panels;
     return panels_of(t->panels, 2 * tn_par_threads());
 }
@@ -180,6 +182,6 @@ void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, con
     tn_gemm_ternary_each(n, k, q, s, &(tn_ternary_out){.m = m, .packed = packed, .a = a, .y = y}, 1);
 }
 
-void tn_gemm_ternary_codes(int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc) {
-    tn_gemm_ternary_each(n, k, q, NULL, &(tn_ternary_out){.m = m, .packed = packed, .acc = acc}, 1);
+void tn_gemm_ternary_codes(tn_packing packing, int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc) {
+    tn_gemm_ternary_each(n, k, q, NULL, &(tn_ternary_out){.m = m, .packing = packing, .packed = packed, .acc = acc}, 1);
 }

@@ -6,34 +6,37 @@
  * nothing. */
 #ifndef TN_KERNELS_GEMM_H
 #define TN_KERNELS_GEMM_H
+#include "kernels/packing.h"
 #include "kernels/table.h"
 
 /* ---- wide packing: panels of outputs, made at load or once per optimizer step, never stored on disk ---- */
-size_t tn_pack_ternary_bytes(int m, int k);
-void tn_pack_ternary(int m, int k, const int8_t *states, void *packed);
+size_t tn_pack_ternary_bytes(tn_packing packing, int m, int k);
+void tn_pack_ternary(tn_packing packing, int m, int k, const int8_t *states, void *packed);
 /* Rows first..first+rows-1 of the same; `first` is a multiple of TN_PACK_ROWS, and so is `rows` unless they are the
  * last ones. Every row of `packed` must have been given once; threads may give different ones at the same time. */
 enum { TN_PACK_ROWS = 64 };
-void tn_pack_ternary_rows(int m, int k, int first, int rows, const int8_t *states, void *packed);
+void tn_pack_ternary_rows(tn_packing packing, int m, int k, int first, int rows, const int8_t *states, void *packed);
 size_t tn_pack_real_bytes(int m, int k);
 void tn_pack_real(int m, int k, const tn_real *w, void *packed);
 
 /* Y = (acc / s_i) * a, acc = q T^t exact in int32 (k <= 132104 keeps it exact in f32 too): the one order of operations
- * in trainer and runtime (docs/math.md, BitLinear). q [n,k], s [n]. */
-void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a, tn_real *y);
-/* The bare integers, acc [n,m]: what every instruction set must agree on. */
-void tn_gemm_ternary_codes(int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc);
-/* One of the products of the same codes. */
+ * in trainer and runtime (docs/math.md, BitLinear). q [n,k], s [n]. T as one of several matrices that the same q
+ * meets: */
 typedef struct tn_ternary_out {
     int m;
-    const void *packed; /* [m,k] */
+    tn_packing packing;
+    const void *packed; /* T [m,k] */
     tn_real a;
     const tn_real *base; /* [n,m] to add, apart from y; or NULL */
-    tn_real *y;          /* [n,m] base + (acc / s_i) * a, or */
+    tn_real *y;          /* [n,m], or */
     int32_t *acc;        /* [n,m] the bare integers; the other one is NULL */
 } tn_ternary_out;
 /* All of them in one hand-over to the threads. */
 void tn_gemm_ternary_each(int n, int k, const int8_t *q, const tn_real *s, const tn_ternary_out *outs, int count);
+/* One in pairs. */
+void tn_gemm_ternary(int n, int m, int k, const int8_t *q, const tn_real *s, const void *packed, tn_real a, tn_real *y);
+/* The bare integers of one, acc [n,m]: what every instruction set must agree on. */
+void tn_gemm_ternary_codes(tn_packing packing, int n, int m, int k, const int8_t *q, const void *packed, int32_t *acc);
 /* Y = X W^t; each output one chain over ascending k. */
 void tn_gemm_real(int n, int m, int k, const tn_real *x, const void *packed, tn_real *y);
 /* The same of the m rows of a table: the bits of tn_gemm_real of the numbers that tn_table_row gives. `room`: as many

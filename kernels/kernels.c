@@ -107,6 +107,6 @@ tn_status tn_kernels_init(const char *isa) {
     return TN_OK;
 }
 
-void tn_kernels_use_packing(tn_packing packing) { tn_kernels_table.packing = packing; }
+void tn_kernels_use_packing(tn_packing packing) { tn_kernels_table.run_packing = packing; }
 const char *tn_kernels_isa(void) { return tn_k->isa; }
 bool tn_bf16_pays(void) { return tn_k->bf16_pays; }

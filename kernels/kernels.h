@@ -6,13 +6,9 @@
 #define TN_KERNELS_KERNELS_H
 #include "core/status.h"
 #include "kernels/attention.h"
+#include "kernels/packing.h"
+#include "kernels/screen.h"
 #include "kernels/steps.h"
-
-/* How ternary matrices are packed for the forward product. */
-typedef enum tn_packing {
-    TN_PACKING_PAIRS,  /* 2 bits a state */
-    TN_PACKING_TRIPLES /* three states in 5 bits */
-} tn_packing;
 
 typedef struct tn_kernels {
     const char *isa; /* one of tn_kernels_known() */
@@ -24,7 +20,7 @@ typedef struct tn_kernels {
     bool ternary_opens; /* byte_panel beats ternary_panel when a panel serves many rows */
     int triple_tile_rows;
     bool triples_are_fast; /* rows of its own for triples: opening them costs less than 2-bit panels */
-    tn_packing packing;    /* of ternary matrices that are multiplied: tn_kernels_use_packing */
+    tn_packing run_packing; /* of matrices that are run and never trained: tn_kernels_use_packing */
     int real_panel_width, real_tile_rows;
     int pair_panel_width, pair_tile_rows;
     int bf16_panel_width, bf16_tile_rows;
@@ -37,7 +33,7 @@ extern const tn_kernels *const tn_k;
  * TN_E_UNSUPPORTED for one the CPU lacks. Tests may call it again with another name; packed weights are then stale. */
 tn_status tn_kernels_init(const char *isa);
 const char *tn_kernels_isa(void);
-/* Pack so from now on, until tn_kernels_init, which goes back to pairs; what is packed already is stale. */
+/* Pack what is only run so from now on, until tn_kernels_init, which goes back to pairs. */
 void tn_kernels_use_packing(tn_packing packing);
 /* Whether products of bf16 (tn_product_bf16) are faster than those of reals: where bf16_panel has instructions of its
  * own and they do more multiply-adds a cycle. AMD's do twice as many as in f32 (Zen 4, Zen 5); Intel's without AMX half

@@ -43,6 +43,15 @@ static tn_tensor *project(const pass *p, tn_tensor *x, tn_param *w) {
     return ternary(p) ? tn_bitlinear(p->t, x, w) : tn_linear(p->t, x, w);
 }
 
+/* The matrices that read one input. */
+static void project_each(const pass *p, tn_tensor *x, tn_param *const *w, int count, tn_tensor **y) {
+    if (fused(p)) {
+        tn_bitlinear_group(p->t, x, w, count, y);
+        return;
+    }
+    for (int i = 0; i < count; i++) y[i] = project(p, x, w[i]);
+}
+
 static tn_tensor *drop(const pass *p, tn_tensor *x, int slot) {
     return tn_dropout(p->t, x, (tn_real)p->model->config.dropout, (uint32_t)(p->layer * 4 + slot));
 }
@@ -68,17 +77,18 @@ static const tn_kv_rows *runs(const pass *p) {
 static tn_tensor *attention(const pass *p, const tn_block *b, tn_tensor *x) {
     const tn_model_config *c = &p->model->config;
     tn_tensor *n = input(p, x, b->attn_norm, "attn");
-    tn_tensor *q = rotate(p, project(p, n, b->attn_q), b->attn_q_norm);
-    tn_tensor *k = rotate(p, project(p, n, b->attn_k), b->attn_k_norm);
-    tn_tensor *v = project(p, n, b->attn_v);
-    tn_tensor *o = tn_attention(p->t, q, k, v, c->n_head, c->n_kv_head, runs(p), p->n_stretches);
+    tn_tensor *qkv[3];
+    project_each(p, n, (tn_param *const[]){b->attn_q, b->attn_k, b->attn_v}, 3, qkv);
+    tn_tensor *q = rotate(p, qkv[0], b->attn_q_norm), *k = rotate(p, qkv[1], b->attn_k_norm);
+    tn_tensor *o = tn_attention(p->t, q, k, qkv[2], c->n_head, c->n_kv_head, runs(p), p->n_stretches);
     return add_branch(p, x, input(p, o, b->attn_sub_norm, "attn_output"), b->attn_output, 0);
 }
 
 static tn_tensor *mlp(const pass *p, const tn_block *b, tn_tensor *x) {
     tn_tensor *n = input(p, x, b->ffn_norm, "ffn");
-    tn_tensor *u = project(p, n, b->ffn_gate), *v = project(p, n, b->ffn_up);
-    return add_branch(p, x, gated_input(p, u, v, b->ffn_sub_norm, "ffn_down"), b->ffn_down, 1);
+    tn_tensor *uv[2];
+    project_each(p, n, (tn_param *const[]){b->ffn_gate, b->ffn_up}, 2, uv);
+    return add_branch(p, x, gated_input(p, uv[0], uv[1], b->ffn_sub_norm, "ffn_down"), b->ffn_down, 1);
 }
 
 /* Blocks [first, last) of a pass. */
@@ -175,10 +185,12 @@ tn_tensor *tn_model_hidden_batch(tn_model *model, tn_tape *t, tn_tensor *ids, co
 
 void tn_model_recompute(tn_model *model, int blocks) { model->recompute = blocks; }
 
-static tn_param *head(tn_model *model) { return model->output ? model->output : model->embedding; }
+tn_param *tn_model_head(tn_model *model) { return model->output ? model->output : model->embedding; }
 
-tn_tensor *tn_model_logits(tn_model *model, tn_tape *t, tn_tensor *hidden) { return tn_linear(t, hidden, head(model)); }
+tn_tensor *tn_model_logits(tn_model *model, tn_tape *t, tn_tensor *hidden) {
+    return tn_linear(t, hidden, tn_model_head(model));
+}
 
 tn_tensor *tn_model_loss(tn_model *model, tn_tape *t, tn_tensor *ids, tn_tensor *targets, tn_loss_options options) {
-    return tn_head_loss(t, tn_model_hidden(model, t, ids, NULL), head(model), targets, options);
+    return tn_head_loss(t, tn_model_hidden(model, t, ids, NULL), tn_model_head(model), targets, options);
 }

@@ -54,6 +54,7 @@ typedef struct tn_stretch {
 tn_tensor *tn_model_hidden_batch(tn_model *model, tn_tape *t, tn_tensor *ids, const tn_stretch *stretches, int n);
 /* Passes that train keep the input of every `blocks` blocks alone and run them again in backward; 0: keep all. */
 void tn_model_recompute(tn_model *model, int blocks);
+tn_param *tn_model_head(tn_model *model); /* [V,C]: the embedding table where they are tied */
 tn_tensor *tn_model_logits(tn_model *model, tn_tape *t, tn_tensor *hidden); /* [..,C] -> [..,V] */
 tn_tensor *tn_model_loss(tn_model *model, tn_tape *t, tn_tensor *ids, tn_tensor *targets, tn_loss_options options);
 

@@ -33,11 +33,13 @@ static tn_real *as_reals(const int8_t *q, size_t count) {
     return x;
 }
 
-static void *pack_ternary(int m, int k, const int8_t *states) {
-    void *packed = take(tn_pack_ternary_bytes(m, k), 1);
-    tn_pack_ternary(m, k, states, packed);
+static void *pack_as(tn_packing packing, int m, int k, const int8_t *states) {
+    void *packed = take(tn_pack_ternary_bytes(packing, m, k), 1);
+    tn_pack_ternary(packing, m, k, states, packed);
     return packed;
 }
+
+static void *pack_ternary(int m, int k, const int8_t *states) { return pack_as(TN_PACKING_PAIRS, m, k, states); }
 
 static void *pack_real(int m, int k, const tn_real *w) {
     void *packed = take(tn_pack_real_bytes(m, k), 1);
@@ -56,8 +58,7 @@ static const shape shapes[] = {{1, 1, 1},      {1, 5, 3},      {2, 16, 16},   {3
 /* ---- ternary ---- */
 static void check_packed_integers(tn_packing packing, int n, int m, int k, const int8_t *q, const int8_t *states) {
     int32_t *acc = take((size_t)n * (size_t)m, sizeof *acc);
-    tn_kernels_use_packing(packing);
-    tn_gemm_ternary_codes(n, m, k, q, pack_ternary(m, k, states), acc);
+    tn_gemm_ternary_codes(packing, n, m, k, q, pack_as(packing, m, k, states), acc);
     for (int i = 0; i < n; i++)
         for (int j = 0; j < m; j++) {
             int64_t sum = 0;
@@ -102,15 +103,16 @@ static void gemm__states_packed_by_rows_are_those_packed_at_once(void **state) {
     static const int rows[] = {1, 63, 64, 65, 128, 200};
     enum { K_ODD = 53 };
     for (size_t isa = 0; tn_kernels_known(isa); isa++)
-        for (size_t i = 0; i < TN_COUNT(rows) && use_isa(isa); i++) {
-            const int m = rows[i];
+        for (size_t i = 0; i < 2 * TN_COUNT(rows) && use_isa(isa); i++) {
+            const int m = rows[i / 2];
+            const tn_packing packing = i % 2 ? TN_PACKING_TRIPLES : TN_PACKING_PAIRS;
             const int8_t *states = take_codes((size_t)(m * K_ODD), -1, 3, 2);
-            const size_t bytes = tn_pack_ternary_bytes(m, K_ODD);
+            const size_t bytes = tn_pack_ternary_bytes(packing, m, K_ODD);
             void *packed = take(bytes, 1);
             for (int first = (m - 1) / TN_PACK_ROWS * TN_PACK_ROWS; first >= 0; first -= TN_PACK_ROWS)
-                tn_pack_ternary_rows(m, K_ODD, first, TN_MIN((int)TN_PACK_ROWS, m - first), states + first * K_ODD,
-                                     packed);
-            assert_memory_equal(packed, pack_ternary(m, K_ODD, states), bytes);
+                tn_pack_ternary_rows(packing, m, K_ODD, first, TN_MIN((int)TN_PACK_ROWS, m - first),
+                                     states + first * K_ODD, packed);
+            assert_memory_equal(packed, pack_as(packing, m, K_ODD, states), bytes);
         }
 }
 
@@ -141,7 +143,7 @@ static void gemm__ternary_product_scales_in_the_one_order(void **state) {
     int32_t acc[9];
     const void *packed = pack_ternary(3, 3, states);
     tn_gemm_ternary(3, 3, 3, q, s, packed, a, found);
-    tn_gemm_ternary_codes(3, 3, 3, q, packed, acc);
+    tn_gemm_ternary_codes(TN_PACKING_PAIRS, 3, 3, 3, q, packed, acc);
     for (int i = 0; i < 9; i++) {
         assert_true(fabs((double)found[i] - y[i]) < 2e-6);
         assert_true(found[i] == (tn_real)acc[i] / s[i / 3] * a);
@@ -159,7 +161,7 @@ static void gemm__float_product_of_codes_equals_the_integers(void **state) {
                          *states = take_codes((size_t)(m * k), -1, 3, 4);
             int32_t *acc = take((size_t)(n * m), sizeof *acc);
             tn_real *y = take((size_t)(n * m), sizeof *y);
-            tn_gemm_ternary_codes(n, m, k, q, pack_ternary(m, k, states), acc);
+            tn_gemm_ternary_codes(TN_PACKING_PAIRS, n, m, k, q, pack_ternary(m, k, states), acc);
             tn_gemm_real(n, m, k, as_reals(q, (size_t)(n * k)), pack_real(m, k, as_reals(states, (size_t)(m * k))), y);
             for (int j = 0; j < n * m; j++) assert_true(y[j] == (tn_real)acc[j]);
         }
@@ -252,12 +254,15 @@ static void gemm__products_of_the_same_codes_may_go_together(void **state) {
         assert_ok(tn_par_set_threads(3));
         for (int j = 0; j < OUTS; j++) {
             const int8_t *states = take_codes((size_t)m[j] * TERMS, -1, 3, 4 + (uint32_t)j);
-            outs[j] = (tn_ternary_out){.m = m[j], .packed = pack_ternary(m[j], TERMS, states), .a = 2};
+            const tn_packing packing = j % 2 ? TN_PACKING_TRIPLES : TN_PACKING_PAIRS;
+            outs[j] = (tn_ternary_out){.m = m[j], .packing = packing, .packed = pack_as(packing, m[j], TERMS, states)};
+            outs[j].a = 2;
             outs[j].y = take((size_t)n * (size_t)m[j], sizeof *outs[j].y);
         }
         tn_gemm_ternary_each(n, TERMS, q, s, outs, OUTS);
         for (int j = 0; j < OUTS; j++) {
-            tn_gemm_ternary(n, m[j], TERMS, q, s, outs[j].packed, 2, alone);
+            const void *states = pack_ternary(m[j], TERMS, take_codes((size_t)m[j] * TERMS, -1, 3, 4 + (uint32_t)j));
+            tn_gemm_ternary(n, m[j], TERMS, q, s, states, 2, alone);
             assert_memory_equal(outs[j].y, alone, (size_t)n * (size_t)m[j] * sizeof *alone);
         }
     }

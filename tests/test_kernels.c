@@ -137,9 +137,9 @@ static void case_attention_rows_back(const tn_kernels *k, int n, room *r) {
 /* The panels through their drivers, which know the layout: n rows against 3 outputs of 7 terms. */
 static void case_ternary_panel(const tn_kernels *k, int n, room *r) {
     char packed[4096];
-    assert_true(k->ternary_panel_width > 0 && tn_pack_ternary_bytes(3, 7) <= sizeof packed);
-    tn_pack_ternary(3, 7, r->states, packed);
-    tn_gemm_ternary_codes(n / 7, 3, 7, r->codes, packed, r->acc);
+    assert_true(k->ternary_panel_width > 0 && tn_pack_ternary_bytes(TN_PACKING_PAIRS, 3, 7) <= sizeof packed);
+    tn_pack_ternary(TN_PACKING_PAIRS, 3, 7, r->states, packed);
+    tn_gemm_ternary_codes(TN_PACKING_PAIRS, n / 7, 3, 7, r->codes, packed, r->acc);
 }
 static void case_real_panel(const tn_kernels *k, int n, room *r) {
     tn_real packed[512];
@@ -148,6 +148,24 @@ static void case_real_panel(const tn_kernels *k, int n, room *r) {
     whole_numbers(n, r, IN(1));
     tn_pack_real(3, 7, IN(0), packed);
     tn_gemm_real(n / 7, 3, 7, IN(1), packed, OUT(0));
+}
+static void case_chain(const tn_kernels *k, int n, room *r) {
+    whole_numbers(n, r, IN(0));
+    whole_numbers(n, r, IN(1));
+    r->result = (double)k->chain(n, IN(0), IN(1));
+}
+/* One block of any codes; the sums stay whole numbers below 2^24. Sums of codes over 16 are those of the row. */
+static void case_screen_q6_k(const tn_kernels *k, int n, room *r) {
+    enum { CODES = 256, BLOCK = 210, SCALES = 192, D = 208 };
+    static const int8_t zeros[CODES];
+    unsigned char block[BLOCK + 3 * 64] = {0};
+    int16_t sums[CODES / 16][2] = {{0}};
+    if (n < CODES) return;
+    for (int i = 0; i < SCALES; i++) block[i] = (unsigned char)r->codes[i];
+    for (int i = 0; i < CODES / 16; i++) block[SCALES + i] = (unsigned char)r->states[i];
+    block[D + 1] = 0x3c; /* 1 */
+    for (int i = 0; i < CODES; i++) sums[i / 16][1] = (int16_t)(sums[i / 16][1] + r->codes[i]);
+    k->screen_q6_k(CODES, block, &(tn_screen_x){zeros, r->codes, sums[0]}, OUT(0), OUT(1));
 }
 /* Fixed point. Words of pairs go where 32-bit sums are; rows of 7, of 48 columns at most. */
 enum { PAIR_ROWS = 7, PAIR_COLS = 45, WORD_STRIDE = 48 };
@@ -182,19 +200,17 @@ static void case_pair_panel(const tn_kernels *k, int n, room *r) {
 /* As ternary panels: through their drivers; 60 rows are enough for them to open a panel. */
 static void case_byte_panel(const tn_kernels *k, int n, room *r) {
     char packed[4096];
-    assert_true(k->ternary_panel_width > 0 && tn_pack_ternary_bytes(3, 4) <= sizeof packed);
-    tn_pack_ternary(3, 4, r->states, packed);
-    tn_gemm_ternary_codes(n / 4, 3, 4, r->codes, packed, r->acc);
+    assert_true(k->ternary_panel_width > 0 && tn_pack_ternary_bytes(TN_PACKING_PAIRS, 3, 4) <= sizeof packed);
+    tn_pack_ternary(TN_PACKING_PAIRS, 3, 4, r->states, packed);
+    tn_gemm_ternary_codes(TN_PACKING_PAIRS, n / 4, 3, 4, r->codes, packed, r->acc);
 }
 #define case_ternary_bytes case_byte_panel
 /* The same in triples, rows of 28 terms: a whole group and a tail. */
 static void case_triple_panel(const tn_kernels *k, int n, room *r) {
     char packed[4096];
-    tn_kernels_use_packing(TN_PACKING_TRIPLES);
-    assert_true(k->triple_tile_rows > 0 && tn_pack_ternary_bytes(3, 28) <= sizeof packed);
-    tn_pack_ternary(3, 28, r->states, packed);
-    tn_gemm_ternary_codes(n / 28, 3, 28, r->codes, packed, r->acc);
-    tn_kernels_use_packing(TN_PACKING_PAIRS);
+    assert_true(k->triple_tile_rows > 0 && tn_pack_ternary_bytes(TN_PACKING_TRIPLES, 3, 28) <= sizeof packed);
+    tn_pack_ternary(TN_PACKING_TRIPLES, 3, 28, r->states, packed);
+    tn_gemm_ternary_codes(TN_PACKING_TRIPLES, n / 28, 3, 28, r->codes, packed, r->acc);
 }
 #define case_triple_bytes case_triple_panel
 CASE(sum_codes, r->result = k->sum_codes(n, r->codes))

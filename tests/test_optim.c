@@ -401,7 +401,7 @@ static void parameters__are_refreshed_together_as_alone(void **state) {
         assert_true(a->scale == b->scale);
         if (a->quantizer == TN_QUANT_NONE) continue;
         assert_memory_equal(a->states, b->states, (size_t)tn_param_count(a));
-        assert_memory_equal(a->packed, b->packed, tn_pack_ternary_bytes(a->rows, a->cols));
+        assert_memory_equal(a->packed, b->packed, tn_pack_ternary_bytes(TN_PACKING_PAIRS, a->rows, a->cols));
     }
     bench_release(&alone);
     bench_release(&together);

@@ -120,10 +120,10 @@ static void session__ternary_products_are_the_same_integers_on_every_instruction
     for (int i = 0; i < n * k; i++) q[i] = (int8_t)((i * 131) % 255 - 127);
     for (int isa = 0; isa < 2; isa++) {
         assert_ok(tn_kernels_init(isa ? "generic" : NULL));
-        void *packed = tn_arena_zalloc(f->arena, 1, tn_pack_ternary_bytes(m, k), "test");
+        void *packed = tn_arena_zalloc(f->arena, 1, tn_pack_ternary_bytes(TN_PACKING_PAIRS, m, k), "test");
         sums[isa] = tn_arena_array(f->arena, (size_t)(n * m), sizeof **sums, "test");
-        tn_pack_ternary(m, k, w->states, packed);
-        tn_gemm_ternary_codes(n, m, k, q, packed, sums[isa]);
+        tn_pack_ternary(TN_PACKING_PAIRS, m, k, w->states, packed);
+        tn_gemm_ternary_codes(TN_PACKING_PAIRS, n, m, k, q, packed, sums[isa]);
     }
     assert_memory_equal(sums[0], sums[1], (size_t)(n * m) * sizeof **sums);
     assert_ok(tn_kernels_init(NULL));
@@ -369,6 +369,58 @@ static void text_stream__shows_what_only_looked_like_a_stop(void **state) {
     assert_int_equal(tn_text_stream_init(&s, &empty, 1, collect, &out), TN_E_ARG);
 }
 
+/* ---- the head ---- */
+
+static void use_q6_k(fixture *f) {
+    tn_param *head = tn_model_head(f->loaded.model);
+    const size_t bytes = tn_table_row_bytes(TN_TABLE_Q6_K, head->cols);
+    char *data = tn_arena_alloc(f->arena, (size_t)head->rows * bytes, "test");
+    assert_non_null(data);
+    for (int r = 0; r < head->rows; r++)
+        assert_ok(tn_table_encode_row(TN_TABLE_Q6_K, head->cols, head->tensor.real + (int64_t)r * head->cols,
+                                      data + (size_t)r * bytes));
+    head->tensor.real = NULL;
+    assert_ok(tn_param_put_table(head, (tn_table){TN_TABLE_Q6_K, data}));
+}
+
+static void session__both_heads_choose_the_same_tokens(void **state) {
+    fixture *f = *state;
+    enum { SAMPLERS = 4, SEEDS = 12, MOST = 1024 };
+    use_q6_k(f);
+    tn_sampler_options options[SAMPLERS];
+    for (int i = 0; i < SAMPLERS; i++) options[i] = tn_sampler_defaults();
+    options[0].temperature = 0;
+    options[2].repeat_penalty = 1.5;
+    options[2].top_k = 3;
+    options[3].top_k = 0; /* all logits: both go the same way */
+    tn_session *sessions[2];
+    for (int head = 0; head < 2; head++)
+        assert_ok(tn_session_create(&sessions[head], &f->loaded,
+                                    (tn_session_options){.context = CONTEXT, .head = (tn_head_kind)head}));
+    uint64_t allowed[MOST / 64];
+    assert_true(vocab(f) <= MOST);
+    for (size_t i = 0; i < TN_COUNT(allowed); i++) allowed[i] = 0xfedcba9876543210;
+    for (int i = 0; i < SAMPLERS * SEEDS; i++) {
+        int32_t first = i % vocab(f), ids[2];
+        tn_sampler *samplers[2];
+        options[i % SAMPLERS].seed = (uint64_t)i;
+        for (int head = 0; head < 2; head++) {
+            assert_ok(tn_sampler_create(&samplers[head], vocab(f), &options[i % SAMPLERS]));
+            assert_ok(tn_session_rewind(sessions[head], 0));
+            assert_ok(tn_session_feed(sessions[head], &first, 1));
+        }
+        for (int n = 1; n < CONTEXT - 1; n++) {
+            for (int head = 0; head < 2; head++) {
+                assert_ok(tn_session_pick(sessions[head], samplers[head], i % 3 ? NULL : allowed, &ids[head]));
+                assert_ok(tn_session_feed(sessions[head], &ids[head], 1));
+            }
+            assert_int_equal(ids[0], ids[1]);
+        }
+        for (int head = 0; head < 2; head++) tn_sampler_free(samplers[head]);
+    }
+    for (int head = 0; head < 2; head++) tn_session_free(sessions[head]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(session__runs_a_checkpoint_with_the_trainers_bits, set_up, tear_down),
@@ -385,6 +437,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(generate__cuts_before_a_stop_string_that_spans_tokens, set_up, tear_down),
         cmocka_unit_test_setup_teardown(generate__shows_whole_characters_of_a_byte_vocabulary, set_up, tear_down),
         cmocka_unit_test_setup_teardown(generate__an_empty_prompt_begins_a_document, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(session__both_heads_choose_the_same_tokens, set_up, tear_down),
         cmocka_unit_test(text_stream__gives_the_same_text_however_it_is_cut),
         cmocka_unit_test(text_stream__replaces_bytes_that_are_no_character),
         cmocka_unit_test(text_stream__shows_what_only_looked_like_a_stop),

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernels/screen.h"
+
+#include "core/par.h"
+#include "kernels/backward.h"
+#include "kernels/kernels.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+enum {
+    BLOCK = 512, /* ids of a task, which leaves its largest bounds */
+    GROUP = 16,
+    CODE_MOST = 32,    /* |q - 32| of Q6_K */
+    PARTIAL_MOST = 95, /* the first stage sums q and takes 32 away: 63 + 32 */
+    VALUES = 256       /* of a block of the table */
+};
+
+struct tn_screen {
+    tn_table table;
+    int m, k;
+    size_t row_bytes;
+    int8_t *high, *low;
+    int16_t *sums;
+    tn_real unit;
+    double size, error;               /* |x|; of a logit for a row of spread 1, see code_x */
+    tn_real *lower, *upper;           /* [m] */
+    tn_real *best_lower, *best_upper; /* [blocks] */
+    tn_real *heap;                    /* [m] the largest lower bounds, the least of them first */
+    int32_t *ids;                     /* [m] */
+    uint64_t *wanted;                 /* [m] bits */
+    tn_real *logits;                  /* [m] */
+    tn_real *rows;                    /* [threads, k] */
+    int threads;
+    int count;
+    const tn_real *x;
+};
+
+bool tn_screen_serves(tn_table_type type) { return type == TN_TABLE_Q6_K && sizeof(tn_real) == sizeof(float); }
+
+static int blocks_of(const tn_screen *s) { return (s->m + BLOCK - 1) / BLOCK; }
+
+tn_status tn_screen_create(tn_screen **out, tn_arena *arena, const tn_table *table, int m, int k) {
+    tn_screen *s;
+    TN_ASSERT(tn_screen_serves(table->type) && k % VALUES == 0);
+    TN_TAKE0(s, arena, 1, "screened head");
+    s->table = *table;
+    s->m = m;
+    s->k = k;
+    s->row_bytes = tn_table_row_bytes(table->type, k);
+    s->threads = tn_par_threads();
+    TN_TAKE(s->high, arena, k, "screened head");
+    TN_TAKE(s->low, arena, k, "screened head");
+    TN_TAKE(s->sums, arena, 2 * (k / GROUP), "screened head");
+    TN_TAKE(s->lower, arena, m, "screened head");
+    TN_TAKE(s->upper, arena, m, "screened head");
+    TN_TAKE(s->best_lower, arena, blocks_of(s), "screened head");
+    TN_TAKE(s->best_upper, arena, blocks_of(s), "screened head");
+    TN_TAKE(s->heap, arena, m, "screened head");
+    TN_TAKE(s->ids, arena, m, "screened head");
+    TN_TAKE(s->wanted, arena, (m + 63) / 64, "screened head");
+    TN_TAKE(s->logits, arena, m, "screened head");
+    TN_TAKE(s->rows, arena, (size_t)s->threads * (size_t)k, "screened head");
+    *out = s;
+    return TN_OK;
+}
+
+/* ---- the hidden row ---- */
+
+/* error = 32 (|x - codes| + gamma |x|) + 95 c 2^-24 |codes|, in Euclidean norms and for c roundings of the estimate;
+ * times the spread of a row it bounds |estimate - logit| (docs/math.md). The last factor covers what is rounded here.
+ */
+static void code_x(tn_screen *s, const tn_real *x) {
+    const double k = s->k, ulp = 0x1p-24;
+    double missed = 0, size = 0, parts = 0;
+    s->unit = tn_k->digit_row(s->k, x, s->high, s->low);
+    for (int i = 0; i < s->k; i++) {
+        const double miss = (double)x[i] - (double)s->unit * (256.0 * s->high[i] + s->low[i]);
+        const double part = (double)s->unit * (256.0 * fabs((double)s->high[i]) + fabs((double)s->low[i]));
+        missed += miss * miss;
+        size += (double)x[i] * (double)x[i];
+        parts += part * part;
+    }
+    for (int g = 0; g < s->k / GROUP; g++) {
+        s->sums[2 * g] = (int16_t)tn_k->sum_codes(GROUP, s->high + g * GROUP);
+        s->sums[2 * g + 1] = (int16_t)tn_k->sum_codes(GROUP, s->low + g * GROUP);
+    }
+    const double chain = (k + 1) * ulp / (1 - (k + 1) * ulp), estimate = (4 * k / VALUES + 32) * ulp;
+    s->size = sqrt(size);
+    s->error = CODE_MOST * (sqrt(missed) + chain * sqrt(size)) + PARTIAL_MOST * estimate * sqrt(parts);
+    s->error = s->error * 1.001 + k * (double)FLT_MIN;
+}
+
+/* ---- the first stage ---- */
+
+static void bound_block(tn_screen *s, int block) {
+    const tn_screen_x x = {s->high, s->low, s->sums};
+    const int first = block * BLOCK, last = TN_MIN(first + BLOCK, s->m);
+    tn_real best_lower = -INFINITY, best_upper = -INFINITY;
+    for (int id = first; id < last; id++) {
+        tn_real estimate, spread;
+        tn_k->screen_q6_k(s->k, (const char *)s->table.data + (size_t)id * s->row_bytes, &x, &estimate, &spread);
+        const double z = (double)estimate * (double)s->unit, size = sqrt((double)GROUP * (double)spread);
+        const double error = size * s->error + fabs(z) * 0x1p-21 + (double)FLT_MIN;
+        /* No partial sum of the chain is larger, so that none overflows. */
+        const bool bounded = isfinite((float)(2 * CODE_MOST * size * s->size)) && isfinite((float)(fabs(z) + error));
+        s->lower[id] = bounded ? (tn_real)(z - error) : (tn_real)NAN;
+        s->upper[id] = bounded ? (tn_real)(z + error) : (tn_real)NAN;
+        best_lower = TN_MAX(best_lower, bounded ? s->lower[id] : (tn_real)-INFINITY);
+        best_upper = TN_MAX(best_upper, bounded ? s->upper[id] : (tn_real)INFINITY);
+    }
+    s->best_lower[block] = best_lower;
+    s->best_upper[block] = best_upper;
+}
+
+static void bound_blocks(void *context, int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; block++) bound_block(context, (int)block);
+}
+
+/* ---- what is left in question ---- */
+
+/* The heap keeps its least number at 0. */
+static void sink(tn_real *heap, int n, tn_real x) {
+    int at = 0;
+    for (int child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && heap[child + 1] < heap[child]) child++;
+        if (!(heap[child] < x)) break;
+        heap[at] = heap[child];
+    }
+    heap[at] = x;
+}
+
+static bool is_set(const uint64_t *bits, int id) { return !bits || (bits[id / 64] >> id % 64 & 1); }
+
+/* The `top`-th largest lower bound of what is allowed: as many logits are at least that. */
+static tn_real threshold(tn_screen *s, const tn_screen_question *question) {
+    const int top = TN_MAX(TN_MIN(question->top, s->m), 1);
+    for (int i = 0; i < top; i++) s->heap[i] = -INFINITY;
+    for (int block = 0; block < blocks_of(s); block++) {
+        if (!(s->best_lower[block] > s->heap[0])) continue;
+        const int last = TN_MIN((block + 1) * BLOCK, s->m);
+        for (int id = block * BLOCK; id < last; id++)
+            if (s->lower[id] > s->heap[0] && is_set(question->allowed, id)) sink(s->heap, top, s->lower[id]);
+    }
+    return s->heap[0];
+}
+
+static void collect(tn_screen *s, tn_real least, const tn_screen_question *question) {
+    memset(s->wanted, 0, sizeof *s->wanted * (size_t)(s->m + 63) / 64);
+    for (int i = 0; i < question->n_also; i++) {
+        const int id = question->also[i];
+        s->wanted[id / 64] |= (uint64_t)1 << id % 64;
+        s->best_upper[id / BLOCK] = INFINITY;
+    }
+    s->count = 0;
+    for (int block = 0; block < blocks_of(s); block++) {
+        if (s->best_upper[block] < least) continue;
+        const int last = TN_MIN((block + 1) * BLOCK, s->m);
+        for (int id = block * BLOCK; id < last; id++)
+            if (is_set(s->wanted, id) || (!(s->upper[id] < least) && is_set(question->allowed, id)))
+                s->ids[s->count++] = id;
+    }
+}
+
+static void true_logits(void *context, int64_t begin, int64_t end) {
+    tn_screen *s = context;
+    tn_real *row = s->rows + (int64_t)tn_par_worker() * s->k;
+    for (int64_t i = begin; i < end; i++) {
+        tn_table_rows(&s->table, s->k, s->ids[i], 1, row);
+        s->logits[i] = tn_k->chain(s->k, s->x, row);
+    }
+}
+
+int tn_screen_pick(tn_screen *s, const tn_real *x, const tn_screen_question *question, const int32_t **ids,
+                   const tn_real **logits) {
+    TN_ASSERT(s->threads >= tn_par_threads());
+    code_x(s, x);
+    tn_par_for(blocks_of(s), 1, bound_blocks, s);
+    collect(s, threshold(s, question), question);
+    s->x = x;
+    tn_par_for(s->count, 4, true_logits, s);
+    *ids = s->ids;
+    *logits = s->logits;
+    return s->count;
+}
+
+void tn_screen_bounds(const tn_screen *s, const tn_real **lower, const tn_real **upper) {
+    *lower = s->lower;
+    *upper = s->upper;
+}
