@@ -6,6 +6,7 @@
 #include "infer/gguf_config.h"
 #include "infer/gguf_weights.h"
 #include "infer/model_file_priv.h"
+#include "infer/weigh_packing.h"
 
 static int64_t tensor_count(const tn_gguf_tensor *t) {
     int64_t count = 1;
@@ -69,6 +70,7 @@ static tn_status load(const tn_gguf *file, tn_arena *arena, tn_model_use use, tn
     TN_TRY(check_use(file, &config, use));
     TN_TRY(check_count(file, &config));
     TN_TRY(tn_tokenizer_from_gguf(&out->tokenizer, file));
+    if (use == TN_MODEL_RUN) TN_TRY(tn_packing_weigh(tn_model_config_counts(&config).ternary));
     TN_TRY(tn_model_create(&out->model, arena, &config, use));
     TN_TRY(read_params(file, out->model, arena));
     const tn_gguf_tensor *matrix = tn_gguf_find(file, "blk.0.attn_q.weight");
