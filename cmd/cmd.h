@@ -58,5 +58,6 @@ tn_status tn_cmd_start_compute(int threads);
 void tn_cmd_warn_of_slow_blas(void);
 
 tn_status tn_cmd_print_version(void);
+const char *tn_cmd_commit(void); /* that this was built from, short */
 
 #endif

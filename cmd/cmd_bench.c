@@ -3,9 +3,8 @@
 #include "bench/kernel_rates.h"
 #include "bench/preset.h"
 #include "bench/train_bench.h"
+#include "cmd/bench_parts.h"
 #include "cmd/options.h"
-#include "core/log.h"
-#include "core/par.h"
 #include "kernels/blas.h"
 #include "kernels/kernels.h"
 
@@ -28,28 +27,7 @@ static double giga_ops(double multiply_adds) { return 2e-9 * multiply_adds; }
 static double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
 static double mebibytes(int64_t bytes) { return (double)bytes / 0x1p20; }
 
-/* ---- what both say of the machine ---- */
-
-/* What a crowded machine does to all figures must be seen beside them. */
-static const double QUIET = 0.02;
-
-static tn_status print_machine(double waited) {
-    const char *warning = tn_blas_warning();
-    TN_TRY(tn_cmd_print("instruction set %s, OpenBLAS %s, threads %d\n", tn_kernels_isa(), tn_blas_core(),
-                        tn_par_threads()));
-    if (warning) TN_TRY(tn_cmd_print("warning: %s\n", warning));
-    if (waited < QUIET) return TN_OK;
-    return tn_cmd_print("warning: the machine is busy: threads waited for a core %.0f%% of the time\n", 100 * waited);
-}
-
-static void put_machine(json_t *object, double waited) {
-    const char *warning = tn_blas_warning();
-    json_object_set_new(object, "isa", json_string(tn_kernels_isa()));
-    json_object_set_new(object, "blas_core", json_string(tn_blas_core()));
-    json_object_set_new(object, "blas_warning", warning ? json_string(warning) : json_null());
-    json_object_set_new(object, "waited_share", json_real(waited));
-    json_object_set_new(object, "threads", json_integer(tn_par_threads()));
-}
+/* ---- peaks ---- */
 
 static tn_status print_peaks(const double peaks[TN_PEAK_COUNT]) {
     TN_TRY(tn_cmd_print("peaks, Gop/s:"));
@@ -71,7 +49,7 @@ static json_t *peaks_json(const double peaks[TN_PEAK_COUNT]) {
 static tn_status print_rates(const tn_kernel_rates *r) {
     double peaks[TN_PEAK_COUNT];
     for (int kind = 0; kind < TN_PEAK_COUNT; kind++) peaks[kind] = tn_peaks_get(&r->peaks, (tn_peak_kind)kind);
-    TN_TRY(print_machine(r->waited));
+    TN_TRY(tn_bench_print_machine(r->waited));
     TN_TRY(print_peaks(peaks));
     TN_TRY(tn_cmd_print("memory: %.1f GB/s read and written\ntokens: %d\n", r->memory / 1e9, r->tokens));
     TN_TRY(tn_cmd_print("\n%-30s %-12s %8s %8s %7s\n", "product", "m x k", "Gop/s", "limit", "share"));
@@ -99,7 +77,7 @@ static tn_status print_rates_json(const tn_kernel_rates *r) {
     for (int i = 0; i < r->n_rows; i++)
         json_array_append_new(rows, json_pack("{s:s, s:s, s:f}", "name", r->rows[i].name, "shape", r->rows[i].shape,
                                               "bytes_per_second", r->rows[i].rate));
-    put_machine(object, r->waited);
+    tn_bench_put_machine(object, r->waited);
     json_object_set_new(object, "tokens", json_integer(r->tokens));
     json_object_set_new(object, "peaks", peaks_json(peaks));
     json_object_set_new(object, "memory_bytes_per_second", json_real(r->memory));
@@ -157,7 +135,7 @@ static tn_status print_speed(const train_settings *s, const tn_run_config *confi
     TN_TRY(tn_cmd_print("preset %s: %.1f million parameters, steps of %lld tokens (context %d), %d measured after %d\n",
                         tn_preset_name(s->preset), (double)b->parameters.total / 1e6, (long long)b->tokens,
                         config->model.context, b->steps, b->warmup));
-    TN_TRY(print_machine(b->waited));
+    TN_TRY(tn_bench_print_machine(b->waited));
     TN_TRY(print_peaks(b->peaks));
     TN_TRY(tn_cmd_print("speed: %.0f tokens/s, %.1f ms a step; backward in %s, loss %.4f\n",
                         (double)b->tokens / b->seconds, 1e3 * b->seconds, backward_name(b), b->loss));
@@ -286,7 +264,7 @@ static tn_status print_train_json(const train_settings *s, const tn_run_config *
     }
     json_object_set_new(object, "backward", json_string(backward_name(b)));
     json_object_set_new(object, "peaks", peaks_json(b->peaks));
-    put_machine(object, b->waited);
+    tn_bench_put_machine(object, b->waited);
     return tn_cmd_print_json(object);
 }
 
@@ -341,8 +319,9 @@ static int run_train(int argc, char **argv) {
 int tn_cmd_bench(int argc, char **argv) {
     static const tn_command list[] = {
         {"train", "steps of training: tokens a second, time by op, memory", run_train},
+        {"infer", "prompts and generation of a model: tokens a second, share of the memory's speed", tn_bench_infer},
         {"kernels", "single products and row kernels", run_kernels},
     };
-    const tn_command_set set = {"tern bench", "How fast this machine trains.", list, TN_COUNT(list)};
+    const tn_command_set set = {"tern bench", "How fast this machine trains and runs models.", list, TN_COUNT(list)};
     return tn_cmd_dispatch(&set, argc, argv);
 }

@@ -5,6 +5,8 @@
 #include "kernels/blas.h"
 #include "kernels/kernels.h"
 
+const char *tn_cmd_commit(void) { return TN_COMMIT; }
+
 tn_status tn_cmd_print_version(void) {
     TN_TRY(tn_kernels_init(NULL));
     char hdf5[32];

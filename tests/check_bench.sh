@@ -54,6 +54,30 @@ done
 sum=$(awk '/of step$/ { on = 1; next } !NF { on = 0 } on { sum += $NF } END { print sum }' table)
 holds "$sum > 90 && $sum < 110"
 
+# A model of three steps, read and continued.
+for i in $(seq 40); do echo "Once upon a time a cat met $i dogs and they all had tea."; done >text.txt
+"$tern" train /dev/stdin --run-dir run >log 2>&1 <<END || complain "train: $(cat log)"
+model: {d_model: 128, d_ff: 256, n_layer: 1, context: 64}
+data: {train: text.txt, tokenizer: char}
+train: {max_steps: 3, batch_size: 2}
+END
+"$tern" bench infer -m run -p 24 -n 8 -r 3 --json >infer 2>err || complain "bench infer: $(cat err)"
+has infer pp24 tg8 rss_bytes load_seconds bandwidth_share int8_share bytes_per_token isa blas_core threads tests
+holds "$(number infer pp24) > 0 && $(number infer tg8) > 0 && $(number infer rss_bytes) > 1e6"
+# 8 x (4 d^2 + 3 d ffn) bits of trits and less than 100 rows of the table
+holds "$(number infer bytes_per_token) > 4 * 128 * 128 / 5 && $(number infer bytes_per_token) < 100000"
+"$tern" bench infer -m run -p 8,16 -n 4 -pg 8,4 -np 1,3 -r 1 -o csv >csv 2>err || complain "bench infer: $(cat err)"
+[ "$(wc -l <csv)" -eq 9 ] || complain "the grid has not 8 rows: $(cat csv)"
+"$tern" bench infer -m run -p 8 -n 4 -d 16 -r 2 -o json >json 2>err || complain "bench infer: $(cat err)"
+has json build_commit cpu_info model_filename model_type model_size model_n_params n_batch n_ubatch n_threads n_prompt n_gen \
+    n_depth test_time avg_ns stddev_ns avg_ts stddev_ts samples_ns samples_ts
+"$tern" bench infer -m run -p 8 -n 4 -r 1 2>err | grep -q '| pp8 |' || complain "no row pp8: $(cat err)"
+refuses 'was trained for 2 to 64' "$tern" bench infer -m run -p 65 -n 0
+refuses 'there is nothing to measure' "$tern" bench infer -m run -p 0 -n 0
+refuses '-p.*not a number|-p.*"x"' "$tern" bench infer -m run -p 8,x
+refuses 'expected two numbers' "$tern" bench infer -m run -pg 8
+refuses '-m is missing' "$tern" bench infer
+
 "$tern" bench train --preset 10m --steps 1 --warmup 0 --json --set train.batch_size=1 --set model.quantization=none \
     --set model.n_layer=1 >float 2>err || complain "the float twin: $(cat err)"
 holds "$(number float parameters) < $(number train parameters)"
