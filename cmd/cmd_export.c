@@ -5,14 +5,14 @@
 #include "core/fs.h"
 #include "infer/export.h"
 
-#include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 typedef struct settings {
-    const char *type, *output;
-    int tables; /* position in "f32|f16" */
+    const char *output;
+    int type;  /* tn_export_type */
+    int table; /* tn_table_type */
     int threads;
     bool json;
 } settings;
@@ -23,6 +23,12 @@ static const char type_choices[] =
 #undef EXPORT_TYPE
     ;
 
+static const char table_choices[] =
+#define TABLE_TYPE(name, word, values, bytes) "|" word
+#include "kernels/table_types.def"
+#undef TABLE_TYPE
+    ;
+
 static const char about[] =
     "Write a model as a GGUF file, load it again, and compare token ids and logits with the source's. "
     "A file that differs is deleted.\nTypes:"
@@ -30,13 +36,6 @@ static const char about[] =
 #include "infer/export_types.def"
 #undef EXPORT_TYPE
     ;
-
-/* Names in any letter case, as GGUF tools take them. */
-static tn_status find_type(const char *name, int *out) {
-    char lower[16] = "";
-    for (size_t i = 0; i + 1 < sizeof lower && name[i]; i++) lower[i] = (char)tolower((unsigned char)name[i]);
-    return tn_parse_choice("--type", strlen(name) < sizeof lower ? lower : name, type_choices + 1, out);
-}
 
 static tn_status print_report(const settings *s, const char *type, const tn_export_report *r) {
     if (s->json)
@@ -62,8 +61,9 @@ static tn_status guard_model(const char *output, const char *source) {
     return tn_output_guard(output, &read, 1);
 }
 
-static tn_status run(const settings *s, const char *source, tn_export_type type) {
-    tn_export_options options = {.type = type, .f16_tables = s->tables == 1};
+static tn_status run(const settings *s, const char *source) {
+    const tn_export_type type = (tn_export_type)s->type;
+    tn_export_options options = {.type = type, .table = (tn_table_type)s->table};
     tn_export_report report;
     TN_TRY(guard_model(s->output, source));
     TN_TRY(tn_cmd_start_compute(s->threads));
@@ -72,12 +72,12 @@ static tn_status run(const settings *s, const char *source, tn_export_type type)
 }
 
 int tn_cmd_export(int argc, char **argv) {
-    settings s = {.type = "i2_s"};
+    settings s = {0};
     const tn_option options[] = {
-        {"type|q", 0, TN_OPT_TEXT, &s.type, "T", "one of the types above", 0, 0, NULL},
+        {"type|q", 0, TN_OPT_CHOICE, &s.type, "T", "one of the types above", 0, 0, type_choices + 1},
         {"output|outfile", 'o', TN_OPT_TEXT, &s.output, "F", "the GGUF file to write", 0, 0, NULL},
-        {"embedding-type|embed-type", 0, TN_OPT_CHOICE, &s.tables, "T", "of the embedding; f32 is exact", 0, 0,
-         "f32|f16"},
+        {"embedding-type|embed-type|token-embedding-type", 0, TN_OPT_CHOICE, &s.table, "T",
+         "of the embedding; f32 is exact", 0, 0, table_choices + 1},
         TN_OPTION_THREADS(&s.threads),
         TN_OPTION_JSON(&s.json),
         TN_OPTIONS_END,
@@ -90,10 +90,9 @@ int tn_cmd_export(int argc, char **argv) {
         .min_arguments = 1,
         .max_arguments = 1,
     };
-    int status = tn_options_parse(&usage, &argc, argv), type;
+    int status = tn_options_parse(&usage, &argc, argv);
     if (status != TN_OPTIONS_GO) return status;
     if (!s.output) return tn_cmd_usage_error("-o is missing: the GGUF file to write");
-    if (find_type(s.type, &type)) return tn_cmd_usage_error("%s", tn_error_message());
-    tn_status done = run(&s, argv[1], (tn_export_type)type);
+    tn_status done = run(&s, argv[1]);
     return done ? tn_cmd_fail(done) : TN_EXIT_DONE;
 }

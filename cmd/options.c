@@ -110,6 +110,13 @@ static tn_status store_list(const tn_option *option, const char *what, const cha
     return TN_OK;
 }
 
+/* In any letter case, as other tools take the names of types. */
+static tn_status store_choice(const tn_option *option, const char *what, const char *text) {
+    char lower[64] = "";
+    for (size_t i = 0; i + 1 < sizeof lower && text[i]; i++) lower[i] = (char)tolower((unsigned char)text[i]);
+    return tn_parse_choice(what, strlen(text) < sizeof lower ? lower : text, option->choices, option->target);
+}
+
 static tn_status store(const tn_option *option, const char *what, const char *text) {
     bool any = option->min == 0 && option->max == 0;
     double min = option->min, max = option->max;
@@ -124,7 +131,7 @@ static tn_status store(const tn_option *option, const char *what, const char *te
     case TN_OPT_REAL: return tn_parse_real(what, text, any ? -1e308 : min, any ? 1e308 : max, option->target);
     case TN_OPT_SIZE: return tn_parse_size(what, text, option->target);
     case TN_OPT_SECONDS: return tn_parse_seconds(what, text, option->target);
-    case TN_OPT_CHOICE: return tn_parse_choice(what, text, option->choices, option->target);
+    case TN_OPT_CHOICE: return store_choice(option, what, text);
     case TN_OPT_TEXT:
     case TN_OPT_ANY: *(const char **)option->target = text; return TN_OK;
     case TN_OPT_LIST: return store_list(option, what, text);

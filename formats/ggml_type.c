@@ -46,6 +46,11 @@ static const char names_read[] =
 #include "formats/ggml_type.def"
     ;
 
+int64_t tn_ggml_type_block(int type) {
+    const ggml_type *row = find_type(type);
+    return row ? row->values : 1;
+}
+
 tn_status tn_ggml_type_bytes(int type, int64_t cols, int64_t rows, size_t *bytes) {
     const ggml_type *row = find_type(type);
     if (!row)

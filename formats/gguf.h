@@ -26,6 +26,8 @@ typedef enum tn_ggml_type {
 } tn_ggml_type;
 
 const char *tn_ggml_type_name(int type); /* "I2_S"; "type 77" for an id that nobody gave */
+/* Values that are packed together, of which a row has a whole number; 1 for a type Tern does not handle. */
+int64_t tn_ggml_type_block(int type);
 /* Bytes of a tensor of `rows` rows of `cols` values.
  * Fails: TN_E_UNSUPPORTED, TN_E_SHAPE when cols do not fill blocks. */
 tn_status tn_ggml_type_bytes(int type, int64_t cols, int64_t rows, size_t *bytes);

@@ -183,7 +183,7 @@ static tn_status read_d(const char *what, const layout *l, const unsigned char *
 
 static tn_status read_tail(const char *what, const unsigned char *tail, float *scale) {
     memcpy(scale, tail, sizeof *scale);
-    if (isfinite(*scale) && *scale > 0) return TN_OK;
+    if (isfinite(*scale) && *scale >= 0) return TN_OK;
     return TN_FAIL(CORRUPT, "%s: scale %g is not finite and positive", what, (double)*scale);
 }
 

@@ -22,8 +22,7 @@ size_t tn_ternary_tail(int type, float scale, unsigned char out[TN_TERNARY_TAIL_
 
 /* Unpacking wants one scale in all blocks and returns it; blocks with scale 0, as other writers store 256 zeros, unpack
  * to zeros (and *scale is 0 when there is no other block). `what` names the tensor in messages.
- * Fails: TN_E_CORRUPT on code 3, or blocks with different, negative or non-finite scales; the scale of I2_S must be
- * positive. */
+ * Fails: TN_E_CORRUPT on code 3, or scales that are different, negative or not finite. */
 tn_status tn_ternary_unpack(int type, const char *what, const unsigned char *in, int64_t rows, int64_t cols,
                             int8_t *states, float *scale);
 /* Rows first..first+count-1 of the same tensor: states [count, cols]. */

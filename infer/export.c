@@ -73,9 +73,9 @@ static tn_status round_and_ask(job *j) {
     tn_param **params = tn_model_params(j->source.model, &n);
     TN_TRY(tn_probe_ask(&j->source, j->proof_arena, &j->unrounded));
     j->expected = j->unrounded;
-    bool exact = j->types.matrix != TN_GGML_F16 && j->types.table != TN_GGML_F16 && sizeof(tn_real) == sizeof(float);
-    if (exact) return TN_OK;
-    for (int i = 0; i < n; i++) tn_gguf_round_param(params[i], j->types);
+    bool exact = j->types.matrix != TN_GGML_F16 && j->types.table == TN_TABLE_F32 && !params[0]->table.data;
+    if (exact && sizeof(tn_real) == sizeof(float)) return TN_OK;
+    for (int i = 0; i < n; i++) TN_TRY(tn_gguf_round_param(params[i], j->types, j->source_arena));
     tn_model_refresh(j->source.model, 1);
     return tn_probe_ask(&j->source, j->proof_arena, &j->expected);
 }
@@ -192,7 +192,7 @@ tn_status tn_export(const char *source, const char *out, tn_export_options optio
     j->source_path = source;
     j->out_path = out;
     j->type = &type_rows[options.type];
-    j->types = (tn_gguf_types){.matrix = j->type->ggml, .table = options.f16_tables ? TN_GGML_F16 : TN_GGML_F32};
+    j->types = (tn_gguf_types){.matrix = j->type->ggml, .table = options.table};
     j->report = report;
     j->source_arena = tn_arena_create("source");
     j->copy_arena = tn_arena_create("copy");

@@ -6,7 +6,7 @@
  * to the unrounded source is reported. A file that differs is deleted; nothing unproven ever has the final name. */
 #ifndef TN_INFER_EXPORT_H
 #define TN_INFER_EXPORT_H
-#include "core/status.h"
+#include "kernels/table.h"
 
 /* Rows of infer/export_types.def. */
 typedef enum tn_export_type {
@@ -20,7 +20,7 @@ const char *tn_export_type_name(tn_export_type type); /* "i2_s" */
 
 typedef struct tn_export_options {
     tn_export_type type;
-    bool f16_tables; /* embeddings (and an untied head) in half the bytes, rounded; default F32, which is exact */
+    tn_table_type table; /* of the embedding (and an untied head); default F32, which is exact */
 } tn_export_options;
 
 typedef struct tn_export_report {

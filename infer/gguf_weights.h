@@ -6,37 +6,55 @@
  *                   round it. Files of others have d = scale and no such tensor; both are read
  *   F16, BF16, F32  the values -s, 0, +s. They are read back as codes and scale, so the arithmetic stays the trained
  *                   one; a matrix that holds anything else is refused
- * Every other parameter is floats. Norm gains are F32 always. */
+ * Every other parameter is floats, or Q8_0 or Q6_K for an embedding or head. Norm gains are F32 always. */
 #ifndef TN_INFER_GGUF_WEIGHTS_H
 #define TN_INFER_GGUF_WEIGHTS_H
 #include "autograd/param.h"
 #include "formats/gguf.h"
 
+/* The type of a table that a tensor of that type (tn_ggml_type) is; false when it cannot be one. */
+bool tn_gguf_table_type(int type, tn_table_type *out);
+/* The name of the scale tensor of a matrix: "blk.0.attn_q.scale" for "blk.0.attn_q.weight". False when it has none, or
+ * it does not fit. */
+bool tn_gguf_scale_name(const char *name, char *scale, size_t size);
+
 /* ---- reading ---- */
+
+enum { TN_ZEROS_NAMED = 8 };
+
+/* How the parameters of one model are read, and what was found. */
+typedef struct tn_gguf_reading {
+    const tn_gguf *file;
+    bool by_reference; /* tables stay in the file's map, which must live as long as the model */
+    tn_arena *arena;   /* for the values of tables that do not */
+    tn_arena *scratch;
+    int n_zero;   /* matrices so far whose every weight is zero */
+    tn_buf zeros; /* names of the first TN_ZEROS_NAMED of them, with commas */
+} tn_gguf_reading;
 
 /* Shape of the tensor of that name against the parameter. Fails: TN_E_MISSING, TN_E_MISMATCH. */
 tn_status tn_gguf_check_weights(const tn_gguf *file, const tn_param *param);
-/* Fill the value, or the states and scale of a frozen ternary parameter. Fails: TN_E_CORRUPT for a damaged tensor (a
- * code that is none, a matrix of zeros only, a scale that is not finite and positive, a float that is not finite);
- * TN_E_UNSUPPORTED for a type that does not serve here, or a matrix that should be ternary and is not. */
-tn_status tn_gguf_read_weights(const tn_gguf *file, tn_param *param);
-/* The parameter of which `name` is the scale tensor: "blk.0.attn_q.scale" -> "blk.0.attn_q.weight". False when it is no
- * name of that kind, or does not fit. */
-bool tn_gguf_scale_owner(const char *name, char *owner, size_t size);
+/* Fill the value, the table, or the states and scale of a frozen ternary parameter. Parallel inside; pages of the file
+ * that were read are given back. Fails: TN_E_CORRUPT for a damaged tensor (a code that is none, a scale that is not
+ * finite and positive, a float that is not finite); TN_E_UNSUPPORTED for a type that does not serve here, or a matrix
+ * that should be ternary and is not. */
+tn_status tn_gguf_read_weights(tn_gguf_reading *reading, tn_param *param);
 
 /* ---- writing ---- */
 
 /* Types for the ternary matrices and for the table; float parameters that are neither go out as F32. */
 typedef struct tn_gguf_types {
     int matrix; /* tn_ggml_type */
-    int table;  /* TN_GGML_F32 or TN_GGML_F16 */
+    tn_table_type table;
 } tn_gguf_types;
 
 /* Fails: TN_E_SHAPE naming the tensor and the multiple its row length must be; TN_E_CORRUPT for a ternary matrix of
  * zeros only; TN_E_RANGE for a scale or value that F16 cannot hold. */
 tn_status tn_gguf_check_param(const tn_param *param, tn_gguf_types types);
-/* Give a parameter the roundings that the file will have, so that it equals what is read back bit for bit. */
-void tn_gguf_round_param(tn_param *param, tn_gguf_types types);
+/* Give a parameter the roundings that the file will have, so that it equals what is read back bit for bit. A table of
+ * another type than F32 becomes a table of that type, in `arena`. Fails: TN_E_RANGE for a number it cannot hold. */
+tn_status tn_gguf_round_param(tn_param *param, tn_gguf_types types, tn_arena *arena);
+/* Of a parameter that was rounded. */
 tn_status tn_gguf_announce_param(tn_gguf_writer *writer, const tn_param *param, tn_gguf_types types);
 tn_status tn_gguf_put_param(tn_gguf_writer *writer, const tn_param *param, tn_gguf_types types);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/half.h"
+#include "core/par.h"
 #include "formats/ternary_block.h"
 #include "infer/gguf_weights.h"
 
@@ -14,28 +15,26 @@ typedef enum role { ROLE_TERNARY, ROLE_MATRIX, ROLE_TABLE, ROLE_GAIN } role;
 static role role_of(const tn_param *p) {
     if (p->quantizer != TN_QUANT_NONE) return ROLE_TERNARY;
     if (p->tensor.n_dims == 1) return ROLE_GAIN;
-    bool table = strcmp(p->name, "token_embd.weight") == 0 || strcmp(p->name, "output.weight") == 0;
-    return table ? ROLE_TABLE : ROLE_MATRIX;
+    return p->tabular ? ROLE_TABLE : ROLE_MATRIX;
+}
+
+static int ggml_type_of(tn_table_type type) {
+    static const int types[] = {
+#define TABLE_TYPE(name, word, values, bytes) TN_GGML_##name,
+#include "kernels/table_types.def"
+#undef TABLE_TYPE
+    };
+    return types[type];
 }
 
 static int type_of(const tn_param *p, tn_gguf_types types) {
     role r = role_of(p);
     if (r == ROLE_GAIN) return TN_GGML_F32;
-    return r == ROLE_TABLE ? types.table : types.matrix;
+    return r == ROLE_TABLE ? ggml_type_of(types.table) : types.matrix;
 }
 
 static bool has_scale_tensor(const tn_param *p, int type) {
     return role_of(p) == ROLE_TERNARY && (type == TN_GGML_TQ2_0 || type == TN_GGML_TQ1_0);
-}
-
-static int values_per_block(int type) {
-    switch (type) {
-#define GGML_TYPE(name, id, values, bytes, tail)                                                                       \
-    case TN_GGML_##name:                                                                                               \
-        return values;
-#include "formats/ggml_type.def"
-    default: return 1;
-    }
 }
 
 static float f16(float x) { return tn_f16_to_f32(tn_f32_to_f16(x)); }
@@ -65,23 +64,63 @@ static tn_status check_states(const tn_param *p, int type) {
 }
 
 tn_status tn_gguf_check_param(const tn_param *param, tn_gguf_types types) {
-    int type = type_of(param, types), block = values_per_block(type);
+    int type = type_of(param, types), block = (int)tn_ggml_type_block(type);
     if (param->cols % block)
         return TN_FAIL(SHAPE,
                        "%s has rows of %d weights, %s needs a multiple of %d; export with --type f16, or train with "
                        "widths that divide by %d",
                        param->name, param->cols, tn_ggml_type_name(type), block, block);
-    return role_of(param) == ROLE_TERNARY ? check_states(param, type) : check_floats(param, type);
+    if (role_of(param) == ROLE_TERNARY) return check_states(param, type);
+    return role_of(param) == ROLE_TABLE ? TN_OK : check_floats(param, type); /* a table's numbers: when it is made */
 }
 
 static float rounded(tn_real value, int type) { return type == TN_GGML_F16 ? f16((float)value) : (float)value; }
 
-void tn_gguf_round_param(tn_param *param, tn_gguf_types types) {
+/* Rows of a table encoded by whoever is free. */
+typedef struct encoding {
+    const tn_param *param;
+    tn_table_type type;
+    unsigned char *out;
+    tn_real *room; /* [threads, cols] */
+    bool *bad;     /* [rows] */
+} encoding;
+
+static tn_status encode_row(const encoding *e, int64_t i) {
+    const int cols = e->param->cols;
+    const tn_real *row = tn_param_rows(e->param, (int)i, 1, e->room + (int64_t)tn_par_worker() * cols);
+    return tn_table_encode_row(e->type, cols, row, e->out + (size_t)i * tn_table_row_bytes(e->type, cols));
+}
+
+static void encode_rows(void *context, int64_t begin, int64_t end) {
+    const encoding *e = context;
+    for (int64_t i = begin; i < end; i++) e->bad[i] = encode_row(e, i) != TN_OK;
+}
+
+static tn_status make_table(tn_param *p, tn_table_type type, tn_arena *arena) {
+    encoding e = {.param = p, .type = type};
+    e.out = tn_arena_alloc(arena, (size_t)p->rows * tn_table_row_bytes(type, p->cols), "table");
+    if (!e.out) return TN_E_NOMEM;
+    TN_TAKE(e.room, arena, tn_par_threads() * (int64_t)p->cols, "table");
+    TN_TAKE(e.bad, arena, p->rows, "table");
+    tn_par_for(p->rows, 16, encode_rows, &e);
+    for (int64_t i = 0; i < p->rows; i++) /* the message belongs to the thread that failed: try once more on this one */
+        if (e.bad[i] && encode_row(&e, i))
+            return TN_FAIL(RANGE, "row %lld of %s: %s", (long long)i, p->name, tn_error_message());
+    p->table = (tn_table){type, e.out};
+    p->tensor.real = NULL;
+    return TN_OK;
+}
+
+tn_status tn_gguf_round_param(tn_param *param, tn_gguf_types types, tn_arena *arena) {
+    if (role_of(param) == ROLE_TABLE) {
+        bool same = param->table.data ? param->table.type == types.table : types.table == TN_TABLE_F32;
+        return same ? TN_OK : make_table(param, types.table, arena);
+    }
     int type = type_of(param, types);
     param->scale = (tn_real)rounded(param->scale, type);
-    if (role_of(param) == ROLE_TERNARY) return;
-    for (int64_t i = 0; i < tn_param_count(param); i++)
+    for (int64_t i = 0; role_of(param) != ROLE_TERNARY && i < tn_param_count(param); i++)
         param->tensor.real[i] = (tn_real)rounded(param->tensor.real[i], type);
+    return TN_OK;
 }
 
 /* ---- announcing ---- */
@@ -124,7 +163,22 @@ static tn_status fill(const tn_param *p, int type, unsigned char *out) {
     return TN_OK;
 }
 
+/* Rows as they are, or as F32. */
+static tn_status put_table(tn_gguf_writer *writer, const tn_param *p) {
+    if (p->table.data)
+        return tn_gguf_put_data(writer, p->table.data, (size_t)p->rows * tn_table_row_bytes(p->table.type, p->cols));
+    float *row = tn_heap_zalloc((size_t)p->cols, sizeof *row);
+    tn_status status = row ? TN_OK : TN_E_NOMEM;
+    for (int i = 0; i < p->rows && !status; i++) {
+        for (int j = 0; j < p->cols; j++) row[j] = (float)p->tensor.real[(int64_t)i * p->cols + j];
+        status = tn_gguf_put_piece(writer, row, (size_t)p->cols * sizeof *row);
+    }
+    tn_heap_free(row);
+    return status;
+}
+
 tn_status tn_gguf_put_param(tn_gguf_writer *writer, const tn_param *param, tn_gguf_types types) {
+    if (role_of(param) == ROLE_TABLE) return put_table(writer, param);
     int type = type_of(param, types);
     size_t bytes;
     TN_TRY(tn_ggml_type_bytes(type, param->cols, param->rows, &bytes));

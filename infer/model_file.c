@@ -18,6 +18,7 @@ tn_status tn_loaded_check_vocabulary(const tn_loaded *loaded) {
 
 void tn_loaded_release(tn_loaded *loaded) {
     tn_tokenizer_free(loaded->tokenizer);
+    tn_gguf_close(loaded->file);
     *loaded = (tn_loaded){0};
 }
 

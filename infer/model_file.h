@@ -4,10 +4,12 @@
  * A run folder stands for the checkpoint that its `best` file names, else the one that `latest` names.
  * For TN_MODEL_RUN the latents of a checkpoint are quantised by the function that training uses, one matrix at a time,
  * and never kept: the runtime computes what the trainer computed, bit for bit.
+ * The model of a GGUF file is packed as it is read; tables stay in the file's map.
  * Life: tn_model_file_load ... tn_loaded_release. The model lives in the caller's arena, the tokenizer on the heap. */
 #ifndef TN_INFER_MODEL_FILE_H
 #define TN_INFER_MODEL_FILE_H
 #include "data/tokenizer.h"
+#include "formats/gguf.h"
 #include "layers/model.h"
 
 typedef enum tn_model_source { TN_SOURCE_CHECKPOINT, TN_SOURCE_GGUF } tn_model_source;
@@ -15,6 +17,7 @@ typedef enum tn_model_source { TN_SOURCE_CHECKPOINT, TN_SOURCE_GGUF } tn_model_s
 typedef struct tn_loaded {
     tn_model *model;         /* refreshed, ready to run */
     tn_tokenizer *tokenizer; /* at most as many ids as the model's vocab_size */
+    tn_gguf *file;           /* that the model's tables lie in; NULL for a checkpoint */
     tn_model_source source;
     char path[4096];       /* of the file that was read */
     char description[256]; /* for people: "checkpoint, step 1000 (best of run runs/a)" */

@@ -1,59 +1,75 @@
 /* SPDX-License-Identifier: MIT
  * model_gguf.c - a model out of a GGUF file: keys, tokenizer, tensors - all of them, and no others. */
 #include <stdio.h>
+#include <string.h>
 
+#include "core/log.h"
 #include "data/tokenizer_gguf.h"
 #include "infer/gguf_config.h"
 #include "infer/gguf_weights.h"
 #include "infer/model_file_priv.h"
 #include "infer/weigh_packing.h"
 
-static int64_t tensor_count(const tn_gguf_tensor *t) {
-    int64_t count = 1;
-    for (int i = 0; i < t->n_dims; i++) count *= t->ne[i];
-    return count;
+/* ---- the tensors of the file and those that the keys ask for must be the same ---- */
+
+typedef struct tally {
+    const tn_gguf *file;
+    bool *expected; /* [tensors] */
+} tally;
+
+static void mark(const tally *t, const tn_gguf_tensor *tensor) {
+    t->expected[tensor - tn_gguf_tensor_at(t->file, 0)] = true;
 }
 
-/* What the tensors hold must be what the keys ask for before memory is taken for it. */
-static tn_status check_count(const tn_gguf *file, const tn_model_config *config) {
-    int64_t count = 0, expected = tn_model_config_counts(config).total;
-    char owner[80];
-    for (int64_t i = 0; i < tn_gguf_n_tensors(file); i++) {
-        const tn_gguf_tensor *t = tn_gguf_tensor_at(file, i);
-        if (!tn_gguf_scale_owner(t->name, owner, sizeof owner)) count += tensor_count(t);
-    }
-    if (count == expected) return TN_OK;
-    return TN_FAIL(MISMATCH, "%s: its tensors hold %lld weights, its keys describe %lld", tn_gguf_path(file),
-                   (long long)count, (long long)expected);
-}
-
-static bool belongs(tn_model *model, const char *name) {
-    char owner[80];
-    if (tn_model_find(model, name)) return true;
-    if (!tn_gguf_scale_owner(name, owner, sizeof owner)) return false;
-    const tn_param *p = tn_model_find(model, owner);
-    return p && p->quantizer != TN_QUANT_NONE;
-}
-
-static tn_status check_tensors(const tn_gguf *file, tn_model *model) {
-    for (int64_t i = 0; i < tn_gguf_n_tensors(file); i++) {
-        const char *name = tn_gguf_tensor_at(file, i)->name;
-        if (!belongs(model, name))
-            return TN_FAIL(MISMATCH, "%s: tensor %s is not part of the model its keys describe", tn_gguf_path(file),
-                           name);
-    }
+static tn_status expect(void *context, const tn_param *param) {
+    const tally *t = context;
+    char name[80];
+    TN_TRY(tn_gguf_check_weights(t->file, param));
+    mark(t, tn_gguf_find(t->file, param->name));
+    if (param->quantizer == TN_QUANT_NONE || !tn_gguf_scale_name(param->name, name, sizeof name)) return TN_OK;
+    const tn_gguf_tensor *scale = tn_gguf_find(t->file, name);
+    if (scale) mark(t, scale);
     return TN_OK;
 }
 
-static tn_status read_params(const tn_gguf *file, tn_model *model, tn_arena *arena) {
+static bool ends_with(const char *text, const char *end) {
+    size_t len = strlen(text), tail = strlen(end);
+    return len >= tail && strcmp(text + len - tail, end) == 0;
+}
+
+static tn_status refuse(const tn_gguf_tensor *t) {
+    if (ends_with(t->name, ".bias"))
+        return TN_FAIL(UNSUPPORTED, "%s: %s: Tern runs models without biases", t->path, t->name);
+    return TN_FAIL(MISMATCH, "%s: tensor %s is not part of the model its keys describe", t->path, t->name);
+}
+
+/* Before memory is taken for them. */
+static tn_status check_tensors(const tn_gguf *file, const tn_model_config *config, tn_arena *scratch) {
+    tally t = {.file = file};
+    TN_TAKE0(t.expected, scratch, tn_gguf_n_tensors(file), "loading");
+    TN_TRY(tn_model_each_param(config, expect, &t));
+    for (int64_t i = 0; i < tn_gguf_n_tensors(file); i++)
+        if (!t.expected[i]) return refuse(tn_gguf_tensor_at(file, i));
+    return TN_OK;
+}
+
+static void warn_of_zeros(const tn_gguf_reading *r) {
+    if (r->n_zero)
+        tn_log(TN_LOG_WARN, "infer", "%s: every weight is zero in %d of its matrices: %s%s", tn_gguf_path(r->file),
+               r->n_zero, tn_buf_text(&r->zeros), r->n_zero > TN_ZEROS_NAMED ? ", ..." : "");
+}
+
+static tn_status read_params(const tn_gguf *file, tn_model *model, tn_model_use use, tn_arena *arena,
+                             tn_arena *scratch) {
+    tn_gguf_reading reading = {.file = file, .arena = arena, .scratch = scratch};
     int n;
     tn_param **params = tn_model_params(model, &n);
-    TN_TRY(check_tensors(file, model));
-    for (int i = 0; i < n; i++) {
-        if (params[i]->tabular && !params[i]->tensor.real) TN_TRY(tn_param_take_value(params[i], arena));
-        TN_TRY(tn_gguf_read_weights(file, params[i]));
-    }
-    return TN_OK;
+    reading.by_reference = use == TN_MODEL_RUN || use == TN_MODEL_EXPORT;
+    tn_status status = TN_OK;
+    for (int i = 0; i < n && !status; i++) status = tn_gguf_read_weights(&reading, params[i]);
+    if (!status) warn_of_zeros(&reading);
+    tn_buf_release(&reading.zeros);
+    return status;
 }
 
 static tn_status check_use(const tn_gguf *file, const tn_model_config *config, tn_model_use use) {
@@ -64,15 +80,16 @@ static tn_status check_use(const tn_gguf *file, const tn_model_config *config, t
                    tn_gguf_path(file));
 }
 
-static tn_status load(const tn_gguf *file, tn_arena *arena, tn_model_use use, tn_loaded *out) {
+static tn_status load(tn_arena *arena, tn_arena *scratch, tn_model_use use, tn_loaded *out) {
+    const tn_gguf *file = out->file;
     tn_model_config config;
     TN_TRY(tn_gguf_read_config(file, &config));
     TN_TRY(check_use(file, &config, use));
-    TN_TRY(check_count(file, &config));
+    TN_TRY(check_tensors(file, &config, scratch));
     TN_TRY(tn_tokenizer_from_gguf(&out->tokenizer, file));
     if (use == TN_MODEL_RUN) TN_TRY(tn_packing_weigh(tn_model_config_counts(&config).ternary));
     TN_TRY(tn_model_create(&out->model, arena, &config, use));
-    TN_TRY(read_params(file, out->model, arena));
+    TN_TRY(read_params(file, out->model, use, arena, scratch));
     const tn_gguf_tensor *matrix = tn_gguf_find(file, "blk.0.attn_q.weight");
     snprintf(out->description, sizeof out->description, "GGUF %s, %s", tn_gguf_architecture(&config),
              matrix ? tn_ggml_type_name(matrix->type) : "");
@@ -81,10 +98,10 @@ static tn_status load(const tn_gguf *file, tn_arena *arena, tn_model_use use, tn
 }
 
 tn_status tn_model_from_gguf(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out) {
-    tn_gguf *file;
-    TN_TRY(tn_gguf_open(&file, path));
+    TN_TRY(tn_gguf_open(&out->file, path));
     out->source = TN_SOURCE_GGUF;
-    tn_status status = load(file, arena, use, out);
-    tn_gguf_close(file);
+    tn_arena *scratch = tn_arena_create("loading");
+    tn_status status = scratch ? load(arena, scratch, use, out) : TN_E_NOMEM;
+    tn_arena_free(scratch);
     return status;
 }

@@ -14,7 +14,7 @@ typedef struct type_row {
 } type_row;
 
 static const type_row types[] = {
-#define TABLE_TYPE(name, values, bytes) {#name, values, bytes},
+#define TABLE_TYPE(name, word, values, bytes) {#name, values, bytes},
 #include "kernels/table_types.def"
 #undef TABLE_TYPE
 };
@@ -91,6 +91,29 @@ void tn_table_row(tn_table_type type, int64_t k, const void *row, tn_real *y) {
         break;
     case TN_TABLE_TYPES: TN_ASSERT(!"no type of a table");
     }
+}
+
+/* Half-precision numbers `step` bytes apart whose exponents, under `mask`, are not all ones. */
+static bool halves_finite(int64_t count, const unsigned char *in, int step, unsigned mask) {
+    bool finite = true;
+    for (int64_t i = 0; i < count; i++) finite &= (tn_table_half(in + i * step) & mask) != mask;
+    return finite;
+}
+
+/* Of blocks the scale tells: f16 times numbers of 14 bits at most never overflows. */
+bool tn_table_finite(tn_table_type type, int64_t k, const void *row) {
+    enum { F32 = 0x7f80, F16 = 0x7c00, BF16 = 0x7f80 };
+    const unsigned char *in = row;
+    TN_ASSERT(k > 0 && k % types[type].values == 0);
+    switch (type) {
+    case TN_TABLE_F32: return halves_finite(k, in + 2, 4, F32);
+    case TN_TABLE_F16: return halves_finite(k, in, 2, F16);
+    case TN_TABLE_BF16: return halves_finite(k, in, 2, BF16);
+    case TN_TABLE_Q8_0: return halves_finite(k / TN_Q8_0, in, TN_Q8_0_BYTES, F16);
+    case TN_TABLE_Q6_K: return halves_finite(k / TN_Q6_K, in + TN_Q6_K_D, TN_Q6_K_BYTES, F16);
+    case TN_TABLE_TYPES: break;
+    }
+    return false;
 }
 
 void tn_table_rows(const tn_table *table, int64_t k, int64_t first, int64_t rows, tn_real *y) {

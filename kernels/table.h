@@ -8,7 +8,7 @@
 
 /* TN_TABLE_F32 ... from the rows of kernels/table_types.def. */
 typedef enum tn_table_type {
-#define TABLE_TYPE(name, values, bytes) TN_TABLE_##name,
+#define TABLE_TYPE(name, word, values, bytes) TN_TABLE_##name,
 #include "kernels/table_types.def"
 #undef TABLE_TYPE
     TN_TABLE_TYPES
@@ -29,6 +29,9 @@ size_t tn_table_row_bytes(tn_table_type type, int64_t k);
 void tn_table_row(tn_table_type type, int64_t k, const void *row, tn_real *y);
 /* The same of rows first..first+rows-1 of a table: y [rows, k]. */
 void tn_table_rows(const tn_table *table, int64_t k, int64_t first, int64_t rows, tn_real *y);
+
+/* Whether all numbers of a row are finite. */
+bool tn_table_finite(tn_table_type type, int64_t k, const void *row);
 
 /* x [k] as a row of that type, every rounding half to even. F16 and BF16: the nearest number; Q8_0: the scale
  * max|x| / 127 in f16; Q6_K: scales searched for the least square error.

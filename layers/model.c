@@ -45,6 +45,60 @@ static bool is_product(const tn_model_config *c, const row *r) {
     return r->kind == KIND_TABLE && (c->tie_embeddings || r->field == offsetof(tn_model, output));
 }
 
+/* ---- the walk over all parameters ---- */
+
+typedef tn_status row_visit(void *context, const row *r, int layer, const tn_param *like);
+
+static tn_status visit_row(const tn_model_config *c, const row *r, int layer, row_visit *visit, void *context) {
+    if (!r->cols) return TN_OK; /* left out by the config */
+    tn_param like = {.rows = TN_MAX(r->rows, 1),
+                     .cols = r->cols,
+                     .quantizer = quantizer_of(c, r->kind),
+                     .decays = r->kind == KIND_TERNARY,
+                     .product = is_product(c, r),
+                     .tabular = r->kind == KIND_TABLE};
+    if (r->in_block)
+        snprintf(like.name, sizeof like.name, "blk.%d.%s", layer, r->name + strlen("blk.%d."));
+    else
+        snprintf(like.name, sizeof like.name, "%s", r->name);
+    return visit(context, r, layer, &like);
+}
+
+/* Rows before the block rows, then the block rows once a layer, then the rest. */
+static tn_status each_row(const tn_model_config *c, row_visit *visit, void *context) {
+    row rows[MAX_ROWS];
+    int n = describe(c, rows), first = 0;
+    while (!rows[first].in_block) TN_TRY(visit_row(c, &rows[first++], 0, visit, context));
+    int last = first;
+    while (rows[last].in_block) last++;
+    for (int layer = 0; layer < c->n_layer; layer++)
+        for (int i = first; i < last; i++) TN_TRY(visit_row(c, &rows[i], layer, visit, context));
+    for (int i = last; i < n; i++) TN_TRY(visit_row(c, &rows[i], 0, visit, context));
+    return TN_OK;
+}
+
+typedef struct outer_visit {
+    tn_param_visit *visit;
+    void *context;
+} outer_visit;
+
+static tn_status visit_outer(void *context, const row *r, int layer, const tn_param *like) {
+    const outer_visit *outer = context;
+    (void)r, (void)layer;
+    return outer->visit(outer->context, like);
+}
+
+tn_status tn_model_each_param(const tn_model_config *config, tn_param_visit *visit, void *context) {
+    return each_row(config, visit_outer, &(outer_visit){visit, context});
+}
+
+/* ---- making ---- */
+
+typedef struct making {
+    tn_model *model;
+    tn_param_use use;
+} making;
+
 static tn_param_use param_use(tn_model_use use) {
     static const tn_param_use uses[] = {[TN_MODEL_TRAIN] = TN_PARAM_TRAINED,
                                         [TN_MODEL_EVAL] = TN_PARAM_FIXED,
@@ -53,37 +107,16 @@ static tn_param_use param_use(tn_model_use use) {
     return uses[use];
 }
 
-static tn_status add_param(tn_model *model, const row *r, int layer, tn_model_use use) {
-    if (!r->cols) return TN_OK; /* left out by the config */
+static tn_status add_param(void *context, const row *r, int layer, const tn_param *like) {
+    const making *m = context;
+    tn_model *model = m->model;
     tn_param *p;
     TN_TAKE0(p, model->arena, 1, "weights");
-    if (r->in_block)
-        snprintf(p->name, sizeof p->name, "blk.%d.%s", layer, r->name + strlen("blk.%d."));
-    else
-        snprintf(p->name, sizeof p->name, "%s", r->name);
-    p->rows = TN_MAX(r->rows, 1);
-    p->cols = r->cols;
-    p->quantizer = quantizer_of(&model->config, r->kind);
-    p->decays = r->kind == KIND_TERNARY;
-    p->product = is_product(&model->config, r);
-    p->tabular = r->kind == KIND_TABLE;
-    TN_TRY(tn_param_init(p, model->arena, param_use(use)));
+    *p = *like;
+    TN_TRY(tn_param_init(p, model->arena, m->use));
     char *owner = r->in_block ? (char *)&model->blocks[layer] : (char *)model;
     memcpy(owner + r->field, &p, sizeof p);
     model->params[model->n_params++] = p;
-    return TN_OK;
-}
-
-/* Rows before the block rows, then the block rows once a layer, then the rest. */
-static tn_status add_params(tn_model *model, tn_model_use use) {
-    row rows[MAX_ROWS];
-    int n = describe(&model->config, rows), first = 0;
-    while (!rows[first].in_block) TN_TRY(add_param(model, &rows[first++], 0, use));
-    int last = first;
-    while (rows[last].in_block) last++;
-    for (int layer = 0; layer < model->config.n_layer; layer++)
-        for (int i = first; i < last; i++) TN_TRY(add_param(model, &rows[i], layer, use));
-    for (int i = last; i < n; i++) TN_TRY(add_param(model, &rows[i], 0, use));
     return TN_OK;
 }
 
@@ -98,7 +131,7 @@ tn_status tn_model_create(tn_model **out, tn_arena *arena, const tn_model_config
     const tn_model_config *c = &model->config;
     TN_TAKE0(model->blocks, arena, c->n_layer, "weights");
     TN_TAKE0(model->params, arena, (c->n_layer + 1) * MAX_ROWS, "weights");
-    TN_TRY(add_params(model, use));
+    TN_TRY(each_row(c, add_param, &(making){model, param_use(use)}));
     TN_TRY(tn_rope_table_init(&model->rope, arena, c->context, c->head_dim, c->rope_theta));
     *out = model;
     return TN_OK;

@@ -28,6 +28,11 @@ void tn_model_assume(tn_model *model, tn_real lambda);
 /* Memory for lambda < 1, before the first such refresh. */
 tn_status tn_model_allow_mixing(tn_model *model);
 
+/* Every parameter that a model of this config has, in the same order, before there is one: name, sizes, quantizer,
+ * product and tabular are set. Stops at the first failure of `visit` and returns it. */
+typedef tn_status tn_param_visit(void *context, const tn_param *param);
+tn_status tn_model_each_param(const tn_model_config *config, tn_param_visit *visit, void *context);
+
 const tn_model_config *tn_model_get_config(const tn_model *model);
 tn_param **tn_model_params(tn_model *model, int *count);    /* in the order of params.def, blocks ascending */
 tn_param *tn_model_find(tn_model *model, const char *name); /* NULL when absent */

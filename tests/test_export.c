@@ -2,6 +2,7 @@
 #include "core/arena.h"
 #include "core/fs.h"
 #include "infer/export.h"
+#include "infer/gguf_weights.h"
 #include "infer/proof.h"
 #include "kernels/kernels.h"
 #include "tests/damage.h"
@@ -101,12 +102,50 @@ static void export__f16_is_proven_after_its_own_rounding(void **state) {
     assert_true(report.difference > 0 && report.difference < limit);
     int64_t bytes = report.bytes;
     assert_ok(
-        tn_export(f->checkpoint, f->out, (tn_export_options){.type = TN_EXPORT_F16, .f16_tables = true}, &report));
+        tn_export(f->checkpoint, f->out, (tn_export_options){.type = TN_EXPORT_F16, .table = TN_TABLE_F16}, &report));
     assert_true(report.bytes < bytes);
     assert_true(report.difference > 0);
     assert_ok(
-        tn_export(f->checkpoint, f->out, (tn_export_options){.type = TN_EXPORT_I2_S, .f16_tables = true}, &report));
+        tn_export(f->checkpoint, f->out, (tn_export_options){.type = TN_EXPORT_I2_S, .table = TN_TABLE_F16}, &report));
     assert_true(report.difference > 0 && report.difference < limit);
+}
+
+/* The distance grows as the bits get fewer; a table read from a file runs, and is written again, as it is. */
+static void export__tables_of_every_type_stay_what_they_are(void **state) {
+    fixture *f = *state;
+    static const double limits[TN_TABLE_TYPES] = {0, 0.15, 0.6, 0.6, 1.2};
+    char again[TN_TEST_PATH + 16];
+    snprintf(again, sizeof again, "%s/again.gguf", f->dir);
+    make(f, TN_TOKENIZER_CHAR, "model.init_std=0.05");
+    for (int type = 0; type < TN_TABLE_TYPES; type++) {
+        tn_export_report report;
+        tn_loaded loaded;
+        tn_export_options options = {.type = TN_EXPORT_I2_S, .table = (tn_table_type)type};
+        assert_ok(tn_export(f->checkpoint, f->out, options, &report));
+        if (!(report.difference <= limits[type])) fail_msg("type %d moves logits by %g", type, report.difference);
+        assert_ok(tn_export(f->out, again, options, &report));
+        assert_true(report.difference == 0);
+        assert_ok(tn_model_file_load(again, f->arena, TN_MODEL_RUN, &loaded));
+        const tn_param *table = tn_model_find(loaded.model, "token_embd.weight");
+        assert_null(table->tensor.real);
+        assert_int_equal(table->table.type, type);
+        assert_ptr_equal(table->table.data, tn_gguf_find(loaded.file, "token_embd.weight")->data);
+        tn_loaded_release(&loaded);
+    }
+}
+
+static void export__a_table_names_the_number_it_cannot_hold(void **state) {
+    fixture *f = *state;
+    tn_param p = {.name = "token_embd.weight", .rows = 3, .cols = 256, .tabular = true};
+    assert_ok(tn_param_init(&p, f->arena, TN_PARAM_FIXED));
+    p.tensor.real[2 * 256 + 9] = (tn_real)1e9;
+    for (int type = 0; type < TN_TABLE_TYPES; type++) {
+        const bool holds = type == TN_TABLE_F32 || type == TN_TABLE_BF16;
+        tn_param copy = p;
+        const tn_gguf_types types = {.matrix = TN_GGML_I2_S, .table = (tn_table_type)type};
+        assert_int_equal(tn_gguf_round_param(&copy, types, f->arena), holds ? TN_OK : TN_E_RANGE);
+        if (!holds) assert_non_null(strstr(tn_error_message(), "row 2 of token_embd.weight: element 9 is 1e+09"));
+    }
 }
 
 static void export__a_gguf_file_can_be_exported_again(void **state) {
@@ -271,6 +310,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(export__every_exact_type_gives_the_trainers_bits, set_up, tear_down),
         cmocka_unit_test_setup_teardown(export__f16_is_proven_after_its_own_rounding, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(export__tables_of_every_type_stay_what_they_are, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(export__a_table_names_the_number_it_cannot_hold, set_up, tear_down),
         cmocka_unit_test_setup_teardown(export__a_gguf_file_can_be_exported_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(export__keeps_untied_heads_qk_norms_wide_heads_and_padding, set_up, tear_down),
         cmocka_unit_test_setup_teardown(export__float_twins_go_out_as_floats_only, set_up, tear_down),

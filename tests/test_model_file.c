@@ -2,6 +2,7 @@
  * What a GGUF file or checkpoint must say, one wrong thing at a time: a good file is copied with one edit. */
 #include "core/arena.h"
 #include "core/fs.h"
+#include "core/log.h"
 #include "formats/checkpoint_file.h"
 #include "formats/gguf.h"
 #include "infer/export.h"
@@ -186,7 +187,7 @@ static void gguf__keys_that_cannot_be_are_refused(void **state) {
         {{.key = "general.architecture"}, TN_E_MISSING, "general.architecture"},
         {{.key = "bitnet-b1.58.block_count"}, TN_E_MISSING, "block_count"},
         {{.key = "bitnet-b1.58.block_count", .number = &zero}, TN_E_CORRUPT, "block_count is 0"},
-        {{.key = "bitnet-b1.58.block_count", .number = &two}, TN_E_MISMATCH, "its keys describe"},
+        {{.key = "bitnet-b1.58.block_count", .number = &two}, TN_E_MISSING, "has no tensor blk.1.attn_norm.weight"},
         {{.key = "bitnet-b1.58.embedding_length", .number = &huge}, TN_E_CORRUPT, "is 4000000000, expected 8 to 65536"},
         {{.key = "bitnet-b1.58.context_length", .number = &huge}, TN_E_CORRUPT, "context_length"},
         {{.key = "bitnet-b1.58.attention.head_count_kv", .number = &seven},
@@ -218,13 +219,13 @@ static void gguf__tensors_that_cannot_be_are_refused(void **state) {
         tn_status expected;
         const char *words;
     } cases[] = {
-        {{.drop = "blk.0.ffn_up.weight"}, TN_E_MISMATCH, "its tensors hold"},
+        {{.drop = "blk.0.ffn_up.weight"}, TN_E_MISSING, "has no tensor blk.0.ffn_up.weight"},
         {{.drop = "token_embd.weight"}, TN_E_MISSING, "token_embd.weight"},
-        {{.add = "output_norm.bias"}, TN_E_MISMATCH, "its tensors hold"},
+        {{.add = "output_norm.bias"}, TN_E_UNSUPPORTED, "output_norm.bias: Tern runs models without biases"},
+        {{.add = "blk.0.attn_q_norm_in.weight"}, TN_E_MISMATCH, "blk.0.attn_q_norm_in.weight is not part"},
         {{.add = "blk.7.attn_q.scale", .added = 1}, TN_E_MISMATCH, "blk.7.attn_q.scale is not part"},
         {{.add = "blk.0.attn_norm.scale", .added = 1}, TN_E_MISMATCH, "blk.0.attn_norm.scale is not part"},
         {{.shape = "blk.0.ffn_up.weight"}, TN_E_MISMATCH, "ffn_up.weight is {512, 256"},
-        {{.data = "blk.0.attn_q.weight", .count = codes, .byte = 0x55}, TN_E_CORRUPT, "is zero"},
         {{.data = "blk.0.attn_q.weight", .from = 77, .count = 1, .byte = 0xff}, TN_E_CORRUPT, "attn_q"},
         {{.data = "blk.0.attn_q.weight", .from = codes, .count = 4, .byte = 0xff}, TN_E_CORRUPT, "scale"},
         {{.data = "blk.0.attn_q.weight", .from = codes, .count = 4}, TN_E_CORRUPT, "scale"},
@@ -236,6 +237,30 @@ static void gguf__tensors_that_cannot_be_are_refused(void **state) {
     };
     export_good(f, TN_EXPORT_I2_S);
     for (size_t i = 0; i < TN_COUNT(cases); i++) assert_refused(f, &cases[i].edit, cases[i].expected, cases[i].words);
+}
+
+static void keep_text(void *context, tn_log_level level, const char *room, const char *text) {
+    tn_buf *kept = context;
+    (void)room;
+    if (level == TN_LOG_WARN) assert_ok(tn_buf_printf(kept, "%s\n", text));
+}
+
+static void gguf__matrices_of_zeros_are_named_in_a_warning(void **state) {
+    fixture *f = *state;
+    tn_loaded loaded;
+    tn_buf text = {0};
+    const edit e = {.data = "blk.0.attn_q.weight", .count = 256 * 256 / 4, .byte = 0x55};
+    export_good(f, TN_EXPORT_I2_S);
+    tn_log_set_sink(keep_text, &text);
+    assert_ok(load(f, f->good, &loaded));
+    tn_loaded_release(&loaded);
+    assert_int_equal(text.len, 0);
+    copy(f, &e);
+    assert_ok(load(f, f->bad, &loaded));
+    tn_loaded_release(&loaded);
+    tn_log_set_sink(NULL, NULL);
+    assert_non_null(strstr(tn_buf_text(&text), "every weight is zero in 1 of its matrices: blk.0.attn_q.weight"));
+    tn_buf_release(&text);
 }
 
 static void gguf__floats_that_are_not_ternary_are_refused(void **state) {
@@ -435,6 +460,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(gguf__keys_that_cannot_be_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gguf__a_message_names_the_file_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gguf__tensors_that_cannot_be_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(gguf__matrices_of_zeros_are_named_in_a_warning, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gguf__floats_that_are_not_ternary_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gguf__gives_no_latents, set_up, tear_down),
         cmocka_unit_test_setup_teardown(gguf__the_activation_is_that_of_the_key_else_of_the_architecture, set_up,

@@ -207,12 +207,43 @@ static void table__what_a_type_cannot_hold_is_refused(void **state) {
     }
 }
 
+static void table__numbers_that_are_not_finite_are_found(void **state) {
+    (void)state;
+    /* The last number, or scale, of a row: largest finite, infinite, NaN. */
+    static const uint32_t f32[] = {0x7f7fffff, 0x7f800000, 0xffc00000}, f16[] = {0x7bff, 0xfc00, 0x7e01},
+                          bf16[] = {0xff7f, 0x7f80, 0x7fc1};
+    static const struct {
+        const uint32_t *bits;
+        size_t from_end, bytes;
+    } cases[TN_TABLE_TYPES] = {[TN_TABLE_F32] = {f32, 4, 4},
+                               [TN_TABLE_F16] = {f16, 2, 2},
+                               [TN_TABLE_BF16] = {bf16, 2, 2},
+                               [TN_TABLE_Q8_0] = {f16, 34, 2},
+                               [TN_TABLE_Q6_K] = {f16, 2, 2}};
+    for (int type = 0; type < TN_TABLE_TYPES; type++)
+        for (int i = 0; i < 3; i++) {
+            tn_real x[K], y[K];
+            unsigned char row[ROW_MAX];
+            normals(x, K, 1, 4);
+            assert_ok(tn_table_encode_row((tn_table_type)type, K, x, row));
+            assert_true(tn_table_finite((tn_table_type)type, K, row));
+            unsigned char *last = row + tn_table_row_bytes((tn_table_type)type, K) - cases[type].from_end;
+            memcpy(last, &cases[type].bits[i], cases[type].bytes);
+            assert_int_equal(tn_table_finite((tn_table_type)type, K, row), i == 0);
+            tn_table_row((tn_table_type)type, K, row, y);
+            bool finite = true;
+            for (int j = 0; j < K; j++) finite &= isfinite(y[j]) != 0;
+            assert_int_equal(finite, i == 0);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(table__rows_fill_blocks),
         cmocka_unit_test(table__q6_k_blocks_of_any_bytes_decode_by_the_format),
         cmocka_unit_test(table__q8_0_blocks_decode_by_the_format),
         cmocka_unit_test(table__rows_are_found_by_their_number),
+        cmocka_unit_test(table__numbers_that_are_not_finite_are_found),
         cmocka_unit_test(table__floats_round_half_to_even),
         cmocka_unit_test(table__q8_0_rounds_half_to_even),
         cmocka_unit_test(table__encoded_rows_stay_near),
