@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/screen.h"
 
+#include "core/half.h"
 #include "core/par.h"
 #include "kernels/backward.h"
 #include "kernels/kernels.h"
+#include "kernels/table_priv.h"
 
 #include <float.h>
 #include <math.h>
@@ -14,7 +16,8 @@ enum {
     GROUP = 16,
     CODE_MOST = 32,    /* |q - 32| of Q6_K */
     PARTIAL_MOST = 95, /* the first stage sums q and takes 32 away: 63 + 32 */
-    VALUES = 256       /* of a block of the table */
+    VALUES = 256,      /* of a block of the table */
+    GROUPS = VALUES / GROUP
 };
 
 struct tn_screen {
@@ -24,7 +27,9 @@ struct tn_screen {
     int8_t *high, *low;
     int16_t *sums;
     tn_real unit;
-    double size, error;               /* |x|; of a logit for a row of spread 1, see code_x */
+    double size, error; /* |x|; of a logit for a row of spread 1, see code_x */
+    tn_real *spread;    /* [m] */
+    bool knows_spread;
     tn_real *lower, *upper;           /* [m] */
     tn_real *best_lower, *best_upper; /* [blocks] */
     tn_real *heap;                    /* [m] the largest lower bounds, the least of them first */
@@ -53,6 +58,7 @@ tn_status tn_screen_create(tn_screen **out, tn_arena *arena, const tn_table *tab
     TN_TAKE(s->high, arena, k, "screened head");
     TN_TAKE(s->low, arena, k, "screened head");
     TN_TAKE(s->sums, arena, 2 * (k / GROUP), "screened head");
+    TN_TAKE(s->spread, arena, m, "screened head");
     TN_TAKE(s->lower, arena, m, "screened head");
     TN_TAKE(s->upper, arena, m, "screened head");
     TN_TAKE(s->best_lower, arena, blocks_of(s), "screened head");
@@ -83,8 +89,9 @@ static void code_x(tn_screen *s, const tn_real *x) {
         parts += part * part;
     }
     for (int g = 0; g < s->k / GROUP; g++) {
-        s->sums[2 * g] = (int16_t)tn_k->sum_codes(GROUP, s->high + g * GROUP);
-        s->sums[2 * g + 1] = (int16_t)tn_k->sum_codes(GROUP, s->low + g * GROUP);
+        int16_t *sums = s->sums + g / GROUPS * 2 * GROUPS + g % GROUPS;
+        sums[0] = (int16_t)tn_k->sum_codes(GROUP, s->high + g * GROUP);
+        sums[GROUPS] = (int16_t)tn_k->sum_codes(GROUP, s->low + g * GROUP);
     }
     const double chain = (k + 1) * ulp / (1 - (k + 1) * ulp), estimate = (4 * k / VALUES + 32) * ulp;
     s->size = sqrt(size);
@@ -94,14 +101,36 @@ static void code_x(tn_screen *s, const tn_real *x) {
 
 /* ---- the first stage ---- */
 
+static const unsigned char *row_of(const tn_screen *s, int id) {
+    return (const unsigned char *)s->table.data + (size_t)id * s->row_bytes;
+}
+
+/* The norm of the numbers that a row would stand for if all its codes were 1, not less; once for a table. */
+static void spread_rows(void *context, int64_t begin, int64_t end) {
+    tn_screen *s = context;
+    for (int64_t id = begin; id < end; id++) {
+        double squares = 0;
+        const unsigned char *block = row_of(s, (int)id);
+        for (int at = 0; at < s->k; at += VALUES, block += TN_Q6_K_BYTES) {
+            const double d = (double)tn_f16_to_f32(tn_table_half(block + TN_Q6_K_D));
+            int32_t size = 0;
+            for (int g = 0; g < GROUPS; g++) {
+                const int scale = (int8_t)block[TN_Q6_K_SCALES + g];
+                size += scale * scale;
+            }
+            squares += d * d * size;
+        }
+        s->spread[id] = (tn_real)(sqrt(GROUP * squares) * (1 + 0x1p-20));
+    }
+}
+
 static void bound_block(tn_screen *s, int block) {
     const tn_screen_x x = {s->high, s->low, s->sums};
     const int first = block * BLOCK, last = TN_MIN(first + BLOCK, s->m);
     tn_real best_lower = -INFINITY, best_upper = -INFINITY;
     for (int id = first; id < last; id++) {
-        tn_real estimate, spread;
-        tn_k->screen_q6_k(s->k, (const char *)s->table.data + (size_t)id * s->row_bytes, &x, &estimate, &spread);
-        const double z = (double)estimate * (double)s->unit, size = sqrt((double)GROUP * (double)spread);
+        const double estimate = (double)tn_k->screen_q6_k(s->k, row_of(s, id), &x);
+        const double z = estimate * (double)s->unit, size = (double)s->spread[id];
         const double error = size * s->error + fabs(z) * 0x1p-21 + (double)FLT_MIN;
         /* No partial sum of the chain is larger, so that none overflows. */
         const bool bounded = isfinite((float)(2 * CODE_MOST * size * s->size)) && isfinite((float)(fabs(z) + error));
@@ -175,6 +204,8 @@ static void true_logits(void *context, int64_t begin, int64_t end) {
 int tn_screen_pick(tn_screen *s, const tn_real *x, const tn_screen_question *question, const int32_t **ids,
                    const tn_real **logits) {
     TN_ASSERT(s->threads >= tn_par_threads());
+    if (!s->knows_spread) tn_par_for(s->m, BLOCK, spread_rows, s);
+    s->knows_spread = true;
     code_x(s, x);
     tn_par_for(blocks_of(s), 1, bound_blocks, s);
     collect(s, threshold(s, question), question);

@@ -12,7 +12,7 @@
 /* The hidden row as the first stage takes it: x = unit (256 high + low) + error. */
 typedef struct tn_screen_x {
     const int8_t *high, *low; /* [k] */
-    const int16_t *sums;      /* [k / 16][2]: of high and of low over 16 codes */
+    const int16_t *sums;      /* [k / 256][2][16]: of high and of low over 16 codes each */
 } tn_screen_x;
 
 typedef struct tn_screen tn_screen;

@@ -159,13 +159,13 @@ static void case_screen_q6_k(const tn_kernels *k, int n, room *r) {
     enum { CODES = 256, BLOCK = 210, SCALES = 192, D = 208 };
     static const int8_t zeros[CODES];
     unsigned char block[BLOCK + 3 * 64] = {0};
-    int16_t sums[CODES / 16][2] = {{0}};
+    int16_t sums[2][CODES / 16] = {{0}};
     if (n < CODES) return;
     for (int i = 0; i < SCALES; i++) block[i] = (unsigned char)r->codes[i];
     for (int i = 0; i < CODES / 16; i++) block[SCALES + i] = (unsigned char)r->states[i];
     block[D + 1] = 0x3c; /* 1 */
-    for (int i = 0; i < CODES; i++) sums[i / 16][1] = (int16_t)(sums[i / 16][1] + r->codes[i]);
-    k->screen_q6_k(CODES, block, &(tn_screen_x){zeros, r->codes, sums[0]}, OUT(0), OUT(1));
+    for (int i = 0; i < CODES; i++) sums[1][i / 16] = (int16_t)(sums[1][i / 16] + r->codes[i]);
+    r->result = (double)k->screen_q6_k(CODES, block, &(tn_screen_x){zeros, r->codes, sums[0]});
 }
 /* Fixed point. Words of pairs go where 32-bit sums are; rows of 7, of 48 columns at most. */
 enum { PAIR_ROWS = 7, PAIR_COLS = 45, WORD_STRIDE = 48 };
