@@ -7,6 +7,7 @@
  * Threads: one session, one thread; the products inside are parallel. */
 #ifndef TN_INFER_SESSION_H
 #define TN_INFER_SESSION_H
+#include "infer/grammar.h"
 #include "infer/model_file.h"
 #include "infer/sampler.h"
 #include "infer/text_stream.h"
@@ -35,14 +36,32 @@ const int32_t *tn_session_history(const tn_session *session); /* [length] */
 
 /* Append tokens. Fails: TN_E_RANGE when they do not fit (nothing is fed then), or for an id the model does not know. */
 tn_status tn_session_feed(tn_session *session, const int32_t *ids, int n);
-/* Forget the tokens from `length` on, 0..tn_session_length(). */
+/* The same, keeping what the head needs after each of the last `rows` of them, 1..n, for the calls at a length. */
+tn_status tn_session_feed_all(tn_session *session, const int32_t *ids, int n, int rows);
+/* Forget the tokens from `length` on, 0..tn_session_length(). Costs a pass over one token where what the
+ * head needs after `length` tokens was not kept. */
 tn_status tn_session_rewind(tn_session *session, int length);
+/* Hold ids [n] and nothing else: what the session has of their beginning stays, the rest is fed. The bits are those of
+ * a new session. `reused` (NULL = not asked) receives how many tokens needed no pass. Fails as tn_session_feed. */
+tn_status tn_session_set_prompt(tn_session *session, const int32_t *ids, int n, int *reused);
+/* Make room: drop half of the tokens after the first `keep` and feed the rest again, since keys are rotated by their
+ * places and all that follows depends on what came before. That costs a prompt of these tokens; the bits are those of a
+ * new session. Fails: TN_E_RANGE when fewer than two tokens follow the kept ones; else as tn_session_feed. */
+tn_status tn_session_shift(tn_session *session, int keep);
+
 /* Logits [vocab_size] of the token after the last one fed, by the full head; good until the next feed or rewind. NULL
  * when the session is empty, or after a failure. */
 const tn_real *tn_session_logits(tn_session *session);
-/* Choose that token, `allowed` as in tn_place: what tn_sampler_pick chooses from the logits, by way of the screened
+/* Those of the token after the first `length` tokens; NULL unless the last feed kept them. */
+const tn_real *tn_session_logits_at(tn_session *session, int length);
+/* Choose the next token, `allowed` as in tn_place: what tn_sampler_pick chooses from the logits, by way of the screened
  * head where the sampler goes by a part of them. At least one token was fed. Fails as tn_sampler_pick. */
 tn_status tn_session_pick(tn_session *session, tn_sampler *sampler, const uint64_t *allowed, int32_t *id);
+/* The same for the token after the first `length` tokens, which the last feed must have kept. */
+tn_status tn_session_pick_at(tn_session *session, tn_sampler *sampler, int length, const uint64_t *allowed,
+                             int32_t *id);
+/* The place of the next token in the whole text: the length, and what tn_session_shift has dropped. */
+int64_t tn_session_position(const tn_session *session);
 
 /* The ids that stand for a prompt: BOS first when the tokenizer asks for it, special tokens in the text as such. An
  * empty prompt is BOS, or else EOS, which ended the document before every document of the training text.
@@ -52,30 +71,41 @@ tn_status tn_prompt_encode(const tn_tokenizer *tokenizer, const char *text, size
 /* ---- generating ---- */
 
 typedef enum tn_stop_reason {
-    TN_STOP_EOS,    /* the model ended the text */
+    TN_STOP_EOS,    /* the model ended the text, or its grammar did */
     TN_STOP_STRING, /* a stop string came up; the text ends before it */
     TN_STOP_LENGTH, /* max_tokens */
     TN_STOP_CONTEXT /* no room for another token */
 } tn_stop_reason;
-const char *tn_stop_reason_name(tn_stop_reason reason); /* "eos", "stop", "length", "context" */
+const char *tn_stop_reason_name(tn_stop_reason reason); /* "eos", "stop", "length", "length" */
+
+/* Told each token that is chosen, one that ends the text too, before its text is shown; logits [vocab_size] are the
+ * model's, before any ban. A failure stops the text. */
+typedef tn_status tn_token_seen(void *context, int32_t id, const tn_real *logits);
 
 typedef struct tn_generate_options {
     int max_tokens;           /* -1 = until the model stops or the context is full */
     bool ignore_eos;          /* the tokens that end a text are never chosen */
     const char *const *stops; /* stop strings, borrowed */
     int n_stops;
-    tn_text_piece *piece; /* receives the text as it comes: whole characters */
-    void *context;        /* for `piece` */
+    tn_text_piece *piece;      /* receives the text as it comes: whole characters */
+    tn_token_seen *token;      /* or NULL */
+    void *context;             /* for `piece` and `token` */
+    int draft;                 /* tokens guessed ahead (lookup.h), 0..TN_DRAFT_MOST; 0 = none. The text is the same */
+    bool shift;                /* a full context is shifted instead of ending the text (tn_session_shift) */
+    int keep;                  /* how many tokens a shift leaves at the beginning */
+    tn_grammar_state *grammar; /* says which tokens may come, and is moved on by them; NULL = all may. Borrowed */
 } tn_generate_options;
+enum { TN_DRAFT_MOST = 64 };
 
 typedef struct tn_generated {
     tn_stop_reason reason;
-    int tokens; /* chosen, the one that ended the text not counted */
+    int tokens;           /* chosen, the one that ended the text not counted */
+    int drafted, guessed; /* tokens that were guessed ahead, and those of them that came true */
     double seconds;
 } tn_generated;
 
 /* Continue what was fed (at least one token). The last token of the text is chosen but not fed.
- * Fails: what the sampler, the model and `piece` give. */
+ * Fails: what the sampler, the model, the grammar, `piece` and `token` give. */
 tn_status tn_generate(tn_session *session, tn_sampler *sampler, const tn_generate_options *options, tn_generated *out);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * session_priv.h - the inside of a session, for session.c and generate.c. */
+ * session_priv.h - the inside of a session, for session.c, generate.c and session_file.c. */
 #ifndef TN_INFER_SESSION_PRIV_H
 #define TN_INFER_SESSION_PRIV_H
 #include "infer/session.h"
@@ -12,12 +12,19 @@ struct tn_session {
     tn_cache cache;
     int context, chunk;
     int32_t *history; /* [context], cache.length of them in use */
-    tn_real *hidden;  /* [d_model] after the last token: what the head reads */
-    tn_real *logits;  /* [vocab_size] of it, when they are known */
+    int64_t dropped;  /* tokens that shifts took out */
+    /* What the head reads, and tells, after first_row tokens, after first_row + 1 ... n_rows of them. */
+    int first_row, n_rows;
+    tn_real *hidden; /* heap, [n_rows, d_model] */
+    tn_real *logits; /* heap, [n_rows, vocab_size], when they are known */
+    size_t hidden_cap, logits_cap;
     bool knows_logits;
-    uint64_t *allowed;        /* [vocab_size] bits: what generating may choose */
+    uint64_t *usable;         /* [vocab_size] bits: what a text may have (token_mask.h) */
     tn_screen *screen;        /* NULL: the full head alone */
     tn_candidate *candidates; /* [vocab_size] what it leaves in question */
 };
+
+/* Forget from `length` on without a pass, so that nothing may be asked of the head until the next feed. */
+void tn_session_cut(tn_session *session, int length);
 
 #endif

@@ -1,85 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/par.h"
-#include "core/utf8.h"
 #include "infer/export.h"
-#include "infer/session.h"
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
-#include "tests/testing.h"
+#include "tests/session_rig.h"
 #include "tests/tiny_model.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { N = 40, CONTEXT = 48 };
-
-typedef struct fixture {
-    char dir[TN_TEST_PATH], checkpoint[TN_TEST_PATH + 16], gguf[TN_TEST_PATH + 16];
-    tn_arena *arena;
-    tn_loaded loaded; /* from the checkpoint, to run */
-    int32_t ids[N];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    f = (fixture){0};
-    assert_ok(tn_kernels_init(NULL));
-    tn_test_dir_make(f.dir);
-    snprintf(f.checkpoint, sizeof f.checkpoint, "%s/step.h5", f.dir);
-    snprintf(f.gguf, sizeof f.gguf, "%s/tiny.gguf", f.dir);
-    tn_test_tiny_checkpoint(f.checkpoint, TN_TOKENIZER_CHAR, NULL);
-    f.arena = tn_arena_create("test");
-    assert_ok(tn_model_file_load(f.checkpoint, f.arena, TN_MODEL_RUN, &f.loaded));
-    for (int i = 0; i < N; i++) f.ids[i] = (i * 37 + 11) % tn_tokenizer_size(f.loaded.tokenizer);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    tn_loaded_release(&f->loaded);
-    tn_arena_free(f->arena);
-    tn_test_dir_remove(f->dir);
-    assert_ok(tn_par_set_threads(0));
-    return 0;
-}
-
-static int vocab(const fixture *f) { return tn_model_get_config(f->loaded.model)->vocab_size; }
-
-static void assert_same(const tn_real *a, const tn_real *b, int64_t n) {
-    for (int64_t i = 0; i < n; i++)
-        if (memcmp(&a[i], &b[i], sizeof *a) != 0)
-            fail_msg("value %lld: %.9g, %.9g", (long long)i, (double)a[i], (double)b[i]);
-}
-
-static tn_session *start(const tn_loaded *loaded, int context, int chunk) {
-    tn_session *session;
-    assert_ok(tn_session_create(&session, loaded, (tn_session_options){.context = context, .chunk = chunk}));
-    return session;
-}
-
 static void session__runs_a_checkpoint_with_the_trainers_bits(void **state) {
-    fixture *f = *state;
+    tn_test_model *f = *state;
     tn_loaded trained;
     assert_ok(tn_model_file_load(f->checkpoint, f->arena, TN_MODEL_EVAL, &trained));
-    const tn_real *a = tn_test_logits(trained.model, f->ids, N, f->arena);
-    const tn_real *b = tn_test_logits(f->loaded.model, f->ids, N, f->arena);
-    assert_same(a, b, (int64_t)N * vocab(f));
+    const tn_real *a = tn_test_logits(trained.model, f->ids, TN_TEST_IDS, f->arena);
+    const tn_real *b = tn_test_logits(f->loaded.model, f->ids, TN_TEST_IDS, f->arena);
+    tn_test_assert_same(a, b, (int64_t)TN_TEST_IDS * tn_test_vocab(&f->loaded));
     tn_loaded_release(&trained);
 }
 
 static void session__runs_an_exported_file_with_the_trainers_bits(void **state) {
-    fixture *f = *state;
+    tn_test_model *f = *state;
     tn_loaded trained, exported;
     tn_export_report report;
     assert_ok(tn_export(f->checkpoint, f->gguf, (tn_export_options){.type = TN_EXPORT_I2_S}, &report));
     assert_ok(tn_model_file_load(f->checkpoint, f->arena, TN_MODEL_EVAL, &trained));
     assert_ok(tn_model_file_load(f->gguf, f->arena, TN_MODEL_RUN, &exported));
-    const tn_real *rows = tn_test_logits(trained.model, f->ids, N, f->arena);
-    tn_session *session = start(&exported, 0, 0);
-    for (int i = 0; i < N; i++) {
+    const tn_real *rows = tn_test_logits(trained.model, f->ids, TN_TEST_IDS, f->arena);
+    tn_session *session = tn_test_session(&exported, 0, 0);
+    for (int i = 0; i < TN_TEST_IDS; i++) {
         assert_ok(tn_session_feed(session, &f->ids[i], 1));
-        assert_same(rows + (int64_t)i * vocab(f), tn_session_logits(session), vocab(f));
+        tn_test_assert_same(rows + (int64_t)i * tn_test_vocab(&f->loaded), tn_session_logits(session),
+                            tn_test_vocab(&f->loaded));
     }
     tn_session_free(session);
     tn_loaded_release(&trained);
@@ -87,30 +39,31 @@ static void session__runs_an_exported_file_with_the_trainers_bits(void **state) 
 }
 
 static void session__logits_do_not_depend_on_how_a_prompt_is_cut(void **state) {
-    fixture *f = *state;
-    static const int chunks[] = {1, 2, 3, 7, N, 512};
-    const tn_real *rows = tn_test_logits(f->loaded.model, f->ids, N, f->arena);
+    tn_test_model *f = *state;
+    static const int chunks[] = {1, 2, 3, 7, TN_TEST_IDS, 512};
+    const tn_real *rows = tn_test_logits(f->loaded.model, f->ids, TN_TEST_IDS, f->arena);
     for (size_t i = 0; i < TN_COUNT(chunks); i++) {
-        tn_session *session = start(&f->loaded, 0, chunks[i]);
-        assert_ok(tn_session_feed(session, f->ids, N));
-        assert_int_equal(tn_session_length(session), N);
-        assert_same(rows + (int64_t)(N - 1) * vocab(f), tn_session_logits(session), vocab(f));
+        tn_session *session = tn_test_session(&f->loaded, 0, chunks[i]);
+        assert_ok(tn_session_feed(session, f->ids, TN_TEST_IDS));
+        assert_int_equal(tn_session_length(session), TN_TEST_IDS);
+        tn_test_assert_same(rows + (int64_t)(TN_TEST_IDS - 1) * tn_test_vocab(&f->loaded), tn_session_logits(session),
+                            tn_test_vocab(&f->loaded));
         tn_session_free(session);
     }
 }
 
 static void session__logits_do_not_depend_on_the_number_of_threads(void **state) {
-    fixture *f = *state;
+    tn_test_model *f = *state;
     assert_ok(tn_par_set_threads(1));
-    const tn_real *one = tn_test_logits(f->loaded.model, f->ids, N, f->arena);
+    const tn_real *one = tn_test_logits(f->loaded.model, f->ids, TN_TEST_IDS, f->arena);
     assert_ok(tn_par_set_threads(2));
     tn_model_refresh(f->loaded.model, 1);
-    const tn_real *two = tn_test_logits(f->loaded.model, f->ids, N, f->arena);
-    assert_same(one, two, (int64_t)N * vocab(f));
+    const tn_real *two = tn_test_logits(f->loaded.model, f->ids, TN_TEST_IDS, f->arena);
+    tn_test_assert_same(one, two, (int64_t)TN_TEST_IDS * tn_test_vocab(&f->loaded));
 }
 
 static void session__ternary_products_are_the_same_integers_on_every_instruction_set(void **state) {
-    fixture *f = *state;
+    tn_test_model *f = *state;
     tn_loaded kept;
     assert_ok(tn_model_file_load(f->checkpoint, f->arena, TN_MODEL_EXPORT, &kept));
     const tn_param *w = tn_model_find(kept.model, "blk.1.ffn_gate.weight");
@@ -131,15 +84,17 @@ static void session__ternary_products_are_the_same_integers_on_every_instruction
 }
 
 static void session__rewound_and_fed_again_tells_the_same(void **state) {
-    fixture *f = *state;
-    const tn_real *rows = tn_test_logits(f->loaded.model, f->ids, N, f->arena);
-    tn_session *session = start(&f->loaded, 0, 0);
-    assert_ok(tn_session_feed(session, f->ids, N));
+    tn_test_model *f = *state;
+    const tn_real *rows = tn_test_logits(f->loaded.model, f->ids, TN_TEST_IDS, f->arena);
+    tn_session *session = tn_test_session(&f->loaded, 0, 0);
+    assert_ok(tn_session_feed(session, f->ids, TN_TEST_IDS));
     assert_ok(tn_session_rewind(session, 10));
     assert_int_equal(tn_session_length(session), 10);
-    assert_same(rows + 9 * (int64_t)vocab(f), tn_session_logits(session), vocab(f));
+    tn_test_assert_same(rows + 9 * (int64_t)tn_test_vocab(&f->loaded), tn_session_logits(session),
+                        tn_test_vocab(&f->loaded));
     assert_ok(tn_session_feed(session, f->ids + 10, 5));
-    assert_same(rows + 14 * (int64_t)vocab(f), tn_session_logits(session), vocab(f));
+    tn_test_assert_same(rows + 14 * (int64_t)tn_test_vocab(&f->loaded), tn_session_logits(session),
+                        tn_test_vocab(&f->loaded));
     assert_memory_equal(tn_session_history(session), f->ids, 15 * sizeof *f->ids);
     assert_ok(tn_session_rewind(session, 0));
     assert_null(tn_session_logits(session));
@@ -147,45 +102,35 @@ static void session__rewound_and_fed_again_tells_the_same(void **state) {
 }
 
 static void session__too_many_tokens_are_refused_and_nothing_is_fed(void **state) {
-    fixture *f = *state;
-    tn_session *session = start(&f->loaded, 16, 4);
+    tn_test_model *f = *state;
+    tn_session *session = tn_test_session(&f->loaded, 16, 4);
     assert_ok(tn_session_feed(session, f->ids, 10));
     const tn_real *before = tn_session_logits(session);
     assert_int_equal(tn_session_feed(session, f->ids, 7), TN_E_RANGE);
     assert_int_equal(tn_session_length(session), 10);
     assert_ptr_equal(before, tn_session_logits(session));
     assert_ok(tn_session_feed(session, f->ids, 6));
-    const int32_t wrong = vocab(f);
+    const int32_t wrong = tn_test_vocab(&f->loaded);
     assert_ok(tn_session_rewind(session, 3));
     assert_int_equal(tn_session_feed(session, &wrong, 1), TN_E_RANGE);
     assert_int_equal(tn_session_length(session), 3);
     tn_session_free(session);
-    assert_int_equal(tn_session_create(&session, &f->loaded, (tn_session_options){.context = CONTEXT + 1}), TN_E_RANGE);
+    assert_int_equal(tn_session_create(&session, &f->loaded, (tn_session_options){.context = TN_TEST_CONTEXT + 1}),
+                     TN_E_RANGE);
     assert_null(session);
 }
 
 /* ---- texts ---- */
 
-typedef struct collected {
-    tn_buf text;
-    bool whole; /* every piece was valid UTF-8 */
-} collected;
-
-static tn_status collect(void *context, const char *text, size_t len) {
-    collected *c = context;
-    c->whole = c->whole && tn_utf8_valid_prefix(text, len, NULL) == len;
-    return tn_buf_append(&c->text, text, len);
-}
-
 /* Continue "Once"; the caller releases the text. */
 static tn_generated tell(const tn_loaded *loaded, int context, const char *stop, int max_tokens, uint64_t seed,
-                         bool ignore_eos, collected *out) {
+                         bool ignore_eos, tn_test_text *out) {
     tn_sampler_options how = tn_sampler_defaults();
-    tn_session *session = start(loaded, context, 0);
+    tn_session *session = tn_test_session(loaded, context, 0);
     tn_sampler *sampler;
     tn_ids ids = {0};
     tn_generated done;
-    *out = (collected){.whole = true};
+    *out = (tn_test_text){.whole = true};
     how.seed = seed;
     assert_ok(tn_sampler_create(&sampler, tn_model_get_config(loaded->model)->vocab_size, &how));
     assert_ok(tn_prompt_encode(loaded->tokenizer, "Once", 4, &ids));
@@ -194,7 +139,7 @@ static tn_generated tell(const tn_loaded *loaded, int context, const char *stop,
                                          .ignore_eos = ignore_eos,
                                          .stops = &stop,
                                          .n_stops = stop != NULL,
-                                         .piece = collect,
+                                         .piece = tn_test_collect,
                                          .context = out};
     assert_ok(tn_generate(session, sampler, &options, &done));
     tn_ids_release(&ids);
@@ -204,8 +149,8 @@ static tn_generated tell(const tn_loaded *loaded, int context, const char *stop,
 }
 
 static void generate__same_seed_same_text_for_any_threads(void **state) {
-    fixture *f = *state;
-    collected a, b, c;
+    tn_test_model *f = *state;
+    tn_test_text a, b, c;
     assert_ok(tn_par_set_threads(1));
     tell(&f->loaded, 0, NULL, 30, 5, true, &a);
     assert_ok(tn_par_set_threads(2));
@@ -219,8 +164,8 @@ static void generate__same_seed_same_text_for_any_threads(void **state) {
 }
 
 static void generate__stops_at_the_limit_and_at_a_full_context(void **state) {
-    fixture *f = *state;
-    collected text;
+    tn_test_model *f = *state;
+    tn_test_text text;
     tn_generated done = tell(&f->loaded, 0, NULL, 9, 5, true, &text);
     assert_int_equal(done.reason, TN_STOP_LENGTH);
     assert_int_equal(done.tokens, 9);
@@ -235,11 +180,11 @@ static void generate__stops_at_the_limit_and_at_a_full_context(void **state) {
 }
 
 static void generate__ends_with_eos_unless_told_to_ignore_it(void **state) {
-    fixture *f = *state;
+    tn_test_model *f = *state;
     int ended = 0;
     assert_ok(tn_par_set_threads(1));
     for (uint64_t seed = 0; seed < 30; seed++) {
-        collected text;
+        tn_test_text text;
         tn_generated done = tell(&f->loaded, 0, NULL, -1, seed, false, &text);
         ended += done.reason == TN_STOP_EOS;
         assert_null(strstr(tn_buf_text(&text.text), "endoftext"));
@@ -253,8 +198,8 @@ static void generate__ends_with_eos_unless_told_to_ignore_it(void **state) {
 }
 
 static void generate__cuts_before_a_stop_string_that_spans_tokens(void **state) {
-    fixture *f = *state;
-    collected whole, cut;
+    tn_test_model *f = *state;
+    tn_test_text whole, cut;
     tell(&f->loaded, 0, NULL, 30, 5, true, &whole);
     char stop[64];
     size_t from = whole.text.len / 2, len = 6;
@@ -271,7 +216,7 @@ static void generate__cuts_before_a_stop_string_that_spans_tokens(void **state) 
 }
 
 static void generate__shows_whole_characters_of_a_byte_vocabulary(void **state) {
-    fixture *f = *state;
+    tn_test_model *f = *state;
     char path[TN_TEST_PATH + 16];
     snprintf(path, sizeof path, "%s/bytes.h5", f->dir);
     tn_test_tiny_checkpoint(path, TN_TOKENIZER_BPE, (const char *const[]){"model.vocab_size=320", NULL});
@@ -279,7 +224,7 @@ static void generate__shows_whole_characters_of_a_byte_vocabulary(void **state) 
     assert_ok(tn_model_file_load(path, f->arena, TN_MODEL_RUN, &bytes));
     assert_true(tn_tokenizer_size(bytes.tokenizer) < 320); /* rows without a token are never chosen */
     for (uint64_t seed = 0; seed < 6; seed++) {
-        collected text;
+        tn_test_text text;
         tell(&bytes, 0, NULL, 40, seed, true, &text);
         assert_true(text.whole);
         tn_buf_release(&text.text);
@@ -288,7 +233,7 @@ static void generate__shows_whole_characters_of_a_byte_vocabulary(void **state) 
 }
 
 static void generate__an_empty_prompt_begins_a_document(void **state) {
-    fixture *f = *state;
+    tn_test_model *f = *state;
     tn_ids ids = {0};
     assert_ok(tn_prompt_encode(f->loaded.tokenizer, "", 0, &ids));
     assert_int_equal(ids.count, 1);
@@ -302,10 +247,11 @@ static void generate__an_empty_prompt_begins_a_document(void **state) {
 
 /* ---- pieces ---- */
 
-static const char *stream(const char *bytes, size_t len, size_t step, const char *stop, collected *out, bool *stopped) {
+static const char *stream(const char *bytes, size_t len, size_t step, const char *stop, tn_test_text *out,
+                          bool *stopped) {
     tn_text_stream s;
-    *out = (collected){.whole = true};
-    assert_ok(tn_text_stream_init(&s, &stop, stop != NULL, collect, out));
+    *out = (tn_test_text){.whole = true};
+    assert_ok(tn_text_stream_init(&s, &stop, stop != NULL, tn_test_collect, out));
     for (size_t at = 0; at < len; at += step) assert_ok(tn_text_stream_put(&s, bytes + at, TN_MIN(step, len - at)));
     assert_ok(tn_text_stream_end(&s));
     *stopped = s.stopped;
@@ -318,7 +264,7 @@ static void text_stream__gives_the_same_text_however_it_is_cut(void **state) {
     (void)state;
     size_t len = strlen(tn_test_tiny_text);
     for (size_t step = 1; step < 9; step++) {
-        collected out;
+        tn_test_text out;
         bool stopped;
         assert_string_equal(stream(tn_test_tiny_text, len, step, NULL, &out, &stopped), tn_test_tiny_text);
         assert_false(stopped);
@@ -346,7 +292,7 @@ static void text_stream__replaces_bytes_that_are_no_character(void **state) {
     };
     for (size_t i = 0; i < TN_COUNT(cases); i++)
         for (size_t step = 1; step < 4; step++) {
-            collected out;
+            tn_test_text out;
             bool stopped;
             assert_string_equal(stream(cases[i].bytes, strlen(cases[i].bytes), step, NULL, &out, &stopped),
                                 cases[i].text);
@@ -356,7 +302,7 @@ static void text_stream__replaces_bytes_that_are_no_character(void **state) {
 
 static void text_stream__shows_what_only_looked_like_a_stop(void **state) {
     (void)state;
-    collected out;
+    tn_test_text out;
     bool stopped;
     assert_string_equal(stream("aaab aab", 8, 1, "aabb", &out, &stopped), "aaab aab");
     assert_false(stopped);
@@ -366,12 +312,12 @@ static void text_stream__shows_what_only_looked_like_a_stop(void **state) {
     tn_buf_release(&out.text);
     tn_text_stream s;
     const char *empty = "";
-    assert_int_equal(tn_text_stream_init(&s, &empty, 1, collect, &out), TN_E_ARG);
+    assert_int_equal(tn_text_stream_init(&s, &empty, 1, tn_test_collect, &out), TN_E_ARG);
 }
 
 /* ---- the head ---- */
 
-static void use_q6_k(fixture *f) {
+static void use_q6_k(tn_test_model *f) {
     tn_param *head = tn_model_head(f->loaded.model);
     const size_t bytes = tn_table_row_bytes(TN_TABLE_Q6_K, head->cols);
     char *data = tn_arena_alloc(f->arena, (size_t)head->rows * bytes, "test");
@@ -384,7 +330,7 @@ static void use_q6_k(fixture *f) {
 }
 
 static void session__both_heads_choose_the_same_tokens(void **state) {
-    fixture *f = *state;
+    tn_test_model *f = *state;
     enum { SAMPLERS = 4, SEEDS = 12, MOST = 1024 };
     use_q6_k(f);
     tn_sampler_options options[SAMPLERS];
@@ -396,20 +342,20 @@ static void session__both_heads_choose_the_same_tokens(void **state) {
     tn_session *sessions[2];
     for (int head = 0; head < 2; head++)
         assert_ok(tn_session_create(&sessions[head], &f->loaded,
-                                    (tn_session_options){.context = CONTEXT, .head = (tn_head_kind)head}));
+                                    (tn_session_options){.context = TN_TEST_CONTEXT, .head = (tn_head_kind)head}));
     uint64_t allowed[MOST / 64];
-    assert_true(vocab(f) <= MOST);
+    assert_true(tn_test_vocab(&f->loaded) <= MOST);
     for (size_t i = 0; i < TN_COUNT(allowed); i++) allowed[i] = 0xfedcba9876543210;
     for (int i = 0; i < SAMPLERS * SEEDS; i++) {
-        int32_t first = i % vocab(f), ids[2];
+        int32_t first = i % tn_test_vocab(&f->loaded), ids[2];
         tn_sampler *samplers[2];
         options[i % SAMPLERS].seed = (uint64_t)i;
         for (int head = 0; head < 2; head++) {
-            assert_ok(tn_sampler_create(&samplers[head], vocab(f), &options[i % SAMPLERS]));
+            assert_ok(tn_sampler_create(&samplers[head], tn_test_vocab(&f->loaded), &options[i % SAMPLERS]));
             assert_ok(tn_session_rewind(sessions[head], 0));
             assert_ok(tn_session_feed(sessions[head], &first, 1));
         }
-        for (int n = 1; n < CONTEXT - 1; n++) {
+        for (int n = 1; n < TN_TEST_CONTEXT - 1; n++) {
             for (int head = 0; head < 2; head++) {
                 assert_ok(tn_session_pick(sessions[head], samplers[head], i % 3 ? NULL : allowed, &ids[head]));
                 assert_ok(tn_session_feed(sessions[head], &ids[head], 1));
@@ -423,21 +369,34 @@ static void session__both_heads_choose_the_same_tokens(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(session__runs_a_checkpoint_with_the_trainers_bits, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(session__runs_an_exported_file_with_the_trainers_bits, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(session__logits_do_not_depend_on_how_a_prompt_is_cut, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(session__logits_do_not_depend_on_the_number_of_threads, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(session__runs_a_checkpoint_with_the_trainers_bits, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(session__runs_an_exported_file_with_the_trainers_bits, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(session__logits_do_not_depend_on_how_a_prompt_is_cut, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(session__logits_do_not_depend_on_the_number_of_threads, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
         cmocka_unit_test_setup_teardown(session__ternary_products_are_the_same_integers_on_every_instruction_set,
-                                        set_up, tear_down),
-        cmocka_unit_test_setup_teardown(session__rewound_and_fed_again_tells_the_same, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(session__too_many_tokens_are_refused_and_nothing_is_fed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(generate__same_seed_same_text_for_any_threads, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(generate__stops_at_the_limit_and_at_a_full_context, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(generate__ends_with_eos_unless_told_to_ignore_it, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(generate__cuts_before_a_stop_string_that_spans_tokens, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(generate__shows_whole_characters_of_a_byte_vocabulary, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(generate__an_empty_prompt_begins_a_document, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(session__both_heads_choose_the_same_tokens, set_up, tear_down),
+                                        tn_test_model_set_up, tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(session__rewound_and_fed_again_tells_the_same, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(session__too_many_tokens_are_refused_and_nothing_is_fed, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(generate__same_seed_same_text_for_any_threads, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(generate__stops_at_the_limit_and_at_a_full_context, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(generate__ends_with_eos_unless_told_to_ignore_it, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(generate__cuts_before_a_stop_string_that_spans_tokens, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(generate__shows_whole_characters_of_a_byte_vocabulary, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(generate__an_empty_prompt_begins_a_document, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
+        cmocka_unit_test_setup_teardown(session__both_heads_choose_the_same_tokens, tn_test_model_set_up,
+                                        tn_test_model_tear_down),
         cmocka_unit_test(text_stream__gives_the_same_text_however_it_is_cut),
         cmocka_unit_test(text_stream__replaces_bytes_that_are_no_character),
         cmocka_unit_test(text_stream__shows_what_only_looked_like_a_stop),
