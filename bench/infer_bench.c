@@ -162,7 +162,7 @@ tn_infer_work tn_infer_work_of(tn_model *model) {
         const bool looked_up = untied && strcmp(p->name, "token_embd.weight") == 0;
         work.parameters += tn_param_count(p);
         if (p->quantizer != TN_QUANT_NONE) {
-            work.bytes += (double)tn_pack_ternary_bytes(p->rows, p->cols);
+            work.bytes += (double)tn_pack_ternary_bytes(p->packing, p->rows, p->cols);
             work.macs += (double)p->rows * p->cols;
         } else {
             work.bytes += (looked_up ? 1 : p->rows) * row_bytes(p);
