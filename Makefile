@@ -29,7 +29,7 @@ BLAS    := $(if $(filter tsan,$(MODE)),openblas-pthread,openblas-openmp)
 ARCH    := $(shell $(CC) -print-multiarch 2>/dev/null)
 # gcc 12 for ARM breaks down where it vectorizes a loop with fmax at -O3; very cheap loops it leaves alone.
 MACHINE := $(if $(filter aarch64%,$(ARCH)),-fvect-cost-model=very-cheap)
-PKGS    := hdf5 jansson yaml-0.1 libpcre2-8 zlib libedit
+PKGS    := hdf5 jansson yaml-0.1 libpcre2-8 libutf8proc zlib libedit
 
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Wwrite-strings
 WARN += $(if $(filter f64,$(MODE)),,-Wconversion -Wno-sign-conversion -Wdouble-promotion)

@@ -111,7 +111,7 @@ static tn_status encode(const code_settings *s, const tn_tokenizer *tokenizer) {
 }
 
 /* Numbers with anything between them that is no part of a number: "1 2", "[1, 2]". */
-static tn_status decode_text(const code_settings *s, const tn_tokenizer *tokenizer, const char *text, tn_buf *out) {
+static tn_status parse_ids(const char *text, tn_ids *ids) {
     static const char *const between = " \t\r\n,[]";
     for (;;) {
         text += strspn(text, between);
@@ -123,17 +123,20 @@ static tn_status decode_text(const code_settings *s, const tn_tokenizer *tokeniz
         word[len] = '\0';
         int id;
         TN_TRY(tn_parse_int("token id", word, 0, INT_MAX, &id));
-        TN_TRY(tn_tokenizer_decode(tokenizer, id, s->specials, out));
+        TN_TRY(tn_ids_append(ids, id));
         text += len;
     }
 }
 
 static tn_status decode(const code_settings *s, const tn_tokenizer *tokenizer) {
-    tn_buf ids = {0}, text = {0};
-    tn_status status = read_input(s, &ids);
-    if (!status) status = decode_text(s, tokenizer, tn_buf_text(&ids), &text);
+    tn_buf input = {0}, text = {0};
+    tn_ids ids = {0};
+    tn_status status = read_input(s, &input);
+    if (!status) status = parse_ids(tn_buf_text(&input), &ids);
+    if (!status) status = tn_tokenizer_decode_all(tokenizer, ids.list, ids.count, s->specials, &text);
     if (!status && text.len) status = tn_cmd_write(text.data, text.len);
-    tn_buf_release(&ids);
+    tn_ids_release(&ids);
+    tn_buf_release(&input);
     tn_buf_release(&text);
     return status;
 }
@@ -165,7 +168,9 @@ static int run_encode(int argc, char **argv) {
     const tn_usage usage = {
         .command = "tokenizer encode",
         .synopsis = "TOKENIZER [-p TEXT | -f FILE]",
-        .about = "Print the token ids of a text. TOKENIZER is a tokenizer.json, token store, checkpoint or GGUF file.",
+        .about =
+            "Print the token ids of a text. TOKENIZER is a tokenizer.json, a SentencePiece or tiktoken file, a token "
+            "store, a checkpoint, a GGUF file, or a folder with one of the first three or the last.",
         .options = options,
         .min_arguments = 1,
         .max_arguments = 1,
@@ -185,7 +190,7 @@ static int run_decode(int argc, char **argv) {
     const tn_usage usage = {
         .command = "tokenizer decode",
         .synopsis = "TOKENIZER [-p IDS | -f FILE]",
-        .about = "Print the text of token ids, byte for byte.",
+        .about = "Print the text of token ids, byte for byte: what encode was given.",
         .options = options,
         .min_arguments = 1,
         .max_arguments = 1,

@@ -110,7 +110,7 @@ static tn_status find_or_add(learner *l, int32_t left, int32_t right, int32_t *a
     TN_GROW(l->pairs, &l->pairs_cap, l->n_pairs + 1);
     *at = (int32_t)l->n_pairs;
     l->pairs[l->n_pairs++] = (pair){left, right, 0, NONE, NONE};
-    return tn_pair_map_put(&l->index, left, right, *at);
+    return tn_pair_map_put(&l->index, left, right, *at, -1);
 }
 
 static tn_status raise_count(learner *l, int32_t left, int32_t right, uint32_t in_word) {

@@ -65,6 +65,11 @@ int32_t tn_pair_map_find(const tn_pair_map *map, int32_t left, int32_t right) {
     return map->count ? pair_slot(map, left, right)->value : -1;
 }
 
+const tn_pair_slot *tn_pair_map_slot(const tn_pair_map *map, int32_t left, int32_t right) {
+    const tn_pair_slot *slot = map->count ? pair_slot(map, left, right) : NULL;
+    return slot && slot->value >= 0 ? slot : NULL;
+}
+
 static tn_status pair_map_grow(tn_pair_map *map) {
     tn_pair_map grown = {.n_slots = map->n_slots ? 2 * map->n_slots : FIRST_SLOTS, .count = map->count};
     grown.slots = tn_heap_zalloc(grown.n_slots, sizeof *grown.slots);
@@ -77,12 +82,12 @@ static tn_status pair_map_grow(tn_pair_map *map) {
     return TN_OK;
 }
 
-tn_status tn_pair_map_put(tn_pair_map *map, int32_t left, int32_t right, int32_t value) {
+tn_status tn_pair_map_put(tn_pair_map *map, int32_t left, int32_t right, int32_t value, int32_t merged) {
     TN_ASSERT(value >= 0);
     if (is_full(map->count, map->n_slots)) TN_TRY(pair_map_grow(map));
     tn_pair_slot *slot = pair_slot(map, left, right);
     TN_ASSERT(slot->value < 0);
-    *slot = (tn_pair_slot){left, right, value};
+    *slot = (tn_pair_slot){left, right, value, merged};
     map->count++;
     return TN_OK;
 }

@@ -24,6 +24,7 @@ void tn_text_map_release(tn_text_map *map);
 typedef struct tn_pair_slot {
     int32_t left, right;
     int32_t value; /* -1 = free */
+    int32_t merged;
 } tn_pair_slot;
 
 typedef struct tn_pair_map {
@@ -31,8 +32,10 @@ typedef struct tn_pair_map {
     size_t n_slots, count;
 } tn_pair_map;
 
-int32_t tn_pair_map_find(const tn_pair_map *map, int32_t left, int32_t right); /* -1 = absent */
-tn_status tn_pair_map_put(tn_pair_map *map, int32_t left, int32_t right, int32_t value);
+int32_t tn_pair_map_find(const tn_pair_map *map, int32_t left, int32_t right);             /* -1 = absent */
+const tn_pair_slot *tn_pair_map_slot(const tn_pair_map *map, int32_t left, int32_t right); /* NULL = absent */
+/* Fails: TN_E_NOMEM. The pair must be absent. `merged` is a second number, for what the pair becomes. */
+tn_status tn_pair_map_put(tn_pair_map *map, int32_t left, int32_t right, int32_t value, int32_t merged);
 void tn_pair_map_release(tn_pair_map *map);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * tokenizer.h - text to token ids and back: characters, or byte-level BPE (Sennrich 2016; GPT-2 byte alphabet).
- * Training is deterministic: same text, same vocabulary. A tokenizer travels as text in the layout of Hugging Face's
- * tokenizer.json (kept in token stores and checkpoints), and as GGUF keys (tokenizer_gguf.h).
+ * tokenizer.h - text to token ids and back: characters, byte-level BPE (Sennrich 2016; GPT-2 byte alphabet), or
+ * SentencePiece's BPE (Kudo 2018), which merges characters, keeps spaces in its tokens and spells what it does not know
+ * in byte tokens. Training (characters, byte-level BPE) is deterministic: same text, same vocabulary. A tokenizer
+ * travels as text in the layout of Hugging Face's tokenizer.json (kept in token stores and checkpoints), and as GGUF
+ * keys (tokenizer_gguf.h).
  * Threads: a tokenizer is read-only after creation; any number of threads may encode with it. */
 #ifndef TN_DATA_TOKENIZER_H
 #define TN_DATA_TOKENIZER_H
@@ -9,7 +11,7 @@
 
 typedef struct tn_tokenizer tn_tokenizer;
 
-typedef enum tn_tokenizer_kind { TN_TOKENIZER_CHAR, TN_TOKENIZER_BPE } tn_tokenizer_kind;
+typedef enum tn_tokenizer_kind { TN_TOKENIZER_CHAR, TN_TOKENIZER_BPE, TN_TOKENIZER_SPM } tn_tokenizer_kind;
 /* How text is cut into words, TN_SPLIT_GPT2 ... from the rows of data/split.def: only what GGUF can name. */
 typedef enum tn_split {
 #define SPLIT(id, ...) TN_SPLIT_##id,
@@ -65,18 +67,33 @@ typedef enum tn_token_type {
     TN_TOKEN_BYTE
 } tn_token_type;
 
+/* Where SPM puts a space of its own. PARTS are the text's stretches between special tokens. */
+typedef enum tn_prefix {
+    TN_PREFIX_NONE,
+    TN_PREFIX_PARTS,      /* before each part */
+    TN_PREFIX_BARE_PARTS, /* before each part that does not begin with a space */
+    TN_PREFIX_BARE_START, /* before a text that does not begin with a space or a special token */
+    TN_N_PREFIXES
+} tn_prefix;
+
 typedef struct tn_vocabulary {
     tn_tokenizer_kind kind;
-    tn_split split;
+    tn_split split;     /* BPE */
     bool ignore_merges; /* a whole piece that is a token is taken without merging */
     bool add_bos;
+    tn_prefix prefix;     /* SPM */
+    bool collapse_spaces; /* SPM: runs of spaces become one, and those at either end of a part go */
+    bool nfc;             /* text is brought into Unicode's normal form C first */
     int n_tokens;
-    const char **texts; /* raw bytes of NORMAL tokens (not the GPT-2 spelling), plain text of the others */
+    const char **texts; /* what a token decodes to: raw bytes of NORMAL tokens (spaces, not the marks of GPT-2 or
+                           SentencePiece), the one byte of BYTE tokens, plain text of the others */
     const uint32_t *lens;
     const int32_t *types; /* tn_token_type */
+    const float *scores;  /* [n_tokens] SPM without merges: the token of highest score is merged first. Else NULL */
     int n_merges;
-    const int32_t (
-        *merges)[2]; /* pairs of ids of NORMAL tokens, by rank; the merged bytes must be one too. CHAR: none */
+    /* Pairs of ids of NORMAL tokens, by rank; the merged bytes must be a token. A merge with a token that is not NORMAL
+     * is left out, for text never comes to it. CHAR and SPM with scores: none. */
+    const int32_t (*merges)[2];
     int bos, eos, eot, unk, pad; /* -1 = none */
     const char *chat_template;   /* "" = none */
 } tn_vocabulary;
@@ -93,11 +110,17 @@ int32_t tn_tokenizer_find(const tn_tokenizer *tokenizer, const char *text, size_
 /* 16 hex digits and a NUL: XXH3 of the vocabulary, merges, split and special ids. */
 void tn_tokenizer_hash(const tn_tokenizer *tokenizer, char out[17]);
 
-/* Append the ids of `text` (valid UTF-8, else TN_E_TEXT with the byte offset). With `specials`, texts of CONTROL tokens
- * are read as those tokens (those of USER tokens always are). BOS is never added here. CHAR: an unseen character is
- * TN_E_TEXT and named. */
+/* Append the ids of `text`. With `specials`, texts of CONTROL tokens are read as those tokens (those of USER tokens
+ * always are). BOS is never added here. Bytes that are not valid UTF-8 are words of their own. What has no token is the
+ * unknown token, or TN_E_TEXT where there is none; CHAR refuses invalid UTF-8 with its offset. */
 tn_status tn_tokenizer_encode(const tn_tokenizer *tokenizer, const char *text, size_t len, bool specials, tn_ids *ids);
-/* Append the bytes of one token. CONTROL tokens print only with `specials`. Fails: TN_E_RANGE for an unknown id. */
+/* Append the bytes of one token, as it stands within a text. CONTROL tokens print only with `specials`. Fails:
+ * TN_E_RANGE for an unknown id. */
 tn_status tn_tokenizer_decode(const tn_tokenizer *tokenizer, int32_t id, bool specials, tn_buf *out);
+/* Append the text of `ids`: what encode made them from, without the spaces that SPM had put before it. The same bytes
+ * come back unless a token was unknown, or the vocabulary changes text (nfc, collapse_spaces, prefixes of BARE kind;
+ * SPM without byte tokens takes U+2581 for a space). */
+tn_status tn_tokenizer_decode_all(const tn_tokenizer *tokenizer, const int32_t *ids, size_t count, bool specials,
+                                  tn_buf *out);
 
 #endif

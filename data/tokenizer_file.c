@@ -5,6 +5,8 @@
 #include "data/text_reader.h"
 #include "data/token_store.h"
 #include "data/tokenizer_gguf.h"
+#include "data/tokenizer_spm_file.h"
+#include "data/tokenizer_tiktoken.h"
 #include "formats/checkpoint_file.h"
 
 #include <string.h>
@@ -31,14 +33,6 @@ tn_status tn_tokenizer_learn(tn_tokenizer **out, const tn_tokenizer_options *opt
 }
 
 /* ---- files ---- */
-
-static tn_status load_json(tn_tokenizer **out, const char *path) {
-    tn_buf text = {0};
-    tn_status status = tn_file_read(path, MAX_TOKENIZER, &text);
-    if (!status) status = tn_tokenizer_from_json(out, path, tn_buf_text(&text), text.len);
-    tn_buf_release(&text);
-    return status;
-}
 
 /* The store owns its tokenizer, so the caller gets a copy by way of its text. */
 static tn_status load_from_store(tn_tokenizer **out, const char *path) {
@@ -71,19 +65,84 @@ static tn_status load_from_gguf(tn_tokenizer **out, const char *path) {
     return status;
 }
 
-static tn_status is_gguf(const char *path, bool *yes) {
+/* A tokenizer.json begins with '{' behind white space and perhaps a byte-order mark. */
+static bool looks_json(const unsigned char *data, size_t size) {
+    size_t at = size >= 3 && memcmp(data, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    while (at < size && memchr(" \t\r\n", data[at], 4)) at++;
+    return at < size && data[at] == '{';
+}
+
+typedef enum content { GGUF, JSON, SPM, TIKTOKEN, OTHER } content;
+
+static content content_of(const tn_map *map) {
+    if (map->size >= 4 && memcmp(map->data, "GGUF", 4) == 0) return GGUF;
+    if (looks_json(map->data, map->size)) return JSON;
+    if (tn_tokenizer_looks_spm(map->data, map->size)) return SPM;
+    return tn_tokenizer_looks_tiktoken(map->data, map->size) ? TIKTOKEN : OTHER;
+}
+
+static tn_status load_mapped(tn_tokenizer **out, const char *path, const tn_map *map) {
+    if (map->size > MAX_TOKENIZER)
+        return TN_FAIL(RANGE, "%s: has %zu bytes, a tokenizer has at most %d", path, map->size, MAX_TOKENIZER);
+    switch (content_of(map)) {
+    case JSON: return tn_tokenizer_from_json(out, path, (const char *)map->data, map->size);
+    case SPM: return tn_tokenizer_from_spm(out, path, map->data, map->size);
+    case TIKTOKEN: return tn_tokenizer_from_tiktoken(out, path, map->data, map->size);
+    default: break;
+    }
+    return TN_FAIL(FORMAT,
+                   "%s: is no tokenizer, expected a tokenizer.json, a SentencePiece model, a tiktoken file, a "
+                   "GGUF file, a token store or a checkpoint",
+                   path);
+}
+
+static tn_status load_file(tn_tokenizer **out, const char *path) {
     tn_map map;
     TN_TRY(tn_map_init(&map, path));
-    *yes = map.size >= 4 && memcmp(map.data, "GGUF", 4) == 0;
+    bool gguf = content_of(&map) == GGUF;
+    tn_status status = TN_OK;
+    if (gguf)
+        status = load_from_gguf(out, path);
+    else if (tn_store_is_store(path))
+        status = load_from_store(out, path);
+    else if (tn_ckpt_is_checkpoint(path))
+        status = load_from_checkpoint(out, path);
+    else
+        status = load_mapped(out, path, &map);
     tn_map_release(&map);
-    return TN_OK;
+    return status;
+}
+
+/* ---- folders ---- */
+
+static bool ends_with(const char *name, const char *end) {
+    size_t len = strlen(name), n = strlen(end);
+    return len >= n && strcmp(name + len - n, end) == 0;
+}
+
+/* The first name that ends so; files of tokenizers before files that have one beside other things. */
+static const char *choose(const tn_names *names) {
+    static const char *const ends[] = {"tokenizer.json", "tokenizer.model", ".tiktoken", ".model", ".gguf"};
+    for (size_t i = 0; i < TN_COUNT(ends); i++)
+        for (size_t k = 0; k < names->count; k++)
+            if (ends_with(names->list[k], ends[i])) return names->list[k];
+    return NULL;
+}
+
+static tn_status load_from_folder(tn_tokenizer **out, const char *path) {
+    tn_names names = {0};
+    char file[4096];
+    TN_TRY(tn_dir_list(path, &names));
+    const char *name = choose(&names);
+    tn_status status =
+        name ? tn_path_join(file, sizeof file, path, name)
+             : TN_FAIL(MISSING, "%s: holds no tokenizer.json, tokenizer.model, .tiktoken or .gguf file", path);
+    if (!status) status = load_file(out, file);
+    tn_names_release(&names);
+    return status;
 }
 
 tn_status tn_tokenizer_load(tn_tokenizer **out, const char *path) {
-    bool gguf;
-    TN_TRY(is_gguf(path, &gguf));
-    if (gguf) return load_from_gguf(out, path);
-    if (tn_store_is_store(path)) return load_from_store(out, path);
-    if (tn_ckpt_is_checkpoint(path)) return load_from_checkpoint(out, path);
-    return load_json(out, path);
+    *out = NULL;
+    return tn_path_is_dir(path) ? load_from_folder(out, path) : load_file(out, path);
 }

@@ -9,8 +9,9 @@ bool tn_tokenizer_is_learnt(const char *setting);
 /* Learn from all documents of `paths`. Fails: what reading them (text_reader.h) and training (tokenizer.h) give. */
 tn_status tn_tokenizer_learn(tn_tokenizer **out, const tn_tokenizer_options *options, const char *const *paths,
                              int n_paths);
-/* Out of a token store, a checkpoint, a GGUF file or a tokenizer.json, told by content. Fails: TN_E_MISSING, TN_E_IO;
- * what reading such a file gives. */
+/* Out of a tokenizer.json, a SentencePiece model, a tiktoken file, a GGUF file, a token store or a checkpoint, told by
+ * content; or out of the first of these in a folder, by name. Fails: TN_E_MISSING, TN_E_IO, TN_E_FORMAT for a file that
+ * is none of them; what reading such a file gives. */
 tn_status tn_tokenizer_load(tn_tokenizer **out, const char *path);
 
 #endif

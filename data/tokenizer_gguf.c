@@ -1,145 +1,22 @@
 /* SPDX-License-Identifier: MIT
- * tokenizer_gguf.c - tokenizers in GGUF (docs/format.md, "tokenizer keys"). */
-#include "data/tokenizer_gguf.h"
-#include "core/utf8.h"
-
+ * tokenizer_gguf.c - tokenizers out of GGUF keys (docs/format.md, "tokenizer keys"). */
 #include "core/log.h"
+#include "core/utf8.h"
 #include "data/byte_spelling.h"
-#include "data/tokenizer_priv.h"
+#include "data/tokenizer_gguf_priv.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static const char tag[] = "tokenizer file";
 
-#define KEY(name) "tokenizer.ggml." name
-static const char kind_key[] = "tern.tokenizer.kind";
-static const char template_key[] = "tokenizer.chat_template";
+const char tn_tokenizer_kind_key[] = "tern.tokenizer.kind";
+const char tn_tokenizer_prefix_key[] = "tern.tokenizer.prefix";
+const char tn_tokenizer_nfc_key[] = "tern.tokenizer.nfc";
+const char tn_tokenizer_template_key[] = "tokenizer.chat_template";
+const char *const tn_tokenizer_kind_names[] = {"char", "bpe", "spm"};
 
-/* ---- writing ---- */
-
-/* A name in `pre` also says whether whole pieces skip merging. Where the tokenizer differs, the file is right only if
- * it makes no difference: when every token is what merging its own bytes gives. */
-static tn_status check_ignore_merges(const tn_tokenizer *t) {
-    const tn_vocabulary *v = &t->vocabulary;
-    if (v->kind == TN_TOKENIZER_CHAR || v->ignore_merges == tn_split_ignores_merges(v->split)) return TN_OK;
-    tn_tokenizer merging = *t;
-    merging.vocabulary.ignore_merges = false;
-    tn_bpe_scratch scratch = {0};
-    tn_ids ids = {0};
-    tn_status status = TN_OK;
-    for (int32_t id = 0; id < v->n_tokens && !status; id++) {
-        if (v->types[id] != TN_TOKEN_NORMAL) continue;
-        ids.count = 0;
-        status = tn_bpe_encode(&merging, &scratch, v->texts[id], v->lens[id], &ids);
-        if (!status && (ids.count != 1 || ids.list[0] != id))
-            status = TN_FAIL(
-                UNSUPPORTED,
-                "tokenizer: ignore_merges is %s, but GGUF's \"%s\" means the opposite and token %d would differ",
-                v->ignore_merges ? "on" : "off", tn_split_name(v->split), id);
-    }
-    tn_bpe_scratch_release(&scratch);
-    tn_ids_release(&ids);
-    return status;
-}
-
-static tn_status put_tokens(const tn_vocabulary *v, tn_gguf_writer *w, tn_buf *text) {
-    TN_TRY(tn_gguf_put_array(w, KEY("tokens"), TN_GGUF_STRING, v->n_tokens));
-    for (int id = 0; id < v->n_tokens; id++) {
-        tn_buf_reset(text);
-        if (v->types[id] == TN_TOKEN_NORMAL)
-            TN_TRY(tn_byte_spell(v->texts[id], v->lens[id], text));
-        else
-            TN_TRY(tn_buf_append(text, v->texts[id], v->lens[id]));
-        TN_TRY(tn_gguf_put_element_text(w, tn_buf_text(text), text->len));
-    }
-    TN_TRY(tn_gguf_put_array(w, KEY("token_type"), TN_GGUF_I32, v->n_tokens));
-    for (int id = 0; id < v->n_tokens; id++) TN_TRY(tn_gguf_put_element_i32(w, v->types[id]));
-    return TN_OK;
-}
-
-static tn_status put_merge(tn_gguf_writer *w, tn_buf *text, const char *left, size_t left_len, const char *right,
-                           size_t right_len) {
-    tn_buf_reset(text);
-    TN_TRY(tn_byte_spell(left, left_len, text));
-    TN_TRY(tn_buf_putc(text, ' '));
-    TN_TRY(tn_byte_spell(right, right_len, text));
-    return tn_gguf_put_element_text(w, text->data, text->len);
-}
-
-static tn_status put_merges(const tn_vocabulary *v, tn_gguf_writer *w, tn_buf *text) {
-    TN_TRY(tn_gguf_put_array(w, KEY("merges"), TN_GGUF_STRING, v->n_merges));
-    for (int rank = 0; rank < v->n_merges; rank++) {
-        int32_t left = v->merges[rank][0], right = v->merges[rank][1];
-        TN_TRY(put_merge(w, text, v->texts[left], v->lens[left], v->texts[right], v->lens[right]));
-    }
-    return TN_OK;
-}
-
-/* Each prefix of two or more bytes of each character, once. A merge joins such a prefix to one continuation byte, and
- * a character never begins with one, so merging rebuilds the characters and nothing that crosses two of them. */
-static tn_status list_prefixes(const tn_vocabulary *v, tn_text_map *prefixes) {
-    for (int id = 0; id < v->n_tokens; id++)
-        for (uint32_t len = 2; len <= v->lens[id] && v->types[id] == TN_TOKEN_NORMAL; len++)
-            if (tn_text_map_find(prefixes, v->texts[id], len) < 0)
-                TN_TRY(tn_text_map_put(prefixes, v->texts[id], len, (int32_t)prefixes->count));
-    return TN_OK;
-}
-
-static tn_status put_prefixes(const tn_vocabulary *v, const tn_text_map *prefixes, tn_gguf_writer *w, tn_buf *text) {
-    int32_t next = 0; /* the order in which they were listed */
-    TN_TRY(tn_gguf_put_array(w, KEY("merges"), TN_GGUF_STRING, (int64_t)prefixes->count));
-    for (int id = 0; id < v->n_tokens; id++)
-        for (uint32_t len = 2; len <= v->lens[id] && v->types[id] == TN_TOKEN_NORMAL; len++) {
-            if (tn_text_map_find(prefixes, v->texts[id], len) != next) continue;
-            TN_TRY(put_merge(w, text, v->texts[id], len - 1, v->texts[id] + len - 1, 1));
-            next++;
-        }
-    return TN_OK;
-}
-
-static tn_status put_character_merges(const tn_vocabulary *v, tn_gguf_writer *w, tn_buf *text) {
-    tn_text_map prefixes = {0};
-    tn_status status = list_prefixes(v, &prefixes);
-    if (!status) status = put_prefixes(v, &prefixes, w, text);
-    tn_text_map_release(&prefixes);
-    return status;
-}
-
-static tn_status put_id(tn_gguf_writer *w, const char *key, int id) {
-    return id < 0 ? TN_OK : tn_gguf_put_u32(w, key, (uint32_t)id);
-}
-
-static tn_status put_text(tn_gguf_writer *w, const char *key, const char *text) {
-    return tn_gguf_put_text(w, key, text, strlen(text));
-}
-
-static tn_status put_roles(const tn_vocabulary *v, tn_gguf_writer *w) {
-    TN_TRY(put_id(w, KEY("bos_token_id"), v->bos));
-    TN_TRY(put_id(w, KEY("eos_token_id"), v->eos));
-    TN_TRY(put_id(w, KEY("eot_token_id"), v->eot));
-    TN_TRY(put_id(w, KEY("unknown_token_id"), v->unk));
-    TN_TRY(put_id(w, KEY("padding_token_id"), v->pad));
-    TN_TRY(tn_gguf_put_bool(w, KEY("add_bos_token"), v->add_bos));
-    return v->chat_template[0] ? put_text(w, template_key, v->chat_template) : TN_OK;
-}
-
-tn_status tn_tokenizer_put_gguf(const tn_tokenizer *tokenizer, tn_gguf_writer *writer) {
-    const tn_vocabulary *v = &tokenizer->vocabulary;
-    bool characters = v->kind == TN_TOKENIZER_CHAR;
-    TN_TRY(check_ignore_merges(tokenizer));
-    TN_TRY(put_text(writer, KEY("model"), "gpt2"));
-    TN_TRY(put_text(writer, KEY("pre"), tn_split_name(v->split)));
-    tn_buf text = {0};
-    tn_status status = put_tokens(v, writer, &text);
-    if (!status) status = characters ? put_character_merges(v, writer, &text) : put_merges(v, writer, &text);
-    tn_buf_release(&text);
-    TN_TRY(status);
-    TN_TRY(put_roles(v, writer));
-    return put_text(writer, kind_key, characters ? "char" : "bpe");
-}
-
-/* ---- reading ---- */
+enum { SPM_UNK, SPM_BOS, SPM_EOS };
 
 typedef struct reader {
     tn_arena *arena;
@@ -188,35 +65,77 @@ static tn_status check_array(const reader *r, const char *key, tn_gguf_kind want
 
 /* ---- tokens ---- */
 
-static tn_status read_type(reader *r, int id) {
-    int64_t type = TN_TOKEN_NORMAL;
+/* Files without types: SentencePiece's byte tokens are known by their shape, its first three by their place. */
+static int64_t guess_type(const reader *r, int id, tn_gguf_text text) {
+    unsigned char byte;
+    if (r->v.kind != TN_TOKENIZER_SPM) return TN_TOKEN_NORMAL;
+    if (tn_byte_token_read(text.data, text.len, &byte)) return TN_TOKEN_BYTE;
+    return id == SPM_UNK ? TN_TOKEN_UNKNOWN : id == SPM_BOS || id == SPM_EOS ? TN_TOKEN_CONTROL : TN_TOKEN_NORMAL;
+}
+
+static tn_status read_type(reader *r, int id, tn_gguf_text text) {
+    int64_t type = guess_type(r, id, text);
     if (tn_gguf_has(r->file, KEY("token_type"))) TN_TRY(tn_gguf_array_int(r->file, KEY("token_type"), id, &type));
     if (type < TN_TOKEN_NORMAL || type > TN_TOKEN_BYTE)
         return TN_FAIL(CORRUPT, KEY("token_type") ": token %d has type %lld, expected 1..6", id, (long long)type);
+    if (type == TN_TOKEN_NORMAL && guess_type(r, id, text) == TN_TOKEN_BYTE)
+        type = TN_TOKEN_BYTE; /* found by its text */
     r->types[id] = (int32_t)type;
     return TN_OK;
+}
+
+/* What a NORMAL token decodes to, into r->bytes. False: no text can lead to it. */
+static tn_status unspell(reader *r, tn_gguf_text text, bool *reachable) {
+    tn_buf_reset(&r->bytes);
+    *reachable = text.len > 0;
+    if (r->v.kind != TN_TOKENIZER_SPM) {
+        tn_status status;
+        *reachable &= tn_byte_unspell(text.data, text.len, &r->bytes, &status);
+        return status;
+    }
+    *reachable &= !memchr(text.data, ' ', text.len); /* spaces are marks there */
+    return tn_spm_unmark(text.data, text.len, &r->bytes);
+}
+
+static tn_status set_bytes(reader *r, int id, const char *bytes, size_t len) {
+    char *kept;
+    TN_TAKE(kept, r->arena, len, tag);
+    memcpy(kept, bytes, len);
+    r->texts[id] = kept;
+    r->lens[id] = (uint32_t)len;
+    return TN_OK;
+}
+
+static tn_status read_byte(reader *r, int id, tn_gguf_text text) {
+    unsigned char byte;
+    if (tn_byte_token_read(text.data, text.len, &byte)) return set_bytes(r, id, &(char){(char)byte}, 1);
+    return TN_FAIL(CORRUPT, KEY("tokens") ": byte token %d is \"%.*s\", expected <0x00> to <0xFF>", id,
+                   (int)TN_MIN(text.len, 80u), text.data);
+}
+
+static tn_status list_spelling(reader *r, int id, tn_gguf_text text) {
+    if (!text.len) return TN_OK;
+    int32_t other = tn_text_map_find(&r->spelled, text.data, text.len);
+    if (other < 0) return tn_text_map_put(&r->spelled, text.data, text.len, id);
+    return TN_FAIL(CORRUPT, KEY("tokens") ": tokens %d and %d are both \"%.*s\"", other, id, (int)TN_MIN(text.len, 80u),
+                   text.data);
 }
 
 static tn_status read_token(reader *r, int id) {
     tn_gguf_text text;
     TN_TRY(tn_gguf_array_text(r->file, KEY("tokens"), id, &text));
-    TN_TRY(read_type(r, id));
+    TN_TRY(read_type(r, id, text));
     if (text.len > INT32_MAX || tn_utf8_valid_prefix(text.data, text.len, NULL) != text.len)
         return TN_FAIL(CORRUPT, KEY("tokens") ": token %d is not valid UTF-8", id);
     r->texts[id] = text.data;
     r->lens[id] = (uint32_t)text.len;
-    if (text.len && tn_text_map_find(&r->spelled, text.data, text.len) < 0)
-        TN_TRY(tn_text_map_put(&r->spelled, text.data, text.len, id));
+    TN_TRY(list_spelling(r, id, text));
+    if (r->types[id] == TN_TOKEN_BYTE) return read_byte(r, id, text);
     if (r->types[id] != TN_TOKEN_NORMAL) return TN_OK;
-    tn_status status;
-    tn_buf_reset(&r->bytes);
-    bool spelled = tn_byte_unspell(text.data, text.len, &r->bytes, &status);
-    TN_TRY(status);
-    if (!spelled || !text.len) return r->types[id] = TN_TOKEN_UNUSED, TN_OK; /* no text can lead to it */
-    char *bytes;
-    TN_TAKE(bytes, r->arena, r->bytes.len, tag);
-    r->texts[id] = memcpy(bytes, r->bytes.data, r->bytes.len);
-    r->lens[id] = (uint32_t)r->bytes.len;
+    bool reachable;
+    TN_TRY(unspell(r, text, &reachable));
+    if (reachable) return set_bytes(r, id, r->bytes.data, r->bytes.len);
+    r->types[id] = TN_TOKEN_UNUSED;
     return TN_OK;
 }
 
@@ -280,55 +199,102 @@ static tn_status read_split(reader *r) {
     return TN_OK;
 }
 
-static tn_status read_model(const reader *r) {
+/* ---- SentencePiece ---- */
+
+static tn_status read_scores(reader *r) {
+    int64_t n;
+    float *scores;
+    TN_TRY(check_array(r, KEY("scores"), TN_GGUF_F32, r->v.n_tokens, r->v.n_tokens, &n));
+    TN_TAKE(scores, r->arena, n, tag);
+    for (int64_t id = 0; id < n; id++) {
+        double score;
+        TN_TRY(tn_gguf_array_real(r->file, KEY("scores"), id, &score));
+        scores[id] = (float)score;
+    }
+    r->v.scores = scores;
+    return TN_OK;
+}
+
+static tn_status get_bool_or(const reader *r, const char *key, bool absent, bool *value) {
+    *value = absent;
+    return tn_gguf_has(r->file, key) ? tn_gguf_get_bool(r->file, key, value) : TN_OK;
+}
+
+static tn_status read_spaces(reader *r) {
+    bool prefix;
+    int64_t own = 0;
+    TN_TRY(get_bool_or(r, KEY("add_space_prefix"), true, &prefix));
+    TN_TRY(get_bool_or(r, KEY("remove_extra_whitespaces"), false, &r->v.collapse_spaces));
+    r->v.prefix = prefix ? TN_PREFIX_PARTS : TN_PREFIX_NONE;
+    if (!tn_gguf_has(r->file, tn_tokenizer_prefix_key)) return TN_OK;
+    TN_TRY(tn_gguf_get_int(r->file, tn_tokenizer_prefix_key, &own));
+    if (own < 0 || own >= TN_N_PREFIXES)
+        return TN_FAIL(CORRUPT, "%s: is %lld, expected 0..%d", tn_tokenizer_prefix_key, (long long)own,
+                       TN_N_PREFIXES - 1);
+    r->v.prefix = (tn_prefix)own;
+    return TN_OK;
+}
+
+/* Tern's own files may bring the merges that their scores were made of. */
+static tn_status read_spm(reader *r) {
+    bool by_merges = r->ours && tn_gguf_has(r->file, KEY("merges"));
+    TN_TRY(by_merges ? read_merges(r) : read_scores(r));
+    return read_spaces(r);
+}
+
+/* ---- kinds and roles ---- */
+
+static tn_status read_model(reader *r) {
     tn_gguf_text model;
     TN_TRY(tn_gguf_get_text(r->file, KEY("model"), &model));
-    if (text_is(model, "gpt2")) return TN_OK;
-    if (text_is(model, "llama"))
-        return TN_FAIL(UNSUPPORTED, KEY("model") ": is \"llama\" (SentencePiece), expected \"gpt2\" (byte-level BPE)");
-    return TN_FAIL(UNSUPPORTED, KEY("model") ": \"%.*s\" is not supported, expected \"gpt2\" (byte-level BPE)",
+    r->v.kind = text_is(model, "llama") ? TN_TOKENIZER_SPM : TN_TOKENIZER_BPE;
+    if (text_is(model, "gpt2") || text_is(model, "llama")) return TN_OK;
+    return TN_FAIL(UNSUPPORTED,
+                   KEY("model") ": \"%.*s\" is not supported, expected \"gpt2\" (byte-level BPE) or \"llama\" "
+                                "(SentencePiece)",
                    (int)TN_MIN(model.len, 80u), model.data);
 }
 
 static tn_status read_kind(reader *r) {
     tn_gguf_text kind;
-    r->ours = tn_gguf_has(r->file, kind_key);
-    TN_TRY(get_text_or(r, kind_key, "bpe", &kind));
-    bool characters = text_is(kind, "char");
-    if (!characters && !text_is(kind, "bpe"))
-        return TN_FAIL(CORRUPT, "%s: \"%.*s\", expected \"char\" or \"bpe\"", kind_key, (int)TN_MIN(kind.len, 80u),
-                       kind.data);
-    r->v.kind = characters ? TN_TOKENIZER_CHAR : TN_TOKENIZER_BPE;
-    return TN_OK;
+    bool spm = r->v.kind == TN_TOKENIZER_SPM;
+    r->ours = tn_gguf_has(r->file, tn_tokenizer_kind_key);
+    TN_TRY(get_text_or(r, tn_tokenizer_kind_key, tn_tokenizer_kind_names[r->v.kind], &kind));
+    if (!spm && text_is(kind, tn_tokenizer_kind_names[TN_TOKENIZER_CHAR])) r->v.kind = TN_TOKENIZER_CHAR;
+    if (text_is(kind, tn_tokenizer_kind_names[r->v.kind])) return TN_OK;
+    return TN_FAIL(CORRUPT, "%s: \"%.*s\", expected %s", tn_tokenizer_kind_key, (int)TN_MIN(kind.len, 80u), kind.data,
+                   spm ? "\"spm\"" : "\"char\" or \"bpe\"");
+}
+
+/* What the converters of SentencePiece files leave unsaid. */
+static void fill_spm_roles(reader *r) {
+    if (r->v.bos < 0 && SPM_BOS < r->v.n_tokens) r->v.bos = SPM_BOS;
+    if (r->v.eos < 0 && SPM_EOS < r->v.n_tokens) r->v.eos = SPM_EOS;
+    if (r->v.unk < 0) r->v.unk = SPM_UNK;
 }
 
 static tn_status read_roles(reader *r) {
+    bool spm = r->v.kind == TN_TOKENIZER_SPM;
     TN_TRY(get_id(r, KEY("bos_token_id"), &r->v.bos));
     TN_TRY(get_id(r, KEY("eos_token_id"), &r->v.eos));
     TN_TRY(get_id(r, KEY("eot_token_id"), &r->v.eot));
     TN_TRY(get_id(r, KEY("unknown_token_id"), &r->v.unk));
     TN_TRY(get_id(r, KEY("padding_token_id"), &r->v.pad));
-    r->v.add_bos = tn_split_adds_bos(r->v.split);
-    if (tn_gguf_has(r->file, KEY("add_bos_token")))
-        TN_TRY(tn_gguf_get_bool(r->file, KEY("add_bos_token"), &r->v.add_bos));
+    TN_TRY(get_bool_or(r, KEY("add_bos_token"), spm || tn_split_adds_bos(r->v.split), &r->v.add_bos));
+    TN_TRY(get_bool_or(r, tn_tokenizer_nfc_key, false, &r->v.nfc));
+    if (spm && !r->ours) fill_spm_roles(r);
     if (!r->ours) tn_vocabulary_guess_roles(&r->v);
     return TN_OK;
 }
 
-/* The chat template 2B-4T was trained with. The one inside its GGUF is another, made for a different model. */
-static const char bitnet_template[] =
-    "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = message['role'] | capitalize "
-    "+ ': '+ message['content'] | trim + '<|eot_id|>' %}{{ content }}{% endfor %}{% if add_generation_prompt %}"
-    "{{ 'Assistant: ' }}{% endif %}";
-
 static tn_status read_template(reader *r) {
     tn_gguf_text text;
-    TN_TRY(get_text_or(r, template_key, "", &text));
-    if (memchr(text.data, 0, text.len)) return TN_FAIL(CORRUPT, "%s: holds a NUL byte", template_key);
+    TN_TRY(get_text_or(r, tn_tokenizer_template_key, "", &text));
+    if (memchr(text.data, 0, text.len)) return TN_FAIL(CORRUPT, "%s: holds a NUL byte", tn_tokenizer_template_key);
     if (memmem(text.data, text.len, "BITNETAssistant", 15)) {
         tn_log(TN_LOG_WARN, "data", "%s: its chat template does not match how the model was trained, replaced",
                tn_gguf_path(r->file));
-        text = (tn_gguf_text){bitnet_template, strlen(bitnet_template)};
+        text = (tn_gguf_text){tn_bitnet_chat_template, strlen(tn_bitnet_chat_template)};
     }
     char *copy;
     TN_TAKE0(copy, r->arena, text.len + 1, tag);
@@ -343,7 +309,8 @@ static tn_status read_all(reader *r) {
     TN_TRY(read_model(r));
     TN_TRY(read_kind(r));
     TN_TRY(read_tokens(r));
-    TN_TRY(read_split(r));
+    if (r->v.kind == TN_TOKENIZER_SPM) TN_TRY(read_spm(r));
+    if (r->v.kind != TN_TOKENIZER_SPM) TN_TRY(read_split(r));
     if (r->v.kind == TN_TOKENIZER_BPE) TN_TRY(read_merges(r));
     TN_TRY(read_roles(r));
     return read_template(r);

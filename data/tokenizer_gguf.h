@@ -7,8 +7,10 @@
 #include "data/tokenizer.h"
 #include "formats/gguf.h"
 
+/* Fails: TN_E_UNSUPPORTED for what GGUF cannot say. */
 tn_status tn_tokenizer_put_gguf(const tn_tokenizer *tokenizer, tn_gguf_writer *writer);
-/* Fails: TN_E_UNSUPPORTED for SentencePiece ("llama") vocabularies and split patterns Tern does not know. */
+/* SentencePiece ("llama") and byte-level BPE ("gpt2"). Fails: TN_E_UNSUPPORTED for other models and for a pre-tokenizer
+ * Tern does not know, TN_E_MISSING, TN_E_CORRUPT; messages start with the file's name. */
 tn_status tn_tokenizer_from_gguf(tn_tokenizer **out, const tn_gguf *file);
 
 #endif

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT
- * tokenizer_json_read.c - tokenizer.json (docs/format.md, "tokenizer"): what Hugging Face writes for byte-level BPE,
- * and what tokenizer_json_write.c writes. Whatever would change ids and is not understood is refused by name. */
+ * tokenizer_json_read.c - tokenizer.json (docs/format.md, "tokenizer"): what Hugging Face writes for byte-level BPE and
+ * SentencePiece's BPE, and what tokenizer_json_write.c writes. Whatever would change ids and is not understood is
+ * refused by name. */
 #include "core/log.h"
 #include "data/byte_spelling.h"
+#include "data/tokenizer_json_steps.h"
 #include "data/tokenizer_priv.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 static const char tag[] = "tokenizer file";
 
-enum { MAX_EXPRESSIONS = 8 };
-
 typedef struct reader {
     tn_arena *arena;
     const json_t *root, *model, *vocab, *added, *own; /* own: Tern's object, or NULL */
+    tn_json_steps steps;
     tn_vocabulary v;
     const char **texts; /* NULL = no token with this id yet */
     uint32_t *lens;
@@ -76,21 +76,41 @@ static void set_token(reader *r, int id, const char *text, size_t len, tn_token_
     r->types[id] = type;
 }
 
+/* What a token of the vocabulary decodes to, into r->bytes. False: no text can lead to it. */
+static tn_status unspell(reader *r, const char *text, size_t len, bool *reachable) {
+    tn_buf_reset(&r->bytes);
+    *reachable = len > 0;
+    if (r->v.kind == TN_TOKENIZER_CHAR) return tn_buf_append(&r->bytes, text, len);
+    if (r->v.kind == TN_TOKENIZER_BPE) {
+        tn_status status;
+        *reachable &= tn_byte_unspell(text, len, &r->bytes, &status);
+        return status;
+    }
+    *reachable &= !memchr(text, ' ', len);
+    return tn_spm_unmark(text, len, &r->bytes);
+}
+
+static tn_status set_bytes(reader *r, int id, const char *bytes, size_t len, tn_token_type type) {
+    char *kept;
+    TN_TAKE(kept, r->arena, len, tag);
+    set_token(r, id, memcpy(kept, bytes, len), len, type);
+    return TN_OK;
+}
+
 static tn_status add_normal(reader *r, const char *text, int id) {
     size_t len = strlen(text);
-    if (r->texts[id] && r->types[id] == TN_TOKEN_NORMAL)
+    unsigned char byte;
+    if (r->texts[id] && (r->types[id] == TN_TOKEN_NORMAL || r->types[id] == TN_TOKEN_BYTE))
         return TN_FAIL(CORRUPT, "model.vocab: id %d belongs to two tokens, the second is \"%.80s\"", id, text);
     if (r->texts[id]) return TN_OK; /* listed among the added tokens, which say more about it */
-    if (r->v.kind == TN_TOKENIZER_CHAR) return set_token(r, id, text, len, TN_TOKEN_NORMAL), TN_OK;
-    tn_status status;
-    tn_buf_reset(&r->bytes);
-    bool spelled = tn_byte_unspell(text, len, &r->bytes, &status);
-    TN_TRY(status);
-    if (!spelled || !len) return set_token(r, id, text, len, TN_TOKEN_UNUSED), TN_OK; /* no text can lead to it */
-    char *bytes;
-    TN_TAKE(bytes, r->arena, r->bytes.len, tag);
-    set_token(r, id, memcpy(bytes, r->bytes.data, r->bytes.len), r->bytes.len, TN_TOKEN_NORMAL);
-    return TN_OK;
+    if (r->v.kind == TN_TOKENIZER_SPM && strcmp(text, text_of(r->model, "unk_token")) == 0)
+        return set_token(r, id, text, len, TN_TOKEN_UNKNOWN), TN_OK;
+    if (is_true(r->model, "byte_fallback") && tn_byte_token_read(text, len, &byte))
+        return set_bytes(r, id, &(char){(char)byte}, 1, TN_TOKEN_BYTE);
+    bool reachable;
+    TN_TRY(unspell(r, text, len, &reachable));
+    if (reachable) return set_bytes(r, id, r->bytes.data, r->bytes.len, TN_TOKEN_NORMAL);
+    return set_token(r, id, text, len, TN_TOKEN_UNUSED), TN_OK;
 }
 
 static tn_status add_added(reader *r, const json_t *entry) {
@@ -133,7 +153,26 @@ static tn_status read_types(reader *r) {
         if (!known || r->types[id] == TN_TOKEN_NORMAL)
             return TN_FAIL(CORRUPT, "tern.types: entry %zu is not [id of an added token, type 2..6]", i);
         r->types[id] = (int32_t)type;
+        unsigned char byte;
+        if (type == TN_TOKEN_BYTE && tn_byte_token_read(r->texts[id], r->lens[id], &byte))
+            TN_TRY(set_bytes(r, (int)id, &(char){(char)byte}, 1, TN_TOKEN_BYTE));
     }
+    return TN_OK;
+}
+
+static tn_status read_scores(reader *r) {
+    const json_t *list = json_object_get(r->own, "scores");
+    float *scores;
+    if (!list || r->v.kind != TN_TOKENIZER_SPM) return TN_OK;
+    if (json_array_size(list) != (size_t)r->v.n_tokens)
+        return TN_FAIL(CORRUPT, "tern.scores: has %zu entries for %d tokens", json_array_size(list), r->v.n_tokens);
+    TN_TAKE(scores, r->arena, r->v.n_tokens, tag);
+    for (int id = 0; id < r->v.n_tokens; id++) {
+        const json_t *score = json_array_get(list, (size_t)id);
+        if (!json_is_number(score)) return TN_FAIL(CORRUPT, "tern.scores: entry %d is no number", id);
+        scores[id] = (float)json_number_value(score);
+    }
+    r->v.scores = scores;
     return TN_OK;
 }
 
@@ -150,6 +189,7 @@ static tn_status read_tokens(reader *r) {
         TN_TRY(add_normal(r, key, (int)json_integer_value(value)));
     TN_TRY(fill_holes(r));
     TN_TRY(read_types(r));
+    TN_TRY(read_scores(r));
     r->v.texts = r->texts;
     r->v.lens = r->lens;
     r->v.types = r->types;
@@ -194,49 +234,34 @@ static tn_status read_merges(reader *r) {
     return TN_OK;
 }
 
-/* ---- pre-tokenizer ---- */
-
-typedef struct expressions {
-    const char *list[MAX_EXPRESSIONS];
-    int count;
-} expressions;
-
-static tn_status add_step(const json_t *step, expressions *e) {
-    const char *expression = NULL;
-    const char *const *gpt2;
-    if (is_type(step, "ByteLevel")) {
-        if (is_true(step, "add_prefix_space"))
-            return TN_FAIL(UNSUPPORTED, "pre_tokenizer: add_prefix_space is not supported");
-        if (json_is_false(json_object_get(step, "use_regex"))) return TN_OK;
-        tn_split_expressions(TN_SPLIT_GPT2, &gpt2);
-        expression = gpt2[0];
-    } else if (is_type(step, "Split")) {
-        expression = json_string_value(json_object_get(json_object_get(step, "pattern"), "Regex"));
-        bool keeps = is_true(step, "invert") ? !strcmp(text_of(step, "behavior"), "Removed")
-                                             : !strcmp(text_of(step, "behavior"), "Isolated");
-        if (!keeps) expression = NULL;
-    }
-    if (!expression || e->count == MAX_EXPRESSIONS)
-        return TN_FAIL(UNSUPPORTED,
-                       "pre_tokenizer: step \"%.40s\" is not one Tern knows (Split by an expression, ByteLevel)",
-                       text_of(step, "type"));
-    e->list[e->count++] = expression;
-    return TN_OK;
-}
+/* ---- how text becomes words ---- */
 
 static tn_status read_split(reader *r) {
-    const json_t *pre = json_object_get(r->root, "pre_tokenizer");
-    expressions e = {.count = 0};
-    if (is_type(pre, "Sequence")) {
-        size_t i;
-        json_t *step;
-        json_array_foreach(json_object_get(pre, "pretokenizers"), i, step) TN_TRY(add_step(step, &e));
-    } else {
-        TN_TRY(add_step(pre, &e));
-    }
-    if (tn_split_from_expressions(e.list, e.count, r->v.ignore_merges, &r->v.split)) return TN_OK;
-    return TN_FAIL(UNSUPPORTED,
-                   "pre_tokenizer: its expression is none of those GGUF can name (gpt-2, llama-bpe, qwen2, default)");
+    const tn_json_steps *s = &r->steps;
+    if (tn_split_from_expressions(s->expressions, s->n_expressions, r->v.ignore_merges, &r->v.split)) return TN_OK;
+    return TN_FAIL(UNSUPPORTED, "pre_tokenizer: its %d expressions, the first \"%.120s\", are none that GGUF can name",
+                   s->n_expressions, s->n_expressions ? s->expressions[0] : "");
+}
+
+static bool has_all_bytes(const reader *r) {
+    int n = 0;
+    for (int id = 0; id < r->v.n_tokens; id++) n += r->types[id] == TN_TOKEN_BYTE;
+    return n == 256;
+}
+
+/* A cut at every mark leaves only tokens that begin with theirs. */
+static bool is_cut_at_marks(const reader *r, int id) {
+    return r->types[id] != TN_TOKEN_NORMAL || r->lens[id] < 2 || !memchr(r->texts[id] + 1, ' ', r->lens[id] - 1);
+}
+
+static tn_status check_spm(const reader *r) {
+    if (!is_true(r->model, "fuse_unk") && !has_all_bytes(r))
+        return TN_FAIL(UNSUPPORTED, "model: fuse_unk is false and not every byte has a token, which is not supported");
+    if (r->v.ignore_merges) return TN_FAIL(UNSUPPORTED, "model: ignore_merges with U+2581 for spaces is not supported");
+    for (int id = 0; id < r->v.n_tokens && r->steps.cuts_at_marks; id++)
+        if (!is_cut_at_marks(r, id))
+            return TN_FAIL(UNSUPPORTED, "pre_tokenizer: Metaspace with split, where token %d has a space within", id);
+    return TN_OK;
 }
 
 /* ---- special ids ---- */
@@ -288,16 +313,29 @@ static tn_status read_roles(reader *r) {
 /* ---- the whole ---- */
 
 static tn_status check_model(const reader *r) {
-    if (is_true(r->model, "byte_fallback") || text_of(r->model, "continuing_subword_prefix")[0] ||
-        text_of(r->model, "end_of_word_suffix")[0])
-        return TN_FAIL(UNSUPPORTED,
-                       "model: byte_fallback, continuing_subword_prefix and end_of_word_suffix are not supported");
-    const json_t *normalizer = json_object_get(r->root, "normalizer");
-    if (!normalizer || json_is_null(normalizer)) return TN_OK;
-    if (!is_type(normalizer, "NFC"))
-        return TN_FAIL(UNSUPPORTED, "normalizer: \"%.40s\" is not supported", text_of(normalizer, "type"));
-    tn_log(TN_LOG_WARN, "data", "tokenizer: normalizer NFC is not applied; text is expected to be in that form");
+    if (text_of(r->model, "continuing_subword_prefix")[0] || text_of(r->model, "end_of_word_suffix")[0])
+        return TN_FAIL(UNSUPPORTED, "model: continuing_subword_prefix and end_of_word_suffix are not supported");
+    if (json_number_value(json_object_get(r->model, "dropout")) > 0)
+        return TN_FAIL(UNSUPPORTED, "model: dropout is not supported");
+    if (is_true(r->model, "byte_fallback") && !r->steps.marks)
+        return TN_FAIL(UNSUPPORTED, "model: byte_fallback is supported only with U+2581 for spaces");
     return TN_OK;
+}
+
+static tn_status read_kind(reader *r) {
+    r->v.ignore_merges = is_true(r->model, "ignore_merges");
+    bool characters = is_type(r->model, "TernChar");
+    if (!characters && !is_type(r->model, "BPE"))
+        return TN_FAIL(UNSUPPORTED, "model.type: \"%.40s\", expected \"BPE\" or \"TernChar\"",
+                       text_of(r->model, "type"));
+    if (!json_is_object(r->vocab)) return TN_FAIL(CORRUPT, "model.vocab: expected an object of token: id");
+    if (characters) return r->v.kind = TN_TOKENIZER_CHAR, TN_OK;
+    TN_TRY(tn_json_read_steps(r->root, &r->steps));
+    r->v.kind = r->steps.marks ? TN_TOKENIZER_SPM : TN_TOKENIZER_BPE;
+    r->v.nfc = r->steps.nfc;
+    r->v.prefix = r->steps.prefix;
+    r->v.collapse_spaces = r->steps.marks && is_true(r->own, "collapse_spaces");
+    return check_model(r);
 }
 
 static tn_status read_root(reader *r) {
@@ -307,19 +345,12 @@ static tn_status read_root(reader *r) {
     /* Hugging Face's own reader refuses strange keys at the top level but not inside the model. */
     r->own = json_object_get(r->model, "tern");
     if (!r->own) r->own = json_object_get(r->root, "tern");
-    bool characters = is_type(r->model, "TernChar");
-    if (!characters && !is_type(r->model, "BPE"))
-        return TN_FAIL(UNSUPPORTED, "model.type: \"%.40s\", expected \"BPE\" or \"TernChar\"",
-                       text_of(r->model, "type"));
-    if (!json_is_object(r->vocab)) return TN_FAIL(CORRUPT, "model.vocab: expected an object of token: id");
-    r->v.kind = characters ? TN_TOKENIZER_CHAR : TN_TOKENIZER_BPE;
-    r->v.ignore_merges = is_true(r->model, "ignore_merges");
+    TN_TRY(read_kind(r));
     TN_TRY(read_tokens(r));
     TN_TRY(read_roles(r));
-    if (characters) return TN_OK;
-    TN_TRY(check_model(r));
-    TN_TRY(read_merges(r));
-    return read_split(r);
+    if (r->v.kind == TN_TOKENIZER_CHAR) return TN_OK;
+    if (!r->v.scores) TN_TRY(read_merges(r));
+    return r->v.kind == TN_TOKENIZER_SPM ? check_spm(r) : read_split(r);
 }
 
 static tn_status read_text(reader *r, const char *text, size_t len, json_t **root) {

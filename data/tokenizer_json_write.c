@@ -5,9 +5,11 @@
 #include "data/tokenizer_priv.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct writer {
+    const tn_tokenizer *t;
     const tn_vocabulary *v;
     tn_buf text; /* scratch */
 } writer;
@@ -23,47 +25,88 @@ static tn_status append(json_t *list, json_t *value) {
     return value && json_array_append_new(list, value) == 0 ? TN_OK : no_memory();
 }
 
-/* The token as the layout spells it: bytes in GPT-2's alphabet, all else plain. Appended to w->text. */
+/* The token as the layout spells it, in w->text. */
 static tn_status spell(writer *w, int32_t id) {
     const tn_vocabulary *v = w->v;
-    bool bytes = v->kind == TN_TOKENIZER_BPE && v->types[id] == TN_TOKEN_NORMAL;
-    return bytes ? tn_byte_spell(v->texts[id], v->lens[id], &w->text)
-                 : tn_buf_append(&w->text, v->texts[id], v->lens[id]);
+    tn_buf_reset(&w->text);
+    return v->kind == TN_TOKENIZER_CHAR ? tn_buf_append(&w->text, v->texts[id], v->lens[id])
+                                        : tn_token_spell(v, id, &w->text);
+}
+
+/* SentencePiece's vocabularies list every token that text can give, the others only what is made of bytes. */
+static bool is_in_vocab(const tn_vocabulary *v, int32_t id) {
+    return v->types[id] == TN_TOKEN_NORMAL || (v->kind == TN_TOKENIZER_SPM && v->types[id] != TN_TOKEN_UNUSED);
+}
+
+static bool is_added(const tn_vocabulary *v, int32_t id) {
+    return v->types[id] != TN_TOKEN_NORMAL && !(v->kind == TN_TOKENIZER_SPM && v->types[id] == TN_TOKEN_BYTE);
 }
 
 static tn_status put_vocab(writer *w, json_t *model) {
     json_t *vocab = json_object();
     TN_TRY(put(model, "vocab", vocab));
     for (int32_t id = 0; id < w->v->n_tokens; id++) {
-        if (w->v->types[id] != TN_TOKEN_NORMAL) continue;
-        tn_buf_reset(&w->text);
+        if (!is_in_vocab(w->v, id)) continue;
         TN_TRY(spell(w, id));
-        if (json_object_setn_new(vocab, w->text.data, w->text.len, json_integer(id))) return no_memory();
+        if (json_object_setn_new(vocab, tn_buf_text(&w->text), w->text.len, json_integer(id))) return no_memory();
     }
     return TN_OK;
+}
+
+static tn_status put_merge(writer *w, json_t *merges, int32_t left, int32_t right) {
+    tn_buf both = {0};
+    tn_status status = spell(w, left);
+    if (!status) status = tn_buf_append(&both, w->text.data, w->text.len);
+    if (!status) status = tn_buf_putc(&both, ' ');
+    if (!status) status = spell(w, right);
+    if (!status) status = tn_buf_append(&both, w->text.data, w->text.len);
+    if (!status) status = append(merges, json_stringn(both.data, both.len));
+    tn_buf_release(&both);
+    return status;
+}
+
+static int by_rank(const void *a, const void *b) {
+    const tn_pair_slot *x = a, *y = b;
+    if (x->value != y->value) return x->value < y->value ? -1 : 1;
+    if (x->left != y->left) return x->left < y->left ? -1 : 1;
+    return x->right < y->right ? -1 : x->right > y->right;
+}
+
+/* Scores have no place in the layout: the merges they stand for, which other readers then go by. */
+static tn_status put_score_merges(writer *w, json_t *merges) {
+    const tn_pair_map *ranks = &w->t->ranks;
+    tn_pair_slot *list = tn_heap_zalloc(ranks->count + 1, sizeof *list);
+    size_t n = 0;
+    tn_status status = list ? TN_OK : TN_E_NOMEM;
+    for (size_t i = 0; i < ranks->n_slots && !status; i++) {
+        const tn_pair_slot *slot = &ranks->slots[i];
+        if (slot->value >= 0 && TN_MAX(slot->left, slot->right) < w->v->n_tokens) list[n++] = *slot;
+    }
+    if (n) qsort(list, n, sizeof *list, by_rank);
+    for (size_t i = 0; i < n && !status; i++) status = put_merge(w, merges, list[i].left, list[i].right);
+    tn_heap_free(list);
+    return status;
 }
 
 static tn_status put_merges(writer *w, json_t *model) {
     json_t *merges = json_array();
     TN_TRY(put(model, "merges", merges));
-    for (int rank = 0; rank < w->v->n_merges; rank++) {
-        tn_buf_reset(&w->text);
-        TN_TRY(spell(w, w->v->merges[rank][0]));
-        TN_TRY(tn_buf_putc(&w->text, ' '));
-        TN_TRY(spell(w, w->v->merges[rank][1]));
-        TN_TRY(append(merges, json_stringn(w->text.data, w->text.len)));
-    }
+    if (w->v->scores) return put_score_merges(w, merges);
+    for (int rank = 0; rank < w->v->n_merges; rank++)
+        TN_TRY(put_merge(w, merges, w->v->merges[rank][0], w->v->merges[rank][1]));
     return TN_OK;
 }
 
-static tn_status put_added(const tn_vocabulary *v, json_t *root) {
+static tn_status put_added(writer *w, json_t *root) {
+    const tn_vocabulary *v = w->v;
     json_t *added = json_array();
     TN_TRY(put(root, "added_tokens", added));
     for (int32_t id = 0; id < v->n_tokens; id++) {
-        if (v->types[id] == TN_TOKEN_NORMAL) continue;
-        TN_TRY(append(added, json_pack("{s:i, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", id, "content", v->texts[id],
-                                       (size_t)v->lens[id], "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0,
-                                       "special", v->types[id] == TN_TOKEN_CONTROL)));
+        if (!is_added(v, id)) continue;
+        TN_TRY(spell(w, id));
+        TN_TRY(append(added, json_pack("{s:i, s:s%, s:b, s:b, s:b, s:b, s:b}", "id", id, "content",
+                                       tn_buf_text(&w->text), w->text.len, "single_word", 0, "lstrip", 0, "rstrip", 0,
+                                       "normalized", 0, "special", v->types[id] == TN_TOKEN_CONTROL)));
     }
     return TN_OK;
 }
@@ -74,9 +117,16 @@ static tn_status put_types(const tn_vocabulary *v, json_t *own) {
     TN_TRY(put(own, "types", types));
     for (int32_t id = 0; id < v->n_tokens; id++) {
         bool plain_user = v->types[id] == TN_TOKEN_USER && !tn_text_looks_special(v->texts[id], v->lens[id]);
-        if (v->types[id] == TN_TOKEN_NORMAL || v->types[id] == TN_TOKEN_CONTROL || plain_user) continue;
+        if (!is_added(v, id) || v->types[id] == TN_TOKEN_CONTROL || plain_user) continue;
         TN_TRY(append(types, json_pack("[i, i]", id, (int)v->types[id])));
     }
+    return TN_OK;
+}
+
+static tn_status put_scores(const tn_vocabulary *v, json_t *own) {
+    json_t *scores = json_array();
+    TN_TRY(put(own, "scores", scores));
+    for (int32_t id = 0; id < v->n_tokens; id++) TN_TRY(append(scores, json_real((double)v->scores[id])));
     return TN_OK;
 }
 
@@ -84,6 +134,8 @@ static tn_status put_own(const tn_vocabulary *v, json_t *model) {
     json_t *own = json_pack("{s:i, s:i, s:i, s:i, s:i, s:b, s:s}", "bos", v->bos, "eos", v->eos, "eot", v->eot, "unk",
                             v->unk, "pad", v->pad, "add_bos", v->add_bos, "chat_template", v->chat_template);
     TN_TRY(put(model, "tern", own));
+    if (v->collapse_spaces) TN_TRY(put(own, "collapse_spaces", json_true()));
+    if (v->scores) TN_TRY(put_scores(v, own));
     return put_types(v, own);
 }
 
@@ -104,6 +156,54 @@ static tn_status put_split(tn_split split, json_t *root) {
     return append(steps, byte_level(false));
 }
 
+/* ---- SentencePiece ---- */
+
+static const char mark[] = "\xE2\x96\x81";
+
+static bool is_bare(const tn_vocabulary *v) {
+    return v->prefix == TN_PREFIX_BARE_PARTS || v->prefix == TN_PREFIX_BARE_START;
+}
+
+static json_t *replace(const char *from, const char *to) {
+    return json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", from, "content", to);
+}
+
+/* What is done to text before all else: normal form, and the marks unless the pre-tokenizer sets them. */
+static tn_status put_normalizer(const tn_vocabulary *v, json_t *root) {
+    bool marks = v->kind == TN_TOKENIZER_SPM && !is_bare(v);
+    if (!marks && !v->nfc) return put(root, "normalizer", json_null());
+    json_t *steps = json_array();
+    TN_TRY(put(root, "normalizer", json_pack("{s:s, s:o}", "type", "Sequence", "normalizers", steps)));
+    if (v->nfc) TN_TRY(append(steps, json_pack("{s:s}", "type", "NFC")));
+    if (!marks) return TN_OK;
+    if (v->prefix == TN_PREFIX_PARTS)
+        TN_TRY(append(steps, json_pack("{s:s, s:s}", "type", "Prepend", "prepend", mark)));
+    return append(steps, replace(" ", mark));
+}
+
+static tn_status put_metaspace(const tn_vocabulary *v, json_t *root) {
+    const char *scheme = v->prefix == TN_PREFIX_BARE_START ? "first" : "always";
+    return put(root, "pre_tokenizer",
+               is_bare(v) ? json_pack("{s:s, s:s, s:s, s:b}", "type", "Metaspace", "replacement", mark,
+                                      "prepend_scheme", scheme, "split", 0)
+                          : json_null());
+}
+
+static tn_status put_spm_decoder(const tn_vocabulary *v, json_t *root) {
+    json_t *steps = json_pack("[o, {s:s}, {s:s}]", replace(mark, " "), "type", "ByteFallback", "type", "Fuse");
+    TN_TRY(put(root, "decoder", json_pack("{s:s, s:o}", "type", "Sequence", "decoders", steps)));
+    if (v->prefix == TN_PREFIX_NONE) return TN_OK;
+    return append(steps, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ", "start", 1, "stop", 0));
+}
+
+static bool has_byte_tokens(const tn_vocabulary *v) {
+    for (int32_t id = 0; id < v->n_tokens; id++)
+        if (v->types[id] == TN_TOKEN_BYTE) return true;
+    return false;
+}
+
+/* ---- the whole ---- */
+
 static json_t *sequence(const char *name, int type) {
     return json_pack("{s:{s:s, s:i}}", "Sequence", "id", name, "type_id", type);
 }
@@ -121,39 +221,58 @@ static tn_status put_processor(const tn_vocabulary *v, json_t *root) {
                          "special_tokens", specials));
 }
 
+static json_t *unknown_text(const tn_vocabulary *v) {
+    return v->kind == TN_TOKENIZER_SPM && v->unk >= 0 ? json_stringn(v->texts[v->unk], v->lens[v->unk]) : json_null();
+}
+
 static tn_status put_model(writer *w, json_t *root) {
     const tn_vocabulary *v = w->v;
-    bool characters = v->kind == TN_TOKENIZER_CHAR;
-    json_t *model = characters ? json_pack("{s:s}", "type", "TernChar")
-                               : json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b}", "type", "BPE", "dropout",
-                                           "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
-                                           0, "byte_fallback", 0, "ignore_merges", v->ignore_merges);
+    bool characters = v->kind == TN_TOKENIZER_CHAR, spm = v->kind == TN_TOKENIZER_SPM;
+    json_t *model = characters
+                        ? json_pack("{s:s}", "type", "TernChar")
+                        : json_pack("{s:s, s:n, s:o, s:n, s:n, s:b, s:b, s:b}", "type", "BPE", "dropout", "unk_token",
+                                    unknown_text(v), "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", spm,
+                                    "byte_fallback", spm && has_byte_tokens(v), "ignore_merges", v->ignore_merges);
     TN_TRY(put(root, "model", model));
     TN_TRY(put_own(v, model));
     TN_TRY(put_vocab(w, model));
     return characters ? TN_OK : put_merges(w, model);
 }
 
+static tn_status put_text_steps(const tn_vocabulary *v, json_t *root) {
+    TN_TRY(put_normalizer(v, root));
+    switch (v->kind) {
+    case TN_TOKENIZER_CHAR: return put(root, "pre_tokenizer", json_null());
+    case TN_TOKENIZER_BPE: return put_split(v->split, root);
+    case TN_TOKENIZER_SPM: return put_metaspace(v, root);
+    }
+    return TN_OK;
+}
+
+static tn_status put_decoder(const tn_vocabulary *v, json_t *root) {
+    if (v->kind == TN_TOKENIZER_SPM) return put_spm_decoder(v, root);
+    return put(root, "decoder", v->kind == TN_TOKENIZER_CHAR ? json_null() : byte_level(true));
+}
+
 static tn_status put_all(writer *w, json_t *root) {
-    bool characters = w->v->kind == TN_TOKENIZER_CHAR;
     TN_TRY(put(root, "version", json_string("1.0")));
     TN_TRY(put(root, "truncation", json_null()));
     TN_TRY(put(root, "padding", json_null()));
-    TN_TRY(put_added(w->v, root));
-    TN_TRY(put(root, "normalizer", json_null()));
-    TN_TRY(characters ? put(root, "pre_tokenizer", json_null()) : put_split(w->v->split, root));
+    TN_TRY(put_added(w, root));
+    TN_TRY(put_text_steps(w->v, root));
     TN_TRY(put_processor(w->v, root));
-    TN_TRY(put(root, "decoder", characters ? json_null() : byte_level(true)));
+    TN_TRY(put_decoder(w->v, root));
     return put_model(w, root);
 }
 
 static int append_dump(const char *text, size_t len, void *out) { return tn_buf_append(out, text, len) ? -1 : 0; }
 
 tn_status tn_tokenizer_to_json(const tn_tokenizer *tokenizer, tn_buf *out) {
-    writer w = {tn_tokenizer_vocabulary(tokenizer), {0}};
+    writer w = {.t = tokenizer, .v = &tokenizer->vocabulary};
     json_t *root = json_object();
     tn_status status = root ? put_all(&w, root) : no_memory();
-    if (!status && json_dump_callback(root, append_dump, out, JSON_COMPACT)) status = no_memory();
+    if (!status && json_dump_callback(root, append_dump, out, JSON_COMPACT | JSON_REAL_PRECISION(9)))
+        status = no_memory();
     json_decref(root);
     tn_buf_release(&w.text);
     return status;

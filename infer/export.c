@@ -96,15 +96,18 @@ static tn_status pad_vocabulary(const tn_tokenizer *tokenizer, int rows, tn_toke
     const char **texts = tn_arena_array(arena, (size_t)rows, sizeof *texts, "padding");
     uint32_t *lens = tn_arena_array(arena, (size_t)rows, sizeof *lens, "padding");
     int32_t *types = tn_arena_array(arena, (size_t)rows, sizeof *types, "padding");
+    float *scores = tn_arena_array(arena, (size_t)rows, sizeof *scores, "padding");
     char(*names)[24] = tn_arena_array(arena, (size_t)rows, sizeof *names, "padding");
-    tn_status status = texts && lens && types && names ? TN_OK : TN_E_NOMEM;
+    tn_status status = texts && lens && types && scores && names ? TN_OK : TN_E_NOMEM;
     for (int id = 0; id < rows && !status; id++) {
         bool known = id < v.n_tokens;
         if (!known) snprintf(names[id], sizeof names[id], "[PAD%d]", id);
         texts[id] = known ? v.texts[id] : names[id];
         lens[id] = known ? v.lens[id] : (uint32_t)strlen(names[id]);
         types[id] = known ? v.types[id] : TN_TOKEN_UNUSED;
+        scores[id] = known && v.scores ? v.scores[id] : 0.0f;
     }
+    if (v.scores) v.scores = scores;
     v.texts = texts;
     v.lens = lens;
     v.types = types;

@@ -5,8 +5,10 @@
 #include "data/tokenizer.h"
 #include "core/utf8.h"
 #include "tests/testing.h"
+#include "tests/tokenizer_rig.h"
 
 #include <stdio.h>
+#include <math.h>
 #include <string.h>
 
 /* ---- helpers ---- */
@@ -36,48 +38,6 @@ static tn_ids encode(const tn_tokenizer *tokenizer, const char *text, bool speci
     tn_ids ids = {0};
     assert_ok(tn_tokenizer_encode(tokenizer, text, strlen(text), specials, &ids));
     return ids;
-}
-
-static void assert_ids(const tn_tokenizer *tokenizer, const char *text, bool specials, const int32_t *expected,
-                       size_t n) {
-    tn_ids ids = encode(tokenizer, text, specials);
-    assert_int_equal(ids.count, n);
-    for (size_t i = 0; i < n; i++) assert_int_equal(ids.list[i], expected[i]);
-    tn_ids_release(&ids);
-}
-#define ASSERT_IDS(tokenizer, text, specials, ...)                                                                     \
-    assert_ids(tokenizer, text, specials, (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / 4)
-
-static void assert_round_trip(const tn_tokenizer *tokenizer, const char *text, size_t len) {
-    tn_ids ids = {0};
-    tn_buf back = {0};
-    assert_ok(tn_tokenizer_encode(tokenizer, text, len, false, &ids));
-    for (size_t i = 0; i < ids.count; i++) assert_ok(tn_tokenizer_decode(tokenizer, ids.list[i], false, &back));
-    assert_int_equal(back.len, len);
-    assert_memory_equal(tn_buf_text(&back), text, len);
-    tn_buf_release(&back);
-    tn_ids_release(&ids);
-}
-
-/* Random text of letters, blanks, digits, marks, CJK, emoji and combining characters. */
-static size_t random_text(uint32_t stream, char *out, int n_characters) {
-    static const uint32_t first[] = {'a', ' ', '0', '!', 0xC0, 0x300, 0x4E00, 0x1F600, 0x9, 0x2000};
-    static const uint32_t count[] = {26, 1, 10, 15, 200, 64, 3000, 64, 2, 12};
-    tn_rng rng = tn_rng_make(7, TN_PURPOSE_TEST, stream);
-    size_t len = 0;
-    for (int i = 0; i < n_characters; i++) {
-        uint64_t kind = tn_rng_below(&rng, 2 * (uint64_t)i, TN_COUNT(first));
-        uint64_t offset = tn_rng_below(&rng, 2 * (uint64_t)i + 1, count[kind]);
-        len += tn_utf8_encode(first[kind] + (uint32_t)offset, out + len);
-    }
-    return len;
-}
-
-static void assert_hash_equal(const tn_tokenizer *a, const tn_tokenizer *b) {
-    char x[17], y[17];
-    tn_tokenizer_hash(a, x);
-    tn_tokenizer_hash(b, y);
-    assert_string_equal(x, y);
 }
 
 static const char story[] = "Once upon a time there was a fox. The fox saw a hen, and the hen saw the fox.\n\n"
@@ -149,7 +109,7 @@ static void train__overlapping_pairs_are_merged_from_the_left(void **state) {
     assert_merge(t, 0, 64, 64); /* aaaaa = aa aa a */
     assert_merge(t, 1, 256, 64);
     ASSERT_IDS(t, "aaa", false, 257);
-    assert_round_trip(t, "aaaaa aaaaaaaaaaa", 17);
+    tn_test_round_trip(t, "aaaaa aaaaaaaaaaa", 17, false);
     tn_tokenizer_free(t);
 }
 
@@ -159,7 +119,7 @@ static void train__result_does_not_depend_on_the_order_of_documents(void **state
                                                                                            "the cat sat"};
     tn_tokenizer_options options = {TN_TOKENIZER_BPE, TN_SPLIT_LLAMA3, 280, no_specials, 0};
     tn_tokenizer *a = train_on(&options, forth, 3), *b = train_on(&options, back, 3);
-    assert_hash_equal(a, b);
+    tn_test_same_tokenizer(a, b);
     tn_tokenizer_free(a);
     tn_tokenizer_free(b);
 }
@@ -236,7 +196,7 @@ static void bpe__short_and_long_pieces_merge_by_definition(void **state) {
         text[len] = '\0';
         for (size_t i = 0; i < len; i++) expected[i] = text[i] - '!';
         n = merge_by_definition(v, t, expected, n);
-        assert_ids(t, text, false, expected, n);
+        tn_test_ids(t, text, false, expected, n);
     }
     tn_tokenizer_free(t);
 }
@@ -248,29 +208,35 @@ static void bpe__a_megabyte_without_a_break_is_quick(void **state) {
     char *text = tn_heap_resize(NULL, LEN);
     assert_non_null(text);
     memset(text, 'a', LEN);
-    assert_round_trip(t, text, LEN);
+    tn_test_round_trip(t, text, LEN, false);
     tn_heap_free(text);
     tn_tokenizer_free(t);
 }
 
-static void encode__any_text_comes_back(void **state) {
+static void encode__any_bytes_come_back(void **state) {
     (void)state;
-    char text[4 * 400];
     for (int split = TN_SPLIT_GPT2; split < TN_N_SPLITS; split++) {
         tn_tokenizer *t = train_bpe(story, (tn_split)split, 320);
-        for (uint32_t k = 0; k < 100; k++) assert_round_trip(t, text, random_text(k, text, 1 + (int)k * 4));
-        assert_round_trip(t, "a\0b", 3);
+        tn_test_round_trips(t);
         tn_tokenizer_free(t);
     }
 }
 
-static void encode__bad_utf8_is_refused_with_its_place(void **state) {
+static void encode__invalid_bytes_are_words_of_their_own(void **state) {
     (void)state;
-    tn_tokenizer *t = train_bpe(story, TN_SPLIT_GPT2, 300);
+    tn_tokenizer *t = train_bpe("\xE4\xBD\xA0 \xE4\xBD\xA0 \xE4\xBD\xA0", TN_SPLIT_GPT2, 300); /* 256: BD A0 */
+    ASSERT_IDS(t, "a\xBD\xA0", false, 64, 256);
+    ASSERT_IDS(t, "a\xE4\xBD\xA0\xA0", false, 64, 257, 254);
+    tn_tokenizer_free(t);
+}
+
+static void encode__characters_refuse_invalid_utf8_with_its_place(void **state) {
+    (void)state;
+    tn_tokenizer *t = train_char(story);
     tn_ids ids = {0};
-    assert_int_equal(tn_tokenizer_encode(t, "abc\xFFxyz", 7, false, &ids), TN_E_TEXT);
+    assert_int_equal(tn_tokenizer_encode(t, "hen\xFFhen", 7, false, &ids), TN_E_TEXT);
     assert_non_null(strstr(tn_error_message(), "byte 3 (0xff)"));
-    assert_int_equal(tn_tokenizer_encode(t, "abc\xE4\xB8", 5, false, &ids), TN_E_TEXT);
+    assert_int_equal(tn_tokenizer_encode(t, "hen\xE4\xB8", 5, false, &ids), TN_E_TEXT);
     tn_ids_release(&ids);
     tn_tokenizer_free(t);
 }
@@ -369,13 +335,14 @@ static void vocabulary__contradictions_are_refused(void **state) {
     (void)state;
     static const char *twice[] = {"a", "b", "c", "d", "e", "f", "ab", "ab", "<x>", "<x><y>", "<u>", "[PAD11]"};
     static const uint32_t twice_lens[] = {1, 1, 1, 1, 1, 1, 2, 2, 3, 6, 3, 7};
-    static const int32_t to_nothing[][2] = {{0, 2}}, of_special[][2] = {{0, 8}}, outside[][2] = {{0, 99}};
+    static const int32_t to_nothing[][2] = {{0, 2}}, outside[][2] = {{0, 99}};
+    static const float scores[12] = {[3] = NAN};
     static const int32_t bad_types[] = {1, 1, 1, 1, 1, 1, 1, 1, 3, 3, 4, 9};
     for (int i = 0; i < 8; i++) {
         tn_vocabulary v = hand_made();
         if (i == 0) v.texts = twice, v.lens = twice_lens;
         if (i == 1) v.merges = to_nothing;
-        if (i == 2) v.merges = of_special;
+        if (i == 2) v.scores = scores, v.kind = TN_TOKENIZER_SPM, v.n_merges = 0;
         if (i == 3) v.merges = outside;
         if (i == 4) v.types = bad_types;
         if (i == 5) v.eos = 12;
@@ -385,6 +352,18 @@ static void vocabulary__contradictions_are_refused(void **state) {
         assert_int_equal(tn_tokenizer_from_vocabulary(&t, &v), TN_E_CORRUPT);
         assert_null(t);
     }
+}
+
+static void vocabulary__merges_with_special_tokens_are_left_out(void **state) {
+    (void)state;
+    static const int32_t merges[][2] = {{0, 8}, {0, 1}};
+    tn_vocabulary v = hand_made();
+    v.merges = merges;
+    v.n_merges = 2;
+    tn_tokenizer *t = from(&v);
+    assert_int_equal(tn_tokenizer_vocabulary(t)->n_merges, 1);
+    ASSERT_IDS(t, "ab", false, 6);
+    tn_tokenizer_free(t);
 }
 
 /* ---- threads ---- */
@@ -468,14 +447,16 @@ int main(void) {
         cmocka_unit_test(train__bad_options_are_refused),
         cmocka_unit_test(bpe__short_and_long_pieces_merge_by_definition),
         cmocka_unit_test(bpe__a_megabyte_without_a_break_is_quick),
-        cmocka_unit_test(encode__any_text_comes_back),
-        cmocka_unit_test(encode__bad_utf8_is_refused_with_its_place),
+        cmocka_unit_test(encode__any_bytes_come_back),
+        cmocka_unit_test(encode__invalid_bytes_are_words_of_their_own),
+        cmocka_unit_test(encode__characters_refuse_invalid_utf8_with_its_place),
         cmocka_unit_test(decode__takes_every_id_and_no_other),
         cmocka_unit_test(encode__special_texts_are_tokens_only_when_asked),
         cmocka_unit_test(encode__longest_special_token_wins_and_user_tokens_always_count),
         cmocka_unit_test(encode__ignore_merges_takes_whole_pieces),
         cmocka_unit_test(encode__unknown_bytes_become_the_unknown_token),
         cmocka_unit_test(vocabulary__contradictions_are_refused),
+        cmocka_unit_test(vocabulary__merges_with_special_tokens_are_left_out),
         cmocka_unit_test(encode__threads_share_a_tokenizer),
         cmocka_unit_test(memory__any_allocation_may_fail_and_nothing_leaks),
     };

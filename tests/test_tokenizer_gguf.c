@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/arena.h"
 #include "core/fs.h"
+#include "data/tokenizer_file.h"
 #include "data/tokenizer_gguf.h"
 #include "tests/damage.h"
 #include "tests/testing.h"
+#include "tests/tokenizer_rig.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,21 +43,84 @@ static tn_status load(const char *path, tn_tokenizer **tokenizer) {
     return status;
 }
 
+static void assert_file_round_trip(const tn_test_files *f, const tn_tokenizer *t) {
+    tn_tokenizer *back;
+    save(f, t);
+    assert_ok(load(f->path, &back));
+    tn_test_same_tokenizer(t, back);
+    tn_tokenizer_free(back);
+}
+
 static void gguf__trained_tokenizers_come_back(void **state) {
     const tn_test_files *f = *state;
     for (int i = 0; i <= TN_N_SPLITS; i++) {
         tn_tokenizer *t =
             i == TN_N_SPLITS ? train(TN_TOKENIZER_CHAR, TN_SPLIT_GPT2) : train(TN_TOKENIZER_BPE, (tn_split)i);
-        tn_tokenizer *back;
-        char hash[17], hash_back[17];
-        save(f, t);
-        assert_ok(load(f->path, &back));
-        tn_tokenizer_hash(t, hash);
-        tn_tokenizer_hash(back, hash_back);
-        assert_string_equal(hash, hash_back);
-        assert_int_equal(tn_tokenizer_vocabulary(back)->add_bos, tn_tokenizer_vocabulary(t)->add_bos);
+        assert_file_round_trip(f, t);
         tn_tokenizer_free(t);
-        tn_tokenizer_free(back);
+    }
+}
+
+static void gguf__foreign_tokenizers_come_back(void **state) {
+    const tn_test_files *f = *state;
+    static const char *const shared[] = {"data/tokenizers/ggml-vocab-gpt-2.gguf",
+                                         "data/tokenizers/ggml-vocab-llama-spm.gguf",
+                                         "data/tokenizers/llama3.tiktoken"};
+    for (size_t i = 0; i < TN_COUNT(shared); i++) {
+        char path[TN_TEST_PATH];
+        tn_tokenizer *t;
+        if (!tn_test_shared(path, shared[i])) skip();
+        assert_ok(tn_tokenizer_load(&t, path));
+        assert_file_round_trip(f, t);
+        tn_test_json_round_trip(t);
+        tn_test_round_trips(t);
+        tn_tokenizer_free(t);
+    }
+}
+
+/* "ab" by one pair, "abc" by both of its pairs, with a prefix that GGUF cannot name. */
+static void gguf__merges_of_sentencepiece_become_scores(void **state) {
+    const tn_test_files *f = *state;
+    static const char *texts[] = {"<unk>", "a", "b", "c", " ", "ab", "bc", "abc"};
+    static const uint32_t lens[] = {5, 1, 1, 1, 1, 2, 2, 3};
+    static const int32_t types[] = {2, 1, 1, 1, 1, 1, 1, 1};
+    static const int32_t all[][2] = {{2, 3}, {1, 2}, {5, 3}, {1, 6}}, some[][2] = {{2, 3}, {1, 2}, {5, 3}},
+                         mixed[][2] = {{2, 3}, {5, 3}, {1, 2}, {1, 6}};
+    tn_vocabulary v = {.kind = TN_TOKENIZER_SPM,
+                       .prefix = TN_PREFIX_BARE_START,
+                       .nfc = true,
+                       .n_tokens = 8,
+                       .texts = texts,
+                       .lens = lens,
+                       .types = types,
+                       .n_merges = 4,
+                       .merges = all,
+                       .bos = -1,
+                       .eos = -1,
+                       .eot = -1,
+                       .pad = -1,
+                       .chat_template = ""};
+    tn_tokenizer *t;
+    tn_gguf *file;
+    tn_gguf_writer *w;
+    double score;
+    assert_ok(tn_tokenizer_from_vocabulary(&t, &v));
+    assert_file_round_trip(f, t);
+    assert_ok(tn_gguf_open(&file, f->path));
+    assert_ok(tn_gguf_array_real(file, "tokenizer.ggml.scores", 5, &score));
+    assert_float_equal(score, -1, 0);
+    assert_ok(tn_gguf_array_real(file, "tokenizer.ggml.scores", 7, &score));
+    assert_float_equal(score, -2, 0);
+    tn_gguf_close(file);
+    tn_tokenizer_free(t);
+    for (int i = 0; i < 2; i++) {
+        v.merges = i ? mixed : some;
+        v.n_merges = i ? 4 : 3;
+        assert_ok(tn_tokenizer_from_vocabulary(&t, &v));
+        assert_ok(tn_gguf_create(&w, f->path));
+        assert_int_equal(tn_tokenizer_put_gguf(t, w), TN_E_UNSUPPORTED);
+        tn_gguf_discard(w);
+        tn_tokenizer_free(t);
     }
 }
 
@@ -145,11 +211,10 @@ static void compare_line(const tn_tokenizer *t, const char *text, size_t len, ch
     tn_ids_release(&ids);
 }
 
-static void gguf__gpt2_gives_the_published_ids(void **state) {
-    (void)state;
+static void assert_published_ids(const char *name, int eos, int texts) {
     static const char separator[] = "\n__ggml_vocab_test__\n";
     char path[TN_TEST_PATH], beside[TN_TEST_PATH + 8];
-    if (!tn_test_shared(path, "data/tokenizers/ggml-vocab-gpt-2.gguf")) skip();
+    if (!tn_test_shared(path, name)) skip();
     tn_buf in = {0}, out = {0};
     snprintf(beside, sizeof beside, "%s.inp", path);
     assert_ok(tn_file_read(beside, 1 << 20, &in));
@@ -157,7 +222,7 @@ static void gguf__gpt2_gives_the_published_ids(void **state) {
     assert_ok(tn_file_read(beside, 1 << 20, &out));
     tn_tokenizer *t;
     assert_ok(load(path, &t));
-    assert_int_equal(tn_tokenizer_eos(t), 50256);
+    assert_int_equal(tn_tokenizer_eos(t), eos);
     int line = 0;
     char *text = in.data, *expected = out.data;
     for (char *end; (end = strstr(text, separator)); text = end + strlen(separator), line++) {
@@ -167,19 +232,20 @@ static void gguf__gpt2_gives_the_published_ids(void **state) {
         compare_line(t, text, (size_t)(end - text), expected, line);
         expected = newline + 1;
     }
-    assert_int_equal(line, 46);
+    assert_int_equal(line, texts);
     tn_buf_release(&in);
     tn_buf_release(&out);
     tn_tokenizer_free(t);
 }
 
-static void gguf__sentencepiece_is_refused(void **state) {
+static void gguf__gpt2_gives_the_published_ids(void **state) {
     (void)state;
-    char path[TN_TEST_PATH];
-    if (!tn_test_shared(path, "data/tokenizers/ggml-vocab-llama-spm.gguf")) skip();
-    tn_tokenizer *t;
-    assert_int_equal(load(path, &t), TN_E_UNSUPPORTED);
-    assert_non_null(strstr(tn_error_message(), "SentencePiece"));
+    assert_published_ids("data/tokenizers/ggml-vocab-gpt-2.gguf", 50256, 46);
+}
+
+static void gguf__llama_spm_gives_the_published_ids(void **state) {
+    (void)state;
+    assert_published_ids("data/tokenizers/ggml-vocab-llama-spm.gguf", 2, 46);
 }
 
 static void put(tn_gguf_writer *w, const char *key, const char *text) {
@@ -200,6 +266,70 @@ static void put_numbered(tn_gguf_writer *w, int n) {
     }
     assert_ok(tn_gguf_put_array(w, "tokenizer.ggml.token_type", TN_GGUF_I32, n));
     for (int i = 0; i < n; i++) assert_ok(tn_gguf_put_element_i32(w, i == n - 1 ? TN_TOKEN_CONTROL : TN_TOKEN_NORMAL));
+}
+
+static void put_floats(tn_gguf_writer *w, const char *key, const float *list, int64_t n) {
+    assert_ok(tn_gguf_put_array(w, key, TN_GGUF_F32, n));
+    for (int64_t i = 0; i < n; i++) assert_ok(tn_gguf_put_element_f32(w, list[i]));
+}
+
+static void put_ints(tn_gguf_writer *w, const char *key, const int32_t *list, int64_t n) {
+    assert_ok(tn_gguf_put_array(w, key, TN_GGUF_I32, n));
+    for (int64_t i = 0; i < n; i++) assert_ok(tn_gguf_put_element_i32(w, list[i]));
+}
+
+static const char *const spm_tokens[] = {"<unk>",
+                                         "<s>",
+                                         "</s>",
+                                         "<0x0A>",
+                                         "\xE2\x96\x81",
+                                         "a",
+                                         "\xE2\x96\x81"
+                                         "a"};
+
+static void gguf__spm_defaults_are_those_of_its_converters(void **state) {
+    const tn_test_files *f = *state;
+    static const float scores[7] = {0, 0, 0, 0, -2, -3, -1};
+    tn_gguf_writer *w;
+    tn_tokenizer *t;
+    assert_ok(tn_gguf_create(&w, f->path));
+    put(w, "tokenizer.ggml.model", "llama");
+    put_list(w, "tokenizer.ggml.tokens", spm_tokens, 7);
+    put_floats(w, "tokenizer.ggml.scores", scores, 7);
+    assert_ok(tn_gguf_commit(w));
+    assert_ok(load(f->path, &t));
+    const tn_vocabulary *v = tn_tokenizer_vocabulary(t);
+    assert_int_equal(v->unk, 0);
+    assert_int_equal(v->bos, 1);
+    assert_int_equal(v->eos, 2);
+    assert_true(v->add_bos);
+    assert_int_equal(v->prefix, TN_PREFIX_PARTS);
+    assert_int_equal(v->types[0], TN_TOKEN_UNKNOWN);
+    assert_int_equal(v->types[1], TN_TOKEN_CONTROL);
+    assert_int_equal(v->types[3], TN_TOKEN_BYTE);
+    ASSERT_IDS(t, "a\n</s>a a", true, 6, 3, 2, 6, 6);
+    tn_tokenizer_free(t);
+}
+
+static void gguf__spm_without_scores_or_with_bad_ones_is_refused(void **state) {
+    const tn_test_files *f = *state;
+    static const float scores[7] = {0, 0, 0, 0, NAN, 0, 0};
+    static const int32_t types[7] = {2, 3, 3, 6, 6, 1, 1}; /* the space is no byte token */
+    for (int i = 0; i < 4; i++) {
+        tn_gguf_writer *w;
+        tn_tokenizer *t;
+        assert_ok(tn_gguf_create(&w, f->path));
+        put(w, "tokenizer.ggml.model", "llama");
+        put_list(w, "tokenizer.ggml.tokens", spm_tokens, 7);
+        if (i > 0) put_floats(w, "tokenizer.ggml.scores", scores, i == 1 ? 6 : 7);
+        if (i == 3) put_ints(w, "tokenizer.ggml.token_type", types, 7);
+        assert_ok(tn_gguf_commit(w));
+        assert_int_equal(load(f->path, &t), i == 0 ? TN_E_MISSING : TN_E_CORRUPT);
+        assert_non_null(strstr(tn_error_message(), i < 2    ? "tokenizer.ggml.scores"
+                                                   : i == 2 ? "score of token 4"
+                                                            : "<0x00>"));
+        assert_null(t);
+    }
 }
 
 static void gguf__published_bitnet_file_is_repaired(void **state) {
@@ -325,9 +455,13 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tn_test_files_set_up, tn_test_files_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(gguf__trained_tokenizers_come_back),
+        TEST(gguf__foreign_tokenizers_come_back),
+        TEST(gguf__merges_of_sentencepiece_become_scores),
+        TEST(gguf__spm_without_scores_or_with_bad_ones_is_refused),
+        TEST(gguf__spm_defaults_are_those_of_its_converters),
         TEST(gguf__characters_are_found_by_merging_bytes),
         TEST(gguf__gpt2_gives_the_published_ids),
-        TEST(gguf__sentencepiece_is_refused),
+        TEST(gguf__llama_spm_gives_the_published_ids),
         TEST(gguf__published_bitnet_file_is_repaired),
         TEST(gguf__what_tern_does_not_know_is_refused),
         TEST(gguf__a_name_that_would_change_ids_is_not_written),

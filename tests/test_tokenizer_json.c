@@ -68,8 +68,8 @@ static void json__trained_tokenizers_come_back(void **state) {
 
 static void json__rare_types_roles_and_template_come_back(void **state) {
     (void)state;
-    static const char *texts[] = {"a", "\0", "<s>", " x ", "<|user|>", "[PAD5]", "<unk>", "<0x0A>"};
-    static const uint32_t lens[] = {1, 1, 3, 3, 8, 6, 5, 6};
+    static const char *texts[] = {"a", "\0", "<s>", " x ", "<|user|>", "[PAD5]", "<unk>", "\n"};
+    static const uint32_t lens[] = {1, 1, 3, 3, 8, 6, 5, 1};
     static const int32_t types[] = {TN_TOKEN_NORMAL, TN_TOKEN_NORMAL, TN_TOKEN_CONTROL, TN_TOKEN_USER,
                                     TN_TOKEN_USER,   TN_TOKEN_UNUSED, TN_TOKEN_UNKNOWN, TN_TOKEN_BYTE};
     tn_vocabulary v = {.kind = TN_TOKENIZER_BPE,
@@ -96,6 +96,9 @@ static void json__rare_types_roles_and_template_come_back(void **state) {
     "\"vocab\": {\"a\": 0, \"b\": 1, \"\xC4\xA0\": 2, \"ab\": 3, \"\xC4\xA0"                                           \
     "ab\": 4}"
 #define BYTE_LEVEL "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}"
+#define MARKS                                                                                                          \
+    "\"normalizer\": {\"type\": \"Replace\", "                                                                         \
+    "\"pattern\": {\"String\": \" \"}, \"content\": \"\xE2\x96\x81\"}"
 #define LLAMA_SPLIT                                                                                                    \
     "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"behavior\": "             \
     "\"Isolated\", "                                                                                                   \
@@ -159,11 +162,13 @@ static void json__what_is_not_understood_is_refused(void **state) {
         {"[]", TN_E_UNSUPPORTED, "model.type"},
         {"{\"model\": {\"type\": \"Unigram\"}}", TN_E_UNSUPPORTED, "\"Unigram\""},
         {"{\"model\": {\"type\": \"BPE\"}}", TN_E_CORRUPT, "model.vocab"},
-        {"{\"model\": {\"type\": \"BPE\", \"vocab\": {}, \"merges\": []}}", TN_E_CORRUPT, "no tokens"},
-        {"{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}}", TN_E_CORRUPT, "\"a\""},
-        {"{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 4000000}, \"merges\": []}}", TN_E_CORRUPT, "4000000"},
-        {"{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}", TN_E_CORRUPT,
-         "two tokens"},
+        {"{" BYTE_LEVEL ", \"model\": {\"type\": \"BPE\", \"vocab\": {}, \"merges\": []}}", TN_E_CORRUPT, "no tokens"},
+        {"{" BYTE_LEVEL ", \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": -1}, \"merges\": []}}", TN_E_CORRUPT,
+         "\"a\""},
+        {"{" BYTE_LEVEL ", \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 4000000}, \"merges\": []}}", TN_E_CORRUPT,
+         "4000000"},
+        {"{" BYTE_LEVEL ", \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 0}, \"merges\": []}}",
+         TN_E_CORRUPT, "two tokens"},
         {"{" BYTE_LEVEL ", \"model\": {\"type\": \"BPE\", " VOCAB ", \"merges\": [\"ab\"]}}", TN_E_CORRUPT, "merge 0"},
         {"{" BYTE_LEVEL ", \"model\": {\"type\": \"BPE\", " VOCAB ", \"merges\": [\"a q\"]}}", TN_E_CORRUPT, "\"q\""},
         {"{" BYTE_LEVEL ", \"model\": {\"type\": \"BPE\", " VOCAB ", \"merges\": [\"b a\"]}}", TN_E_CORRUPT, "merge 0"},
@@ -173,11 +178,20 @@ static void json__what_is_not_understood_is_refused(void **state) {
         {"{" BYTE_LEVEL ", \"normalizer\": {\"type\": \"Lowercase\"}, \"model\": {\"type\": \"BPE\", " VOCAB
          ", \"merges\": []}}",
          TN_E_UNSUPPORTED, "Lowercase"},
-        {"{\"pre_tokenizer\": {\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": \"\\\\w+\"}}, "
+        {"{\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"behavior\": "
+         "\"Isolated\", "
+         "\"pattern\": {\"Regex\": \"\\\\w+\"}}, {\"type\": \"ByteLevel\", \"use_regex\": false}]}, "
          "\"model\": {\"type\": \"BPE\", " VOCAB ", \"merges\": []}}",
-         TN_E_UNSUPPORTED, "none of those GGUF can name"},
+         TN_E_UNSUPPORTED, "\"\\w+\", are none that GGUF can name"},
         {"{\"pre_tokenizer\": {\"type\": \"Metaspace\"}, \"model\": {\"type\": \"BPE\", " VOCAB ", \"merges\": []}}",
          TN_E_UNSUPPORTED, "Metaspace"},
+        {"{" BYTE_LEVEL ", \"decoder\": {\"type\": \"WordPiece\"}, \"model\": {\"type\": \"BPE\", " VOCAB
+         ", \"merges\": []}}",
+         TN_E_UNSUPPORTED, "WordPiece"},
+        {"{" MARKS ", \"model\": {\"type\": \"BPE\", " VOCAB ", \"merges\": []}}", TN_E_UNSUPPORTED, "fuse_unk"},
+        {"{" MARKS ", \"model\": {\"type\": \"BPE\", \"fuse_unk\": true, \"ignore_merges\": true, " VOCAB
+         ", \"merges\": []}}",
+         TN_E_UNSUPPORTED, "ignore_merges"},
         {"{\"model\": {\"type\": \"TernChar\", \"vocab\": {\"ab\": 0}}}", TN_E_CORRUPT, "one character"},
     };
     for (size_t i = 0; i < TN_COUNT(cases); i++) {

@@ -14,5 +14,7 @@ const char *tn_fuzz_file(const uint8_t *data, size_t size);
 
 /* Use a tokenizer that a reader gave: every id decodes, text comes back from its ids. */
 void tn_fuzz_tokenizer(const tn_tokenizer *tokenizer);
+/* Written as tokenizer.json it is read back the same. */
+void tn_fuzz_tokenizer_json(const tn_tokenizer *tokenizer);
 
 #endif
