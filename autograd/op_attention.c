@@ -48,6 +48,9 @@ static tn_status check_caches(const tn_op_args *a) {
     for (int i = 0; i < o->n_runs; i++) {
         const tn_kv *kv = o->runs[i].kv;
         rows += o->runs[i].rows;
+        if (kv->n_head != o->n_kv_head || kv->d * kv->n_head != a->in[1]->dims[2])
+            return TN_FAIL(SHAPE, "attention: a cache of %d heads of %d for keys of %d heads in %d numbers", kv->n_head,
+                           kv->d, o->n_kv_head, a->in[1]->dims[2]);
         if (o->runs[i].rows > kv->capacity - kv->length)
             return TN_FAIL(RANGE, "attention: the cache holds %d of %d positions, no room for %d more", kv->length,
                            kv->capacity, o->runs[i].rows);
@@ -88,7 +91,7 @@ static int n_sequences(const tn_op_args *a) {
     return o->n_runs ? o->n_runs : a->in[0]->dims[0];
 }
 
-/* Queries first.. of head h of a sequence, all they may see, and where their results go. */
+/* Queries first.. of head h of a sequence without a cache, all they may see, and where their results go. */
 static tn_attention_rows rows_of(const tn_op_args *a, sequence s, int h, int first, int n_queries) {
     const attention_options *o = a->options;
     const tn_tensor *q = a->in[0], *k = a->in[1];
@@ -97,13 +100,13 @@ static tn_attention_rows rows_of(const tn_op_args *a, sequence s, int h, int fir
     tn_real *lse = a->aux;
     return (tn_attention_rows){
         .n_queries = n_queries,
-        .first = first + (s.kv ? s.kv->length : 0),
+        .first = first,
         .d = (int)d,
         .scale = 1 / (tn_real)sqrt((double)d),
         .q = q->real + query,
         .q_stride = q->dims[2],
-        .k = s.kv ? s.kv->k + kv_head * d : k->real + key,
-        .v = s.kv ? s.kv->v + kv_head * d : a->in[2]->real + key,
+        .k = k->real + key,
+        .v = a->in[2]->real + key,
         .kv_stride = k->dims[2],
         .o = a->out->real + query,
         .o_stride = q->dims[2],
@@ -113,12 +116,51 @@ static tn_attention_rows rows_of(const tn_op_args *a, sequence s, int h, int fir
 
 static int query_blocks(sequence s) { return (s.rows + TN_QUERY_STRETCH - 1) / TN_QUERY_STRETCH; }
 
-static int64_t items_of(const tn_op_args *a, sequence s) {
+/* Heads of queries in an item. One position over a cache takes all that share a head of keys, or half of them where
+ * that gives every thread as much to do; several positions go head by head. */
+static int heads_at_once(const tn_op_args *a, sequence s) {
     const attention_options *o = a->options;
-    return (int64_t)o->n_head * query_blocks(s);
+    int group = o->n_head / o->n_kv_head;
+    if (!s.kv || s.rows > 1) return 1;
+    return o->n_kv_head % tn_par_threads() && group % 2 == 0 ? group / 2 : group;
 }
 
-/* Items of each sequence in turn: [H, query blocks]. */
+static int64_t items_of(const tn_op_args *a, sequence s) {
+    const attention_options *o = a->options;
+    return (int64_t)o->n_head / heads_at_once(a, s) * query_blocks(s);
+}
+
+static size_t tile_row_bytes(const tn_kv *kv) { return (size_t)kv->n_head * tn_kv_tile_bytes(kv->type, kv->d); }
+
+size_t tn_kv_bytes(tn_kv_type type, int n_head, int d, int positions) {
+    return (size_t)((positions + TN_KEY_TILE - 1) / TN_KEY_TILE) * (size_t)n_head * tn_kv_tile_bytes(type, d);
+}
+
+/* The tile of a position and a head of keys. */
+static char *tile_of(const tn_kv *kv, int position, int head) {
+    return (char *)kv->tiles + (size_t)(position / TN_KEY_TILE) * tile_row_bytes(kv) +
+           (size_t)head * tn_kv_tile_bytes(kv->type, kv->d);
+}
+
+static void attend_cache(const tn_op_args *a, sequence s, int h, int first, int n_queries) {
+    const attention_options *o = a->options;
+    int64_t stride = a->in[0]->dims[2], at = (s.row + first) * stride + (int64_t)h * s.kv->d;
+    tn_k->attention_cached(&(tn_attention_cached){
+        .n_queries = n_queries,
+        .heads = heads_at_once(a, s),
+        .first = s.kv->length + first,
+        .d = s.kv->d,
+        .scale = 1 / (tn_real)sqrt((double)s.kv->d),
+        .type = s.kv->type,
+        .tiles = tile_of(s.kv, 0, h * o->n_kv_head / o->n_head),
+        .tile_stride = (int64_t)tile_row_bytes(s.kv),
+        .q = a->in[0]->real + at,
+        .o = a->out->real + at,
+        .stride = stride,
+    });
+}
+
+/* Items of each sequence in turn: [heads, query blocks]. */
 static void forward_items(void *context, int64_t begin, int64_t end) {
     const tn_op_args *a = context;
     sequence s = sequence_at(a, 0, 0);
@@ -128,26 +170,42 @@ static void forward_items(void *context, int64_t begin, int64_t end) {
             from += items_of(a, s);
             s = sequence_at(a, s.number + 1, s.row + s.rows);
         }
-        int item = (int)(i - from), h = item / query_blocks(s), first = item % query_blocks(s) * TN_QUERY_STRETCH;
-        tn_attention_rows rows = rows_of(a, s, h, first, TN_MIN(TN_QUERY_STRETCH, s.rows - first));
-        tn_k->attention_rows(&rows);
+        int item = (int)(i - from), h = item / query_blocks(s) * heads_at_once(a, s),
+            first = item % query_blocks(s) * TN_QUERY_STRETCH, n = TN_MIN(TN_QUERY_STRETCH, s.rows - first);
+        if (s.kv) {
+            attend_cache(a, s, h, first, n);
+        } else {
+            tn_attention_rows rows = rows_of(a, s, h, first, n);
+            tn_k->attention_rows(&rows);
+        }
     }
 }
 
-static void append(const tn_op_args *a, sequence s) {
-    int64_t width = a->in[1]->dims[2], from = s.row * width, to = s.kv->length * width;
-    memcpy(s.kv->k + to, a->in[1]->real + from, (size_t)(s.rows * width) * sizeof(tn_real));
-    memcpy(s.kv->v + to, a->in[2]->real + from, (size_t)(s.rows * width) * sizeof(tn_real));
+/* Rows of all sequences, of which those with a cache go there. */
+static void append_heads(void *context, int64_t begin, int64_t end) {
+    const tn_op_args *a = context;
+    int64_t width = a->in[1]->dims[2];
+    sequence s = sequence_at(a, 0, 0);
+    for (int i = 0; i < n_sequences(a); i++, s = i < n_sequences(a) ? sequence_at(a, i, s.row + s.rows) : s)
+        for (int row = 0; row < s.rows && s.kv; row++)
+            for (int64_t head = begin; head < end; head++) {
+                int position = s.kv->length + row;
+                int64_t from = (s.row + row) * width + head * s.kv->d;
+                tn_k->kv_put(s.kv->type, s.kv->d, position % TN_KEY_TILE, a->in[1]->real + from, a->in[2]->real + from,
+                             tile_of(s.kv, position, (int)head));
+            }
 }
 
 void tn_op_attention_forward(const tn_op_args *a) {
+    const attention_options *o = a->options;
     int64_t items = 0, row = 0;
     for (int i = 0; i < n_sequences(a); i++) {
         sequence s = sequence_at(a, i, row);
-        if (s.kv) append(a, s);
         items += items_of(a, s);
         row += s.rows;
     }
+    if (o->n_runs) /* a few rows are not worth waking threads */
+        tn_par_for(o->n_kv_head, row < 16 ? o->n_kv_head : 1, append_heads, (void *)(uintptr_t)a);
     tn_par_for(items, 1, forward_items, (void *)(uintptr_t)a);
 }
 

@@ -5,6 +5,7 @@
 #ifndef TN_AUTOGRAD_OPS_H
 #define TN_AUTOGRAD_OPS_H
 #include "autograd/tape.h"
+#include "kernels/attention.h"
 
 tn_tensor *tn_add(tn_tape *t, tn_tensor *a, tn_tensor *b); /* same shape */
 tn_tensor *tn_mul(tn_tape *t, tn_tensor *a, tn_tensor *b);
@@ -50,12 +51,17 @@ tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, const i
  * nor the backward of the op that made it. */
 tn_tensor *tn_rope_in_place(tn_tape *t, tn_tensor *x, const tn_rope_table *table, const int *positions);
 
-/* The keys and values of one layer of one sequence, f32. */
+/* The keys and values of one layer of one sequence: tiles [positions / TN_KEY_TILE][n_head], kernels/attention.h. What
+ * is held lies at the beginning, so that pages are taken as it grows. */
 typedef struct tn_kv {
-    tn_real *k, *v; /* [capacity, n_kv_head * d] */
+    tn_kv_type type;
+    int n_head, d; /* of keys */
+    void *tiles;
     int capacity;
     int length; /* positions held before this call; the op appends its rows, the caller moves `length` on */
 } tn_kv;
+/* Bytes of the tiles of so many positions. */
+size_t tn_kv_bytes(tn_kv_type type, int n_head, int d, int positions);
 /* A run of rows of one pass that belongs to one sequence, after what its cache holds. */
 typedef struct tn_kv_rows {
     tn_kv *kv;

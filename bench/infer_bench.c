@@ -99,8 +99,10 @@ static tn_status run_together(tn_infer_bench *b, const tn_infer_test *test, doub
     const tn_sampler_options sampler = always_the_best();
     const int before = TN_MAX(test->depth + test->prompt, 1);
     tn_batch *batch;
-    TN_TRY(tn_batch_create(&batch, b->loaded,
-                           (tn_batch_options){.slots = test->batch, .context = b->context, .chunk = b->options.chunk}));
+    TN_TRY(tn_batch_create(
+        &batch, b->loaded,
+        (tn_batch_options){
+            .slots = test->batch, .context = b->context, .chunk = b->options.chunk, .kv = b->options.kv}));
     double begin = tn_clock_seconds();
     tn_status status = TN_OK;
     for (int i = 0; i < test->batch && !status; i++) {

@@ -30,7 +30,7 @@ typedef struct int_list {
 typedef struct settings {
     const char *model;
     tn_option_list prompts, generated, both, depths, batches, threads;
-    int repeats, format, chunk, context;
+    int repeats, format, chunk, context, key_type, value_type;
     bool json, no_warmup, progress;
 } settings;
 
@@ -143,7 +143,9 @@ static tn_status measure(bench *b) {
     tn_peaks peaks = {0};
     tn_samples reads = {0};
     const int context = b->s->context ? b->s->context : longest(b);
-    TN_TRY(tn_infer_bench_create(&infer, &b->loaded, (tn_session_options){.context = context, .chunk = b->s->chunk}));
+    tn_session_options options = {.context = context, .chunk = b->s->chunk};
+    TN_TRY(tn_cmd_cache_type(b->s->key_type, b->s->value_type, &options.kv));
+    TN_TRY(tn_infer_bench_create(&infer, &b->loaded, options));
     const tn_crowd crowd = tn_crowd_begin();
     /* what measuring takes is no part of what the runtime takes */
     const int64_t before = tn_process_resident_bytes();
@@ -378,7 +380,7 @@ static int run_bench(const settings *s) {
 }
 
 int tn_bench_infer(int argc, char **argv) {
-    settings s = {.repeats = 5, .chunk = 512};
+    settings s = {.repeats = 5, .chunk = 512, .key_type = TN_KV_F16, .value_type = TN_KV_F16};
     const tn_option options[] = {
         {"model", 'm', TN_OPT_TEXT, &s.model, "F", "run folder, checkpoint or GGUF file", 0, 0, NULL},
         {"n-prompt", 'p', TN_OPT_LIST, &s.prompts, "N,..", "tokens of a prompt, 512; 0: no such test", 0, 0, NULL},
@@ -388,6 +390,7 @@ int tn_bench_infer(int argc, char **argv) {
         {"parallel|np", 0, TN_OPT_LIST, &s.batches, "N,..", "texts at once, 1", 0, 0, NULL},
         {"threads", 't', TN_OPT_LIST, &s.threads, "N,..", "worker threads, 0 = all cores", 0, 0, NULL},
         {"repetitions", 'r', TN_OPT_INT, &s.repeats, "N", "runs of each test", 1, TN_SAMPLES_MAX, NULL},
+        TN_OPTION_CACHE_TYPES(&s.key_type, &s.value_type),
         {"ubatch-size|ub", 0, TN_OPT_INT, &s.chunk, "N", "tokens of a prompt in one pass", 1, 1 << 20, NULL},
         {"ctx-size", 'c', TN_OPT_INT, &s.context, "N", "context in tokens; 0: what the tests need", 0, 1 << 20, NULL},
         {"output", 'o', TN_OPT_CHOICE, &s.format, "FORMAT", "how to print the tests", 0, 0, "md|csv|json|jsonl"},

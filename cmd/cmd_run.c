@@ -19,7 +19,7 @@ enum { MAX_PROMPT = 1 << 26 };
 
 typedef struct settings {
     const char *model, *prompt, *file;
-    int max_tokens, context, chunk, threads, prompt_threads, samples, gpu_layers, head;
+    int max_tokens, context, chunk, threads, prompt_threads, samples, gpu_layers, head, key_type, value_type;
     int64_t seed; /* negative: drawn from the clock */
     tn_sampler_options sampler;
     tn_option_list stops;
@@ -128,9 +128,9 @@ static tn_status open_session(run *r) {
     if (!r->arena) return TN_E_NOMEM;
     TN_TRY(tn_model_file_load(s->model, r->arena, TN_MODEL_RUN, &r->loaded));
     tn_log(TN_LOG_INFO, "run", "%s: %s", r->loaded.path, r->loaded.description);
-    TN_TRY(tn_session_create(
-        &r->session, &r->loaded,
-        (tn_session_options){.context = s->context, .chunk = s->chunk, .head = (tn_head_kind)s->head}));
+    tn_session_options options = {.context = s->context, .chunk = s->chunk, .head = (tn_head_kind)s->head};
+    TN_TRY(tn_cmd_cache_type(s->key_type, s->value_type, &options.kv));
+    TN_TRY(tn_session_create(&r->session, &r->loaded, options));
     return tn_sampler_create(&r->sampler, tn_model_get_config(r->loaded.model)->vocab_size, &s->sampler);
 }
 
@@ -249,6 +249,8 @@ int tn_cmd_run(int argc, char **argv) {
                   .chunk = 512,
                   .seed = -1,
                   .samples = 1,
+                  .key_type = TN_KV_F16,
+                  .value_type = TN_KV_F16,
                   .sampler = tn_sampler_defaults(),
                   .escape = true,
                   .show_prompt = true};
@@ -263,6 +265,7 @@ int tn_cmd_run(int argc, char **argv) {
         {"ubatch-size|ub", 0, TN_OPT_INT, &s.chunk, "N", "tokens of the prompt in one pass", 1, 1 << 20, NULL},
         TN_OPTION_THREADS(&s.threads),
         {"threads-batch|tb", 0, TN_OPT_INT, &s.prompt_threads, "N", "threads for the prompt; 0: as -t", 0, 256, NULL},
+        TN_OPTION_CACHE_TYPES(&s.key_type, &s.value_type),
         {"head", 0, TN_OPT_CHOICE, &s.head, "KIND", "screened: bounds spare most of the output head; same tokens", 0, 0,
          "screened|exact"},
         {"seed", 's', TN_OPT_COUNT, &s.seed, "S", "same seed, same text; -1: random, and said", -1, 9e15, NULL},

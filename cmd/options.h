@@ -64,6 +64,14 @@ typedef struct tn_usage {
 #define TN_OPTION_THREADS(number)                                                                                      \
     { "threads", 't', TN_OPT_INT, number, "N", "worker threads, 0 = all cores", 0, 256, NULL }
 
+/* Both set one type: keys and values lie in one tile. */
+#define TN_OPTION_CACHE_TYPES(key_type, value_type)                                                                    \
+    {"cache-type-k|ctk", 0, TN_OPT_CHOICE, key_type, "TYPE", "keys and values of a session in f32, f16 or q8_0", 0, 0, \
+     "f32|f16|q8_0"},                                                                                                  \
+    {                                                                                                                  \
+        "cache-type-v|ctv", 0, TN_OPT_CHOICE, value_type, "TYPE", "as -ctk, which it must equal", 0, 0, "f32|f16|q8_0" \
+    }
+
 enum { TN_OPTIONS_GO = -1 };
 
 /* Fill the targets and open the console (--log-file, --log-jsonl, -lv, -v, --log-disable are part of every command).

@@ -30,6 +30,7 @@ struct tn_batch {
     tn_arena *arena;
     tn_tape *tape;
     int n_slots, context, chunk;
+    tn_kv_type kv;
     slot *slots;
     uint64_t *allowed[2]; /* ids that may be chosen; [1]: without those that end a text */
     tn_buf bytes;         /* of one token */
@@ -82,6 +83,7 @@ tn_status tn_batch_create(tn_batch **out, const tn_loaded *loaded, tn_batch_opti
     b->loaded = loaded;
     b->n_slots = options.slots ? options.slots : DEFAULT_SLOTS;
     b->context = options.context ? options.context : most;
+    b->kv = options.kv;
     b->chunk = options.chunk ? options.chunk : DEFAULT_CHUNK;
     tn_status status = take_memory(b);
     if (status)
@@ -154,7 +156,7 @@ static tn_status prepare_slot(tn_batch *b, slot *s, const tn_batch_request *requ
     const tn_model_config *config = tn_model_get_config(b->loaded->model);
     const tn_generate_options *o = &request->generate;
     if (!s->history) {
-        TN_TRY(tn_cache_init(&s->cache, b->arena, config, b->context));
+        TN_TRY(tn_cache_init(&s->cache, b->arena, config, b->kv, b->context));
         TN_TAKE(s->history, b->arena, b->context, "history");
     }
     TN_TRY(tn_text_stream_init(&s->stream, o->stops, o->n_stops, o->piece, o->context));

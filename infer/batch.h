@@ -18,6 +18,7 @@ enum { TN_BATCH_SLOTS = 256 };
 typedef struct tn_batch_options {
     int slots;   /* 1..TN_BATCH_SLOTS; 0 = 8 */
     int context; /* tokens a slot can hold; 0 = as many as the model was trained for, which is also the most */
+    tn_kv_type kv; /* of the caches */
     int chunk;   /* rows of one pass while prompts wait, at least one of them a prompt's; 0 = 512 */
 } tn_batch_options;
 

@@ -11,12 +11,12 @@
 
 enum { DEFAULT_CHUNK = 512 };
 
-static tn_status take_memory(tn_session *s) {
+static tn_status take_memory(tn_session *s, tn_session_options options) {
     const tn_model_config *c = tn_model_get_config(s->loaded->model);
     s->arena = tn_arena_create("session");
     s->tape = tn_tape_create();
     if (!s->arena || !s->tape) return TN_E_NOMEM;
-    TN_TRY(tn_cache_init(&s->cache, s->arena, c, s->context));
+    TN_TRY(tn_cache_init(&s->cache, s->arena, c, options.kv, s->context));
     TN_TAKE(s->history, s->arena, s->context, "history");
     TN_TAKE(s->usable, s->arena, tn_mask_words(c->vocab_size), "logits");
     return TN_OK;
@@ -41,7 +41,7 @@ tn_status tn_session_create(tn_session **out, const tn_loaded *loaded, tn_sessio
     s->loaded = loaded;
     s->context = options.context ? options.context : most;
     s->chunk = options.chunk ? options.chunk : DEFAULT_CHUNK;
-    tn_status status = take_memory(s);
+    tn_status status = take_memory(s, options);
     if (!status) status = take_screen(s, options.head);
     if (status)
         tn_session_free(s);

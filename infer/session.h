@@ -24,6 +24,7 @@ typedef struct tn_session_options {
     int context; /* tokens the session can hold; 0 = as many as the model was trained for, which is also the most */
     int chunk;   /* tokens of a prompt in one pass; 0 = 512 */
     tn_head_kind head;
+    tn_kv_type kv; /* of the cache; f32 gives the bits of a pass without one */
 } tn_session_options;
 
 /* Fails: TN_E_RANGE for a context beyond the model's or below 2, TN_E_NOMEM. */

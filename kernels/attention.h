@@ -26,6 +26,36 @@ typedef struct tn_attention_rows {
     tn_real *lse; /* [n_queries] log sum exp of the scaled scores, or NULL */
 } tn_attention_rows;
 
+/* ---- over a cache of keys and values ---- */
+
+/* What a number of a cache is: a tn_real (the truth: the bits of attention_rows), an f16, or a byte with a unit for
+ * each position and head, its largest number / 127. Rounding is of each position alone, so that how a prompt was cut
+ * changes no bit with any of them. */
+typedef enum tn_kv_type { TN_KV_F32, TN_KV_F16, TN_KV_Q8_0, TN_KV_TYPES } tn_kv_type;
+
+/* A tile holds TN_KEY_TILE positions of one head: k [d][TN_KEY_TILE], v [TN_KEY_TILE][d rounded up to 16], and for
+ * Q8_0 the units. Bytes of one, a multiple of TN_ALIGN. */
+static inline size_t tn_kv_tile_bytes(tn_kv_type type, int d) {
+    const size_t numbers = TN_KEY_TILE * ((size_t)d + (size_t)TN_ROUND_UP(d, 16));
+    if (type == TN_KV_F32) return numbers * sizeof(tn_real);
+    return type == TN_KV_F16 ? numbers * 2 : numbers + 2 * TN_KEY_TILE * sizeof(tn_real);
+}
+
+/* The query heads that share one head of keys. */
+typedef struct tn_attention_cached {
+    int n_queries; /* positions */
+    int heads;     /* of queries, 1..TN_QUERY_STRETCH; d apart in q and o */
+    int first;     /* absolute position of query 0; query i sees positions 0..first+i */
+    int d;         /* 1..TN_HEAD_DIM_MAX */
+    tn_real scale; /* 1/sqrt(d) */
+    tn_kv_type type;
+    const void *tiles; /* of positions 0, TN_KEY_TILE, ..., tile_stride bytes apart */
+    int64_t tile_stride;
+    const tn_real *q;
+    tn_real *o;     /* overwritten */
+    int64_t stride; /* from a position to the next in q and o */
+} tn_attention_cached;
+
 /* dV += P^T dO, dP = dO V^T, dS = P (dP - rowsum(dO O)), dQ += scale dS K, dK += scale dS^T Q; queries in ascending
  * order. */
 typedef struct tn_attention_back {

@@ -4,6 +4,7 @@
  * absolute position 0), so its bits do not depend on the block it is computed in. Included once by every isa_*.c.
  * Contracts: attention.h. */
 #include "kernels/attention.h"
+#include "kernels/half_lanes.h"
 
 /* A tile of keys is brought into shape once for a stretch of queries, and meets them block by block. */
 enum { QUERY_BLOCK = 64, STRETCH = TN_QUERY_STRETCH, HEAD_PAD = TN_HEAD_DIM_MAX };
@@ -31,15 +32,26 @@ typedef struct attention_tile {
     int queries, active; /* queries [active, queries) see at least the first key */
     int64_t key;         /* position of the first key */
     int keys;            /* keys that some query of the block sees */
+    bool level;          /* all queries are at one position */
 } attention_tile;
 
 static int visible_keys(const attention_tile *t, int query) {
-    return (int)TN_MIN(t->position + query + 1 - t->key, (int64_t)TN_KEY_TILE);
+    return (int)TN_MIN(t->position + (t->level ? 0 : query) + 1 - t->key, (int64_t)TN_KEY_TILE);
 }
 
-static attention_tile tile_at(const tn_attention_rows *a, int query, int queries, int64_t key) {
-    attention_tile t = {
-        .pitch = TN_ROUND_UP(a->d, LANES), .position = (int64_t)a->first + query, .queries = queries, .key = key};
+/* Queries of one head at positions from `position` on, or of several heads at that one. */
+typedef struct attention_queries {
+    int d, count;
+    int64_t position;
+    bool level;
+} attention_queries;
+
+static attention_tile tile_at(const attention_queries *q, int query, int queries, int64_t key) {
+    attention_tile t = {.pitch = TN_ROUND_UP(q->d, LANES),
+                        .position = q->position + (q->level ? 0 : query),
+                        .queries = queries,
+                        .key = key,
+                        .level = q->level};
     t.active = (int)TN_MAX(key - t.position, (int64_t)0);
     t.keys = visible_keys(&t, queries - 1);
     return t;
@@ -162,7 +174,7 @@ static void weigh_rows(const attention_tile *t, int first, int last, bool slante
 /* On the diagonal what lies in the future is not even multiplied by zero. */
 static void weigh_values(const attention_tile *t, const tn_real *p, attention_view v, tn_real *o) {
     const int64_t first_whole = TN_MAX(t->key + TN_KEY_TILE - 1 - t->position, (int64_t)t->active);
-    const int whole = (int)TN_MIN(first_whole, (int64_t)t->queries);
+    const int whole = t->level ? 0 : (int)TN_MIN(first_whole, (int64_t)t->queries);
     if (t->active < whole) weigh_rows(t, t->active, whole, true, p, v, o);
     if (whole < t->queries) weigh_rows(t, whole, t->queries, false, p, v, o);
 }
@@ -175,33 +187,48 @@ static attention_view padded_rows(const tn_real *rows, int64_t stride, int n, in
     return (attention_view){scratch, pitch};
 }
 
-/* The queries of a stretch from `query` on; blocks of it that see a tile take it in. */
-static void attend_tile(const tn_attention_rows *a, int query, int queries, int64_t key, attention_scratch *s) {
-    const attention_tile whole = tile_at(a, query, queries, key);
-    const attention_view v = padded_rows(a->v + key * a->kv_stride, a->kv_stride, whole.keys, a->d, s->v);
-    turn_rows(s->k_turned, a->k + key * a->kv_stride, a->kv_stride, whole.keys, a->d);
-    for (int block = 0; block < queries; block += QUERY_BLOCK) {
-        const attention_tile t = tile_at(a, query + block, TN_MIN(queries - block, (int)QUERY_BLOCK), key);
+/* Blocks of the queries that see a tile take it in; k turned. */
+static void meet_tile(const attention_queries *q, int64_t key, const tn_real *k_turned, attention_view v,
+                      attention_scratch *s) {
+    for (int block = 0; block < q->count; block += QUERY_BLOCK) {
+        const attention_tile t = tile_at(q, block, TN_MIN(q->count - block, (int)QUERY_BLOCK), key);
         if (t.active >= t.queries) continue;
-        dot_tile(&t, a->d, (attention_view){s->q + block * t.pitch, t.pitch}, s->k_turned, s->scores);
+        dot_tile(&t, q->d, (attention_view){s->q + block * t.pitch, t.pitch}, k_turned, s->scores);
         soften_tile(&t, block, s);
         weigh_values(&t, s->scores, v, s->o + block * t.pitch);
     }
 }
 
-static void attend_stretch(const tn_attention_rows *a, int query, int queries, attention_scratch *s) {
-    const int pitch = TN_ROUND_UP(a->d, LANES);
-    copy_rows(s->q, pitch, a->q + query * a->q_stride, a->q_stride, queries, a->d, a->scale);
-    memset(s->o, 0, sizeof(tn_real) * (size_t)(queries * pitch));
-    memset(s->total, 0, sizeof(tn_real) * (size_t)(queries * LANES));
-    for (int i = 0; i < queries; i++) s->max[i] = -(tn_real)INFINITY;
-    for (int64_t key = 0; key < (int64_t)a->first + query + queries; key += TN_KEY_TILE)
-        attend_tile(a, query, queries, key, s);
-    for (int i = 0; i < queries; i++) {
+/* From rows of q, scaled, to nothing summed so far. */
+static void begin_queries(const attention_queries *q, const tn_real *rows, int64_t stride, tn_real factor,
+                          attention_scratch *s) {
+    const int pitch = TN_ROUND_UP(q->d, LANES);
+    copy_rows(s->q, pitch, rows, stride, q->count, q->d, factor);
+    memset(s->o, 0, sizeof(tn_real) * (size_t)(q->count * pitch));
+    memset(s->total, 0, sizeof(tn_real) * (size_t)(q->count * LANES));
+    for (int i = 0; i < q->count; i++) s->max[i] = -(tn_real)INFINITY;
+}
+
+static void end_queries(const attention_queries *q, tn_real *o, int64_t stride, tn_real *lse,
+                        const attention_scratch *s) {
+    const int pitch = TN_ROUND_UP(q->d, LANES);
+    for (int i = 0; i < q->count; i++) {
         const tn_real total = vr_sum(vr_load(s->total + i * LANES));
-        scale(a->d, 1 / total, s->o + i * pitch, a->o + (query + i) * a->o_stride);
-        if (a->lse) a->lse[query + i] = s->max[i] + real_log(total);
+        scale(q->d, 1 / total, s->o + i * pitch, o + i * stride);
+        if (lse) lse[i] = s->max[i] + real_log(total);
     }
+}
+
+static void attend_stretch(const tn_attention_rows *a, int query, int queries, attention_scratch *s) {
+    const attention_queries q = {.d = a->d, .count = queries, .position = (int64_t)a->first + query};
+    begin_queries(&q, a->q + query * a->q_stride, a->q_stride, a->scale, s);
+    for (int64_t key = 0; key < q.position + queries; key += TN_KEY_TILE) {
+        const int keys = tile_at(&q, 0, queries, key).keys;
+        const attention_view v = padded_rows(a->v + key * a->kv_stride, a->kv_stride, keys, a->d, s->v);
+        turn_rows(s->k_turned, a->k + key * a->kv_stride, a->kv_stride, keys, a->d);
+        meet_tile(&q, key, s->k_turned, v, s);
+    }
+    end_queries(&q, a->o + query * a->o_stride, a->o_stride, a->lse ? a->lse + query : NULL, s);
 }
 
 static void attention_rows(const tn_attention_rows *a) {
@@ -209,6 +236,117 @@ static void attention_rows(const tn_attention_rows *a) {
     attention_scratch s;
     for (int query = 0; query < a->n_queries; query += STRETCH)
         attend_stretch(a, query, TN_MIN(a->n_queries - query, (int)STRETCH), &s);
+}
+
+/* ---- over a cache (attention.h): a tile has its keys turned already, its values padded ---- */
+
+typedef struct kv_tile {
+    int key_numbers, value_numbers; /* of k [d][TN_KEY_TILE] and of v [TN_KEY_TILE][pitch] */
+    int pitch;
+} kv_tile;
+
+static kv_tile kv_tile_of(int d) {
+    const int pitch = TN_ROUND_UP(d, LANES);
+    return (kv_tile){d * TN_KEY_TILE, pitch * TN_KEY_TILE, pitch};
+}
+
+static void kv_put_real(int d, int at, const tn_real *k, const tn_real *v, tn_real *tile) {
+    const kv_tile t = kv_tile_of(d);
+    for (int i = 0; i < d; i++) tile[i * TN_KEY_TILE + at] = k[i];
+    memcpy(tile + t.key_numbers + at * t.pitch, v, sizeof *v * (size_t)d);
+}
+
+static void kv_put_f16(int d, int at, const tn_real *k, const tn_real *v, uint16_t *tile) {
+    const kv_tile t = kv_tile_of(d);
+    uint16_t halves[HEAD_PAD];
+    for (int i = 0; i < d; i += LANES) vr_to_f16(halves + i, vr_load_n(k + i, TN_MIN(d - i, (int)LANES)));
+    for (int i = 0; i < d; i++) tile[i * TN_KEY_TILE + at] = halves[i];
+    uint16_t *row = tile + t.key_numbers + at * t.pitch;
+    for (int i = 0; i < d; i += LANES) vr_to_f16(row + i, vr_load_n(v + i, TN_MIN(d - i, (int)LANES)));
+}
+
+/* The tile ends with what the codes of each position are multiplied by: [TN_KEY_TILE] for keys, then for values. */
+static void kv_put_q8(int d, int at, const tn_real *k, const tn_real *v, int8_t *tile) {
+    const kv_tile t = kv_tile_of(d);
+    tn_real *units = (tn_real *)(void *)(tile + t.key_numbers + t.value_numbers);
+    int8_t codes[HEAD_PAD];
+    units[at] = 1 / quantize_row(d, k, codes);
+    for (int i = 0; i < d; i++) tile[i * TN_KEY_TILE + at] = codes[i];
+    units[TN_KEY_TILE + at] = 1 / quantize_row(d, v, tile + t.key_numbers + at * t.pitch);
+}
+
+static void kv_put(tn_kv_type type, int d, int at, const tn_real *k, const tn_real *v, void *tile) {
+    switch (type) {
+    case TN_KV_F32: kv_put_real(d, at, k, v, tile); break;
+    case TN_KV_F16: kv_put_f16(d, at, k, v, tile); break;
+    case TN_KV_Q8_0: kv_put_q8(d, at, k, v, tile); break;
+    case TN_KV_TYPES: break;
+    }
+}
+
+static void kv_open_f16(const kv_tile *t, int d, int keys, const uint16_t *tile, attention_scratch *s) {
+    const int cols = TN_ROUND_UP(keys, LANES), rows = keys * t->pitch;
+    for (int i = 0; i < d; i++)
+        for (int j = 0; j < cols; j += LANES)
+            vr_store(s->k_turned + i * TN_KEY_TILE + j, vr_from_f16(tile + i * TN_KEY_TILE + j));
+    for (int i = 0; i < rows; i += LANES) vr_store(s->v + i, vr_from_f16(tile + t->key_numbers + i));
+}
+
+static void kv_open_q8(const kv_tile *t, int d, int keys, const int8_t *tile, attention_scratch *s) {
+    const tn_real *units = (const tn_real *)(const void *)(tile + t->key_numbers + t->value_numbers);
+    for (int j = 0; j < keys; j += LANES) {
+        const vr unit = vr_load(units + j);
+        for (int i = 0; i < d; i++)
+            vr_store(s->k_turned + i * TN_KEY_TILE + j, vr_mul(unit, vr_from_int8(tile + i * TN_KEY_TILE + j)));
+    }
+    for (int key = 0; key < keys; key++) {
+        const vr unit = vr_set(units[TN_KEY_TILE + key]);
+        const int8_t *row = tile + t->key_numbers + key * t->pitch;
+        for (int i = 0; i < t->pitch; i += LANES)
+            vr_store(s->v + key * t->pitch + i, vr_mul(unit, vr_from_int8(row + i)));
+    }
+}
+
+/* All that the queries see, tile by tile. */
+static void meet_cache(const tn_attention_cached *a, const attention_queries *q, attention_scratch *s) {
+    const kv_tile t = kv_tile_of(a->d);
+    const int64_t last = q->position + (q->level ? 1 : q->count);
+    const char *tile = a->tiles;
+    for (int64_t key = 0; key < last; key += TN_KEY_TILE, tile += a->tile_stride) {
+        const tn_real *k_turned = s->k_turned, *v = s->v;
+        const int keys = tile_at(q, 0, q->count, key).keys;
+        if (a->type == TN_KV_F32) {
+            k_turned = (const tn_real *)(const void *)tile;
+            v = k_turned + t.key_numbers;
+        } else if (a->type == TN_KV_F16) {
+            kv_open_f16(&t, a->d, keys, (const uint16_t *)(const void *)tile, s);
+        } else {
+            kv_open_q8(&t, a->d, keys, (const int8_t *)tile, s);
+        }
+        meet_tile(q, key, k_turned, (attention_view){v, t.pitch}, s);
+    }
+}
+
+static void attention_cached(const tn_attention_cached *a) {
+    TN_ASSERT(a->d >= 1 && a->d <= TN_HEAD_DIM_MAX && a->heads <= STRETCH);
+    attention_scratch s;
+    if (a->n_queries == 1) { /* one tile serves all heads */
+        const attention_queries q = {.d = a->d, .count = a->heads, .position = a->first, .level = true};
+        begin_queries(&q, a->q, a->d, a->scale, &s);
+        meet_cache(a, &q, &s);
+        end_queries(&q, a->o, a->d, NULL, &s);
+        return;
+    }
+    for (int query = 0, count; query < a->n_queries; query += count) {
+        count = TN_MIN(a->n_queries - query, (int)STRETCH);
+        for (int head = 0; head < a->heads; head++) {
+            const attention_queries q = {.d = a->d, .count = count, .position = (int64_t)a->first + query};
+            const int64_t at = query * a->stride + head * a->d;
+            begin_queries(&q, a->q + at, a->stride, a->scale, &s);
+            meet_cache(a, &q, &s);
+            end_queries(&q, a->o + at, a->stride, NULL, &s);
+        }
+    }
 }
 
 /* ---- backward ---- */
@@ -300,12 +438,13 @@ static void back_tile(const tn_attention_back *b, int query, int queries, int64_
                       attention_back_scratch *s) {
     const tn_attention_rows *a = &b->forward;
     const int64_t stride = a->kv_stride, at = key * stride;
-    const attention_tile whole = tile_at(a, query, queries, key);
+    const attention_queries rows = {.d = a->d, .count = queries, .position = (int64_t)a->first + query};
+    const attention_tile whole = tile_at(&rows, 0, queries, key);
     const attention_view k = padded_rows(a->k + at, stride, whole.keys, a->d, s->k);
     turn_rows(s->k_turned, a->k + at, stride, whole.keys, a->d);
     turn_rows(s->v_turned, a->v + at, stride, whole.keys, a->d);
     for (int block = 0; block < queries; block += QUERY_BLOCK) {
-        const attention_tile t = tile_at(a, query + block, TN_MIN(queries - block, (int)QUERY_BLOCK), key);
+        const attention_tile t = tile_at(&rows, block, TN_MIN(queries - block, (int)QUERY_BLOCK), key);
         if (t.active < t.queries) back_block(b, &t, query, block, k, d_o, s);
     }
 }

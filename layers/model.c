@@ -196,15 +196,14 @@ void tn_model_observe(tn_model *model, tn_observer *observer, void *context) {
     model->observer_context = context;
 }
 
-tn_status tn_cache_init(tn_cache *cache, tn_arena *arena, const tn_model_config *c, int capacity) {
+tn_status tn_cache_init(tn_cache *cache, tn_arena *arena, const tn_model_config *c, tn_kv_type type, int capacity) {
     *cache = (tn_cache){.n_layers = c->n_layer, .capacity = capacity};
     TN_TAKE0(cache->layers, arena, c->n_layer, "kv cache");
-    size_t count = (size_t)capacity * (size_t)(c->n_kv_head * c->head_dim);
     for (int i = 0; i < c->n_layer; i++) {
         tn_kv *kv = &cache->layers[i];
-        kv->capacity = capacity;
-        TN_TAKE(kv->k, arena, count, "kv cache");
-        TN_TAKE(kv->v, arena, count, "kv cache");
+        *kv = (tn_kv){.type = type, .n_head = c->n_kv_head, .d = c->head_dim, .capacity = capacity};
+        kv->tiles = tn_arena_alloc(arena, tn_kv_bytes(type, kv->n_head, kv->d, capacity), "kv cache");
+        if (!kv->tiles) return TN_E_NOMEM;
     }
     return TN_OK;
 }

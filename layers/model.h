@@ -42,7 +42,7 @@ typedef struct tn_cache {
     tn_kv *layers; /* [n_layer], equal lengths */
     int n_layers, capacity, length;
 } tn_cache;
-tn_status tn_cache_init(tn_cache *cache, tn_arena *arena, const tn_model_config *config, int capacity);
+tn_status tn_cache_init(tn_cache *cache, tn_arena *arena, const tn_model_config *config, tn_kv_type type, int capacity);
 void tn_cache_truncate(tn_cache *cache, int length); /* forget positions from `length` on */
 
 /* ids [B,T] -> hidden states after output_norm [B,T,C]. Without a cache positions are 0..T-1; with one (B = 1) they

@@ -85,7 +85,7 @@ static void stretches__give_each_sequence_the_bits_it_has_alone(void **state) {
         assert_ok(tn_par_set_threads(threads));
         tn_model_refresh(f->loaded.model, 1);
         for (int s = 0; s < SEQUENCES; s++)
-            assert_ok(tn_cache_init(&caches[s], f->arena, tn_model_get_config(f->loaded.model), TOKENS));
+            assert_ok(tn_cache_init(&caches[s], f->arena, tn_model_get_config(f->loaded.model), TN_KV_F32, TOKENS));
         for (size_t i = 0; i < TN_COUNT(passes); i++) check_pass(f, tape, caches, passes[i], truth);
         assert_int_equal(caches[1].length, 24);
         tn_tape_free(tape);
@@ -103,7 +103,7 @@ static void stretches__that_do_not_fit_are_refused(void **state) {
     assert_non_null(tape);
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
         tn_cache cache;
-        assert_ok(tn_cache_init(&cache, f->arena, tn_model_get_config(f->loaded.model), cases[i].capacity));
+        assert_ok(tn_cache_init(&cache, f->arena, tn_model_get_config(f->loaded.model), TN_KV_F32, cases[i].capacity));
         tn_tape_begin(tape, TN_TAPE_FORWARD, NULL);
         tn_tensor *in = tn_tape_ids(tape, 2, (const int[]){1, cases[i].ids}, ids);
         (void)tn_model_hidden_batch(f->loaded.model, tape, in, &(tn_stretch){&cache, cases[i].rows}, 1);

@@ -115,6 +115,25 @@ static void case_attention_rows(const tn_kernels *k, int n, room *r) {
                                            .o_stride = 1,
                                            .lse = OUT(1)});
 }
+enum { TILE_NUMBERS = 17 * TN_KEY_TILE };
+static void case_attention_cached(const tn_kernels *k, int n, room *r) {
+    static tn_real tile[MOST / TN_KEY_TILE + 1][TILE_NUMBERS];
+    if (n == 0) return;
+    whole_numbers(n, r, IN(1));
+    memset(IN(0), 0, sizeof IN(0));
+    for (int i = 0; i < n; i++) k->kv_put(TN_KV_F32, 1, i % TN_KEY_TILE, IN(0) + i, IN(1) + i, tile[i / TN_KEY_TILE]);
+    k->attention_cached(&(tn_attention_cached){.n_queries = n,
+                                               .heads = 1,
+                                               .d = 1,
+                                               .scale = 1,
+                                               .type = TN_KV_F32,
+                                               .tiles = tile,
+                                               .tile_stride = sizeof tile[0],
+                                               .q = IN(0),
+                                               .o = OUT(0),
+                                               .stride = 1});
+}
+#define case_kv_put case_attention_cached
 static void case_attention_rows_back(const tn_kernels *k, int n, room *r) {
     if (n == 0) return;
     memset(IN(0), 0, sizeof IN(0));

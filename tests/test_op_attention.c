@@ -29,13 +29,14 @@ static tn_tensor *attend(tn_graph *g, operands o, int first, int n, tn_kv *kv) {
     return y;
 }
 
-static tn_kv make_cache(tn_graph *g, int capacity) {
-    tn_kv kv = {.capacity = capacity};
-    kv.k = tn_arena_zalloc(g->arena, (size_t)(capacity * KV_WIDTH), sizeof(tn_real), "test");
-    kv.v = tn_arena_zalloc(g->arena, (size_t)(capacity * KV_WIDTH), sizeof(tn_real), "test");
-    assert_true(kv.k && kv.v);
+static tn_kv make_cache_of(tn_graph *g, tn_kv_type type, int capacity) {
+    tn_kv kv = {.type = type, .n_head = KV_HEADS, .d = D, .capacity = capacity};
+    kv.tiles = tn_arena_zalloc(g->arena, 1, tn_kv_bytes(type, KV_HEADS, D, capacity), "test");
+    assert_non_null(kv.tiles);
     return kv;
 }
+
+static tn_kv make_cache(tn_graph *g, int capacity) { return make_cache_of(g, TN_KV_F32, capacity); }
 
 static void attention__equals_softmax_written_out(void **state) {
     tn_graph g;
@@ -96,6 +97,37 @@ static void attention__cached_chunks_equal_one_pass(void **state) {
             assert_memory_equal(part->real, full->real + kv.length * Q_WIDTH, (size_t)(n * Q_WIDTH) * sizeof(tn_real));
             kv.length += n;
         }
+    }
+    tn_graph_release(&g);
+}
+
+/* Numbers are rounded position by position: every cut gives the same bits, near those of the truth. */
+static void attention__small_caches_are_near_and_do_not_know_how_they_were_filled(void **state) {
+    static const struct {
+        tn_kv_type type;
+        double error;
+    } types[] = {{TN_KV_F16, 4e-3}, {TN_KV_Q8_0, 4e-2}}; /* of numbers up to 4: 2^-11 and 1 / 254 of them, twice */
+    tn_graph g;
+    (void)state;
+    tn_graph_init(&g);
+    operands o = make(&g);
+    const tn_tensor *full = attend(&g, o, 0, T, NULL);
+    const int chunks[] = {T, 1, 7, 64, 100};
+    for (size_t t = 0; t < TN_COUNT(types); t++) {
+        tn_real first[T * Q_WIDTH];
+        for (size_t i = 0; i < TN_COUNT(chunks); i++) {
+            tn_kv kv = make_cache_of(&g, types[t].type, T);
+            while (kv.length < T) {
+                const int n = TN_MIN(chunks[i], T - kv.length), at = kv.length * Q_WIDTH;
+                const tn_tensor *part = attend(&g, o, kv.length, n, &kv);
+                if (i == 0) memcpy(first, part->real, sizeof first);
+                assert_memory_equal(part->real, first + at, (size_t)(n * Q_WIDTH) * sizeof(tn_real));
+                kv.length += n;
+            }
+        }
+        for (int i = 0; i < T * Q_WIDTH; i++)
+            assert_true(fabs((double)first[i] - (double)full->real[i]) < types[t].error);
+        assert_true(memcmp(first, full->real, sizeof first) != 0);
     }
     tn_graph_release(&g);
 }
@@ -226,6 +258,7 @@ int main(void) {
         cmocka_unit_test(attention__equals_softmax_written_out),
         cmocka_unit_test(attention__future_changes_nothing),
         cmocka_unit_test(attention__cached_chunks_equal_one_pass),
+        cmocka_unit_test(attention__small_caches_are_near_and_do_not_know_how_they_were_filled),
         cmocka_unit_test(attention__runs_of_one_pass_do_not_see_each_other),
         cmocka_unit_test(attention__full_cache_and_gradient_through_it_are_refused),
         cmocka_unit_test(attention__groups_equal_repeated_heads),

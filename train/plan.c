@@ -33,7 +33,7 @@ static tn_status add_sample(tn_plan *plan, const tn_run_config *config) {
     tn_arena *arena = tn_arena_create_virtual("sample");
     if (!arena) return TN_E_NOMEM;
     tn_status status =
-        tn_cache_init(&cache, arena, &config->model, (int)TN_MIN(tokens, (int64_t)config->model.context));
+        tn_cache_init(&cache, arena, &config->model, TN_KV_F32, (int)TN_MIN(tokens, (int64_t)config->model.context));
     if (!status) tn_memory_table_add_arena(&plan->memory, arena);
     tn_arena_free(arena);
     return status;
