@@ -4,56 +4,7 @@
 #include "data/grow.h"
 #include "infer/grammar_priv.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-static const char tag[] = "grammar";
-
-enum { LAST_CHARACTER = 0x10FFFF, SURROGATES = 0xD800, SURROGATES_END = 0xDFFF };
-
-static int compare(const void *a, const void *b) {
-    const tn_range *x = a, *y = b;
-    return x->low < y->low ? -1 : x->low > y->low;
-}
-
-/* Sorted, apart from each other by at least one character. */
-static size_t unite(tn_range *ranges, size_t n) {
-    size_t kept = 0;
-    if (n > 1) qsort(ranges, n, sizeof *ranges, compare);
-    for (size_t i = 0; i < n; i++) {
-        if (kept && ranges[i].low <= ranges[kept - 1].high + 1)
-            ranges[kept - 1].high = TN_MAX(ranges[kept - 1].high, ranges[i].high);
-        else
-            ranges[kept++] = ranges[i];
-    }
-    return kept;
-}
-
-/* The gaps between united ranges: `out` [n + 1]. */
-static size_t complement(const tn_range *ranges, size_t n, tn_range *out) {
-    size_t kept = 0;
-    uint32_t low = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (ranges[i].low > low) out[kept++] = (tn_range){low, ranges[i].low - 1};
-        low = ranges[i].high + 1;
-    }
-    if (low <= LAST_CHARACTER) out[kept++] = (tn_range){low, LAST_CHARACTER};
-    return kept;
-}
-
-/* United ranges without surrogates: `out` [n + 1]. */
-static size_t drop_surrogates(const tn_range *ranges, size_t n, tn_range *out) {
-    size_t kept = 0;
-    for (size_t i = 0; i < n; i++) {
-        tn_range below = {ranges[i].low, TN_MIN(ranges[i].high, SURROGATES - 1)};
-        tn_range above = {TN_MAX(ranges[i].low, SURROGATES_END + 1), ranges[i].high};
-        if (below.low <= below.high) out[kept++] = below;
-        if (above.low <= above.high) out[kept++] = above;
-    }
-    return kept;
-}
-
-/* ---- tables ---- */
 
 typedef struct builder {
     tn_class_list *list;
@@ -129,7 +80,7 @@ static tn_status fill_lead(tn_class_list *list, const tn_range *ranges, size_t n
     } lengths[] = {{0x00, 0x80, 0, {0, 0x7F}},
                    {0xC0, 0xE0, 1, {0x80, 0x7FF}},
                    {0xE0, 0xF0, 2, {0x800, 0xFFFF}},
-                   {0xF0, 0xF8, 3, {0x10000, LAST_CHARACTER}}};
+                   {0xF0, 0xF8, 3, {0x10000, TN_CHAR_LAST}}};
     memset(lead, 0, sizeof(tn_lead_row));
     for (size_t k = 0; k < TN_COUNT(lengths); k++) {
         builder b = {list, ranges, n, lengths[k].whole};
@@ -150,23 +101,16 @@ static tn_status add(tn_class_list *list, const tn_range *ranges, size_t n, uint
     return TN_OK;
 }
 
-tn_status tn_class_list_put(tn_class_list *list, tn_range *ranges, size_t n, bool negated, uint32_t *number,
-                            bool *empty) {
-    tn_range *apart, *characters;
-    n = unite(ranges, n);
-    TN_TAKE(apart, list->arena, n + 1, tag);
-    if (negated)
-        n = complement(ranges, n, apart);
-    else if (n)
-        memcpy(apart, ranges, n * sizeof *apart);
-    TN_TAKE(characters, list->arena, n + 1, tag);
-    n = drop_surrogates(apart, n, characters);
-    *empty = n == 0;
-    if (*empty) return TN_OK;
-    int32_t known = tn_text_map_find(&list->known, (const char *)characters, n * sizeof *characters);
-    if (known < 0) return add(list, characters, n, number);
-    *number = (uint32_t)known;
-    return TN_OK;
+tn_status tn_class_list_put(tn_class_list *list, tn_char_set *set, uint32_t *number) {
+    tn_char_set_tidy(set);
+    TN_TRY(tn_char_set_remove(set, 0xD800, 0xDFFF)); /* surrogates are no characters */
+    if (!set->n) return TN_FAIL(EMPTY, "no character is in this class");
+    size_t size = set->n * sizeof *set->ranges;
+    int32_t known = tn_text_map_find(&list->known, (const char *)set->ranges, size);
+    if (known >= 0) return *number = (uint32_t)known, TN_OK;
+    tn_range *kept;
+    TN_TAKE(kept, list->arena, set->n, "grammar");
+    return add(list, memcpy(kept, set->ranges, size), set->n, number);
 }
 
 void tn_class_list_release(tn_class_list *list) {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * grammar_compile.c - trees into steps. A body that a repetition needs more than once becomes a part of its own, called
- * like a rule, so that x{1000} takes a thousand steps whatever x is, and nested repetitions add up, not multiply. */
+ * like a rule, and so do blocks of many repetitions: nested ones add up, not multiply, and x{1000000} is small. */
 #include "data/grow.h"
 #include "infer/grammar_priv.h"
 
 #include <string.h>
 
 static const char tag[] = "grammar";
+
+enum { FEW = 256 }; /* repetitions that are written one by one */
 
 typedef struct compiler {
     const tn_written *w;
@@ -67,45 +69,86 @@ static bool is_one_step(const tn_tree *tree) {
     return tree->kind == TN_TREE_CLASS || tree->kind == TN_TREE_RULE || (tree->kind == TN_TREE_TEXT && tree->len <= 1);
 }
 
-/* What to repeat: the tree itself, or a call of a part that holds it. */
-static tn_status share(compiler *c, const tn_tree *repeat, const tn_tree **body, tn_tree *call) {
-    int32_t copies = repeat->max == TN_TREE_NO_MAX ? TN_MAX(repeat->min, 1) : repeat->max;
-    *body = repeat->inner;
-    if (copies <= 1 || is_one_step(repeat->inner)) return TN_OK;
+/* A part of its own for a tree, and the call of it. */
+static tn_status make_part(compiler *c, const tn_tree *body, const tn_tree **call) {
+    tn_tree *made;
+    TN_TAKE(made, c->w->arena, 1, tag);
     TN_GROW(c->parts, &c->parts_cap, c->n_parts + 1);
-    c->parts[c->n_parts] = (tn_part){.rule = c->rule, .body = repeat->inner};
-    *call = (tn_tree){.kind = TN_TREE_RULE, .at = repeat->at, .number = (uint32_t)c->n_parts++};
-    *body = call;
+    *made = (tn_tree){.kind = TN_TREE_RULE, .at = body->at, .number = (uint32_t)c->n_parts};
+    c->parts[c->n_parts++] = (tn_part){.rule = c->rule, .body = body};
+    *call = made;
     return TN_OK;
 }
 
-/* x{2,4}: x x fork end x fork end x end:      x{2,}: x again: x fork again      x*: again: fork end x jump again end:
- */
-static tn_status put_repeat(compiler *c, const tn_tree *tree) {
-    const tn_tree *body;
-    tn_tree call;
-    TN_TRY(share(c, tree, &body, &call));
-    bool endless = tree->max == TN_TREE_NO_MAX;
-    size_t again = c->n_steps;
-    for (int32_t i = 0; i < tree->min; i++) {
-        again = c->n_steps;
-        TN_TRY(put_tree(c, body));
+/* The call of x{n}. */
+static tn_status make_block(compiler *c, const tn_tree *x, int32_t n, const tn_tree **call) {
+    tn_tree *repeat;
+    TN_TAKE(repeat, c->w->arena, 1, tag);
+    *repeat = (tn_tree){.kind = TN_TREE_REPEAT, .at = x->at, .inner = (tn_tree *)(uintptr_t)x, .min = n, .max = n};
+    return make_part(c, repeat, call);
+}
+
+static int32_t root_of(int32_t n) {
+    int32_t root = 1;
+    while ((root + 1) * (root + 1) <= n) root++;
+    return root;
+}
+
+/* x{n}; a large n = ab + r is (x{a}){b} x{r}, so that the steps grow with its square root */
+static tn_status put_times(compiler *c, const tn_tree *x, int32_t n) {
+    if (n > FEW) {
+        const tn_tree *block;
+        int32_t a = root_of(n);
+        TN_TRY(make_block(c, x, a, &block));
+        TN_TRY(put_times(c, block, n / a));
+        n %= a;
     }
-    if (endless && tree->min > 0) return put(c, TN_STEP_FORK, (uint32_t)again, tree->at);
-    int32_t optional = endless ? 1 : tree->max - tree->min;
+    for (int32_t i = 0; i < n; i++) TN_TRY(put_tree(c, x));
+    return TN_OK;
+}
+
+/* x{0,n}: fork end x fork end x end: ...; a large n = ab + r is (x{a}){0,b} x{0,r} with r >= a - 1, so no sum is left
+ * out */
+static tn_status put_up_to(compiler *c, const tn_tree *x, int32_t n) {
     const uint32_t none = UINT32_MAX;
-    uint32_t forks = none;
-    for (int32_t i = 0; i < optional; i++) {
-        TN_TRY(put(c, TN_STEP_FORK, forks, tree->at));
-        forks = (uint32_t)c->n_steps - 1;
-        TN_TRY(put_tree(c, body));
+    uint32_t forks = none; /* to the end, each holding the one before */
+    if (n > FEW) {
+        const tn_tree *block;
+        int32_t a = root_of(n), b = (n - (a - 1)) / a;
+        TN_TRY(make_block(c, x, a, &block));
+        TN_TRY(put_up_to(c, block, b));
+        n -= a * b;
     }
-    if (endless) TN_TRY(put(c, TN_STEP_JUMP, (uint32_t)again, tree->at));
+    for (int32_t i = 0; i < n; i++) {
+        TN_TRY(put(c, TN_STEP_FORK, forks, x->at));
+        forks = (uint32_t)c->n_steps - 1;
+        TN_TRY(put_tree(c, x));
+    }
     while (forks != none) {
         uint32_t before = c->steps[forks].arg;
         c->steps[forks].arg = (uint32_t)c->n_steps;
         forks = before;
     }
+    return TN_OK;
+}
+
+/* x*: again: fork end x jump again end:      x{3,}: x x again: x fork again */
+static tn_status put_repeat(compiler *c, const tn_tree *tree) {
+    const tn_tree *x = tree->inner;
+    bool endless = tree->max == TN_TREE_NO_MAX;
+    int32_t copies = endless ? TN_MAX(tree->min, 1) : tree->max;
+    if (copies > 1 && !is_one_step(x)) TN_TRY(make_part(c, x, &x));
+    if (!endless) {
+        TN_TRY(put_times(c, x, tree->min));
+        return put_up_to(c, x, tree->max - tree->min);
+    }
+    TN_TRY(put_times(c, x, tree->min - 1));
+    size_t again = c->n_steps;
+    if (tree->min == 0) TN_TRY(put(c, TN_STEP_FORK, (uint32_t)again, tree->at));
+    TN_TRY(put_tree(c, x));
+    if (tree->min > 0) return put(c, TN_STEP_FORK, (uint32_t)again, tree->at);
+    TN_TRY(put(c, TN_STEP_JUMP, (uint32_t)again, tree->at));
+    c->steps[again].arg = (uint32_t)c->n_steps;
     return TN_OK;
 }
 

@@ -14,9 +14,8 @@ typedef struct parser {
     tn_written *w;
     const char *at, *end;
     int nesting;
-    tn_range *ranges; /* heap: of one class */
-    size_t n_ranges, ranges_cap;
-    tn_buf bytes; /* of one literal */
+    tn_char_set set; /* of one class */
+    tn_buf bytes;    /* of one literal */
 } parser;
 
 tn_text_place tn_written_place(const tn_written *w, size_t at) {
@@ -156,40 +155,38 @@ static tn_status parse_literal(parser *p, tn_tree **out) {
 }
 
 static tn_status finish_class(parser *p, const char *open, bool negated, tn_tree **out) {
-    bool empty;
     TN_TRY(new_tree(p, TN_TREE_CLASS, open, out));
-    TN_TRY(tn_class_list_put(&p->w->classes, p->ranges, p->n_ranges, negated, &(*out)->number, &empty));
-    return empty ? fail_at(p, open, "no character is in this class, expected at least one") : TN_OK;
+    tn_char_set_tidy(&p->set);
+    if (negated) TN_TRY(tn_char_set_negate(&p->set));
+    tn_status status = tn_class_list_put(&p->w->classes, &p->set, &(*out)->number);
+    return status == TN_E_EMPTY ? fail_at(p, open, "no character is in this class, expected at least one") : status;
 }
 
 static tn_status parse_range(parser *p, const char *open) {
     const char *first = p->at;
-    tn_range range;
-    TN_TRY(read_character(p, open, &range.low));
-    range.high = range.low;
+    uint32_t low, high;
+    TN_TRY(read_character(p, open, &low));
+    high = low;
     if (is_at(p, '-') && p->end - p->at > 1 && p->at[1] != ']') {
         p->at++;
-        TN_TRY(read_character(p, open, &range.high));
+        TN_TRY(read_character(p, open, &high));
     }
-    if (range.high < range.low)
-        return fail_at(p, first, "the range runs backwards, expected the smaller character first");
-    TN_GROW(p->ranges, &p->ranges_cap, p->n_ranges + 1);
-    p->ranges[p->n_ranges++] = range;
-    return TN_OK;
+    if (high < low) return fail_at(p, first, "the range runs backwards, expected the smaller character first");
+    return tn_char_set_add(&p->set, low, high);
 }
 
 static tn_status parse_class(parser *p, tn_tree **out) {
     const char *open = p->at++;
     bool negated = is_at(p, '^');
     p->at += negated;
-    p->n_ranges = 0;
+    p->set.n = 0;
     while (!is_at(p, ']')) TN_TRY(parse_range(p, open));
     p->at++;
     return finish_class(p, open, negated, out);
 }
 
 static tn_status parse_any(parser *p, tn_tree **out) {
-    p->n_ranges = 0;
+    p->set.n = 0;
     return finish_class(p, p->at++, true, out);
 }
 
@@ -401,7 +398,7 @@ tn_status tn_grammar_parse(tn_written *w) {
     TN_TRY(tn_utf8_check("grammar", 0, w->text, w->len));
     parser p = {.w = w, .at = w->text, .end = w->text + w->len};
     tn_status status = parse_rules(&p);
-    tn_heap_free(p.ranges);
+    tn_char_set_release(&p.set);
     tn_buf_release(&p.bytes);
     return status;
 }

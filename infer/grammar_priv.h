@@ -9,6 +9,7 @@
 #define TN_INFER_GRAMMAR_PRIV_H
 #include "core/arena.h"
 #include "data/text_map.h"
+#include "infer/char_set.h"
 #include "infer/grammar.h"
 #include "infer/token_trie.h"
 
@@ -24,10 +25,6 @@ enum {
 
 /* ---- sets of characters ---- */
 
-typedef struct tn_range {
-    uint32_t low, high; /* code points, both in the set */
-} tn_range;
-
 /* How a set takes the next byte: not at all, as the last of a character, or as one after which row `value - FIRST`
  * takes the next. A row is indexed by the low six bits of a continuation byte (80..BF). */
 enum { TN_TAKES_NO, TN_TAKES_WHOLE, TN_TAKES_FIRST_ROW, TN_TAKES_MOST = UINT16_MAX };
@@ -42,10 +39,8 @@ typedef struct tn_class_list {
     size_t count, n_tails, leads_cap, tails_cap;
 } tn_class_list;
 
-/* The number of the class of these `n` ranges (sorted here; they may overlap), or of all other characters when
- * `negated`. Surrogates are no characters. `*empty` tells that nothing is in it, and then there is no class. */
-tn_status tn_class_list_put(tn_class_list *list, tn_range *ranges, size_t n, bool negated, uint32_t *number,
-                            bool *empty);
+/* The number of the class of a set, which is tidied and loses its surrogates. TN_E_EMPTY when nothing is left. */
+tn_status tn_class_list_put(tn_class_list *list, tn_char_set *set, uint32_t *number);
 void tn_class_list_release(tn_class_list *list);
 
 /* ---- rules as they are written ---- */

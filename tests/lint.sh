@@ -53,7 +53,7 @@ report < <(forbid '(^|[^A-Za-z0-9_])(printf|puts|putchar|perror|exit|_exit|abort
     'cmd/.*|tests/.*|bench/.*|core/status\.c')
 report < <(forbid 'fprintf *\( *(stderr|stdout)|fputs *\([^;]*(stderr|stdout)' 'only cmd/ speaks' \
     'cmd/.*|tests/.*|bench/.*|core/status\.c')
-report < <(forbid '__attribute__|__builtin_|__asm__|typeof' 'compiler extensions live in core/compiler.h' \
+report < <(forbid '__attribute__|__builtin_|__asm__|\btypeof' 'compiler extensions live in core/compiler.h' \
     'core/compiler\.h|core/par\.c|kernels/.*')
 report < <(forbid '(^|[^A-Za-z0-9_])(strcpy|strcat|sprintf|gets|strtok|atoi|atof) *\(' 'has no bound or no error' \
     'tests/.*')

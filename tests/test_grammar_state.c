@@ -281,10 +281,10 @@ static void grammar__long_texts_do_not_fill_the_memory(void **state) {
 static void grammar__much_work_is_given_up(void **state) {
     (void)state;
     tn_buf text = {0};
-    assert_ok(tn_buf_puts(&text, "root ::= (\"a\"?){2000} \"b\""));
+    assert_ok(tn_buf_puts(&text, "root ::= (\"a\"?){250} \"b\""));
     tn_grammar *g = compile(text.data);
     tn_grammar_state *s = begin(g, bytes);
-    s->shared->work_limit = 1000;
+    s->shared->work_limit = 200;
     assert_ok(tn_grammar_state_advance(s, "a", 1)); /* one move more than the limit is made */
     assert_int_equal(tn_grammar_state_advance(s, "aaaa", 4), TN_E_RANGE);
     assert_non_null(strstr(tn_error_message(), "too many ways"));
@@ -298,7 +298,40 @@ static void grammar__much_work_is_given_up(void **state) {
     assert_int_equal(tn_grammar_state_create(&s, g, bytes), TN_E_RANGE);
     assert_non_null(strstr(tn_error_message(), "in more ways"));
     tn_grammar_free(g);
+    tn_buf_reset(&text);
+    assert_ok(tn_buf_puts(&text, "root ::= "));
+    for (int i = 0; i < 5000; i++) assert_ok(tn_buf_puts(&text, "\"a\"{256} "));
+    assert_int_equal(tn_grammar_create(&g, text.data, text.len), TN_E_RANGE);
+    assert_non_null(strstr(tn_error_message(), "makes the grammar larger than 1048576 steps"));
     tn_buf_release(&text);
+}
+
+/* Counts that are too large for a step each, at and around their bounds. */
+static void grammar__large_repetitions_are_counted(void **state) {
+    (void)state;
+    static const struct {
+        const char *grammar;
+        int min, max;
+    } cases[] = {{"root ::= \"a\"{1000}", 1000, 1000},
+                 {"root ::= \"ab\"{0,1000}", 0, 1000},
+                 {"root ::= [a-z]{300,70000}", 300, 70000},
+                 {"root ::= \"a\"{5000,}", 5000, INT32_MAX},
+                 {"root ::= (\"ab\" | \"b\"){257,258}", 257, 258}};
+    for (size_t i = 0; i < TN_COUNT(cases); i++) {
+        tn_grammar *g = compile(cases[i].grammar);
+        tn_grammar_state *s = begin(g, bytes);
+        bool pairs = strstr(cases[i].grammar, "ab") != NULL;
+        int most = TN_MIN(cases[i].max, 100000);
+        assert_true(g->n_steps < 4000);
+        for (int n = 0; n <= most; n++) {
+            assert_int_equal(tn_grammar_state_may_end(s), n >= cases[i].min);
+            assert_int_equal(tn_grammar_state_must_end(s), n == cases[i].max);
+            bool fits = !tn_grammar_state_advance(s, pairs ? "ab" : "a", pairs ? 2 : 1);
+            assert_int_equal(fits, n < cases[i].max);
+        }
+        tn_grammar_state_free(s);
+        tn_grammar_free(g);
+    }
 }
 
 /* Let every allocation fail in turn: refused each time, nothing lost, and the last round succeeds. */
@@ -340,6 +373,7 @@ int main(void) {
         cmocka_unit_test(grammar__ways_to_read_a_text_share_their_stacks),
         cmocka_unit_test(grammar__long_texts_do_not_fill_the_memory),
         cmocka_unit_test(grammar__much_work_is_given_up),
+        cmocka_unit_test(grammar__large_repetitions_are_counted),
         cmocka_unit_test(grammar__want_of_memory_is_an_error),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
