@@ -8,21 +8,20 @@
 
 #include "autograd/tape.h"
 #include "core/clock.h"
+#include "infer/writer.h"
 
 enum { DEFAULT_SLOTS = 8, DEFAULT_CHUNK = 512 };
 
 typedef struct slot {
     bool busy;
-    tn_cache cache;   /* memory is taken at the slot's first text */
-    int32_t *history; /* [context] */
-    int known;        /* of the history; cache.length of them were fed */
-    int rows;         /* in the pass under way */
-    int64_t arrival;  /* requests before this one */
-    double start;
+    tn_cache cache;           /* memory is taken at the slot's first text */
+    int32_t *history;         /* [context] */
+    int known;                /* of the history; cache.length of them were fed */
+    int rows;                 /* in the pass under way */
+    int64_t arrival;          /* requests before this one */
     tn_batch_request request; /* its ids are in the history */
     tn_sampler *sampler;
-    tn_text_stream stream;
-    tn_generated generated;
+    tn_writer writer;
 } slot;
 
 struct tn_batch {
@@ -32,8 +31,6 @@ struct tn_batch {
     int n_slots, context, chunk;
     tn_kv_type kv;
     slot *slots;
-    uint64_t *allowed[2]; /* ids that may be chosen; [1]: without those that end a text */
-    tn_buf bytes;         /* of one token */
     tn_batch_counts counts;
     int64_t arrivals;
     /* ---- the pass under way ---- */
@@ -45,19 +42,6 @@ struct tn_batch {
 
 /* ---- life ---- */
 
-/* Rows of the model without a token behind them, and tokens that were never used, have no text. */
-static tn_status allow_tokens(tn_batch *b) {
-    const tn_vocabulary *v = tn_tokenizer_vocabulary(b->loaded->tokenizer);
-    for (int i = 0; i < 2; i++)
-        TN_TAKE0(b->allowed[i], b->arena, tn_model_get_config(b->loaded->model)->vocab_size / 64 + 1, "batch");
-    for (int id = 0; id < v->n_tokens; id++) {
-        if (v->types[id] == TN_TOKEN_UNUSED) continue;
-        b->allowed[0][id / 64] |= 1ULL << id % 64;
-        if (!tn_tokenizer_is_stop(b->loaded->tokenizer, id)) b->allowed[1][id / 64] |= 1ULL << id % 64;
-    }
-    return TN_OK;
-}
-
 static tn_status take_memory(tn_batch *b) {
     b->arena = tn_arena_create("batch");
     b->tape = tn_tape_create();
@@ -66,7 +50,7 @@ static tn_status take_memory(tn_batch *b) {
     TN_TAKE(b->ids, b->arena, b->chunk + b->n_slots, "batch");
     TN_TAKE(b->stretches, b->arena, b->n_slots, "batch");
     TN_TAKE(b->fed, b->arena, b->n_slots, "batch");
-    return allow_tokens(b);
+    return TN_OK;
 }
 
 tn_status tn_batch_create(tn_batch **out, const tn_loaded *loaded, tn_batch_options options) {
@@ -93,18 +77,17 @@ tn_status tn_batch_create(tn_batch **out, const tn_loaded *loaded, tn_batch_opti
     return status;
 }
 
-static void vacate(slot *s) {
+static tn_status vacate(slot *s, tn_status status) {
     tn_sampler_free(s->sampler);
-    tn_text_stream_release(&s->stream);
     s->sampler = NULL;
-    s->stream = (tn_text_stream){0};
     s->busy = false;
+    return tn_writer_end(&s->writer, status);
 }
 
 void tn_batch_free(tn_batch *batch) {
     if (!batch) return;
-    for (int i = 0; batch->slots && i < batch->n_slots; i++) vacate(&batch->slots[i]);
-    tn_buf_release(&batch->bytes);
+    for (int i = 0; batch->slots && i < batch->n_slots; i++)
+        if (batch->slots[i].busy) (void)vacate(&batch->slots[i], TN_E_STOPPED);
     tn_tape_free(batch->tape);
     tn_arena_free(batch->arena);
     tn_heap_free(batch);
@@ -154,28 +137,23 @@ static tn_status check_prompt(const tn_batch *b, const tn_batch_request *request
 
 static tn_status prepare_slot(tn_batch *b, slot *s, const tn_batch_request *request) {
     const tn_model_config *config = tn_model_get_config(b->loaded->model);
-    const tn_generate_options *o = &request->generate;
     if (!s->history) {
         TN_TRY(tn_cache_init(&s->cache, b->arena, config, b->kv, b->context));
         TN_TAKE(s->history, b->arena, b->context, "history");
     }
-    TN_TRY(tn_text_stream_init(&s->stream, o->stops, o->n_stops, o->piece, o->context));
     return tn_sampler_create(&s->sampler, config->vocab_size, request->sampler);
 }
 
 tn_status tn_batch_add(tn_batch *batch, const tn_batch_request *request) {
     TN_TRY(check_prompt(batch, request));
     slot *s = choose_slot(batch, request);
-    tn_status status = prepare_slot(batch, s, request);
-    if (status) {
-        vacate(s);
-        return status;
-    }
+    TN_TRY(prepare_slot(batch, s, request));
+    s->request = *request;
+    tn_status status = tn_writer_begin(&s->writer, batch->loaded, &s->request.generate);
+    if (status) return vacate(s, status);
     tn_cache_truncate(&s->cache, common_tokens(s, request));
     memcpy(s->history, request->ids, (size_t)request->n_ids * sizeof *s->history);
     s->known = request->n_ids;
-    s->request = *request;
-    s->generated = (tn_generated){0};
     s->arrival = batch->arrivals++;
     s->busy = true;
     batch->counts.reused += s->cache.length;
@@ -245,46 +223,26 @@ static tn_status run_pass(tn_batch *b, const tn_real **logits) {
     return tn_tape_status(b->tape);
 }
 
-/* ---- the token that follows ---- */
+/* ---- tokens ---- */
 
-static tn_status show(tn_batch *b, slot *s, int32_t id) {
-    tn_buf_reset(&b->bytes);
-    TN_TRY(tn_tokenizer_decode(b->loaded->tokenizer, id, false, &b->bytes));
-    return tn_text_stream_put(&s->stream, tn_buf_text(&b->bytes), b->bytes.len);
-}
-
-/* Choose a token as tn_generate does; `ended` when the text has found its end. */
-static tn_status write_token(tn_batch *b, slot *s, const tn_real *logits, bool *ended) {
-    const tn_generate_options *o = &s->request.generate;
-    const tn_place at = {s->history, s->known, s->known, b->allowed[o->ignore_eos]};
-    tn_generated *g = &s->generated;
-    int32_t id;
-    *ended = true;
-    g->reason = TN_STOP_LENGTH;
-    if (g->tokens == o->max_tokens) return TN_OK;
+/* The token that follows a text that is due. */
+static tn_status write_token(tn_batch *b, slot *s, const tn_real *logits) {
+    tn_place at = {.history = s->history, .n = s->known, .position = s->known};
+    int32_t id = 0;
+    if (!s->writer.out.tokens) s->writer.start = tn_clock_seconds();
+    if (!s->writer.ended) TN_TRY(tn_writer_allowed(&s->writer, &at.allowed));
+    if (s->writer.ended) return TN_OK;
     TN_TRY(tn_sampler_pick(s->sampler, logits, &at, &id));
-    g->reason = TN_STOP_EOS;
-    if (tn_tokenizer_is_stop(b->loaded->tokenizer, id)) return TN_OK;
-    g->tokens++;
-    b->counts.text++;
-    TN_TRY(show(b, s, id));
-    g->reason = TN_STOP_STRING;
-    if (s->stream.stopped) return TN_OK;
-    g->reason = TN_STOP_CONTEXT;
-    if (s->known == b->context) return TN_OK;
-    g->reason = TN_STOP_LENGTH;
-    if (g->tokens == o->max_tokens) return TN_OK;
-    s->history[s->known++] = id;
-    *ended = false;
+    TN_TRY(tn_writer_take(&s->writer, id, logits));
+    if (!s->writer.ended && s->known == b->context) tn_writer_stop(&s->writer);
+    if (!s->writer.ended) s->history[s->known++] = id;
     return TN_OK;
 }
 
-static tn_status finish(slot *s, tn_status status) {
-    if (!status) status = tn_text_stream_end(&s->stream);
-    if (!status && s->stream.stopped) s->generated.reason = TN_STOP_STRING;
-    s->generated.seconds = tn_clock_seconds() - s->start;
-    vacate(s);
-    return s->request.done(s->request.context, status, &s->generated);
+static tn_status finish(tn_batch *b, slot *s, tn_status status) {
+    b->counts.text += s->writer.out.tokens;
+    status = vacate(s, status);
+    return s->request.done(s->request.context, status, &s->writer.out);
 }
 
 tn_status tn_batch_step(tn_batch *batch) {
@@ -295,10 +253,8 @@ tn_status tn_batch_step(tn_batch *batch) {
     TN_TRY(run_pass(batch, &logits));
     for (int i = 0; i < batch->n_due; i++) {
         slot *s = batch->fed[i];
-        bool ended;
-        if (!s->generated.tokens) s->start = tn_clock_seconds();
-        tn_status status = write_token(batch, s, logits + (int64_t)i * vocab, &ended);
-        if (status || ended) TN_TRY(finish(s, status));
+        tn_status status = write_token(batch, s, logits + (int64_t)i * vocab);
+        if (status || s->writer.ended) TN_TRY(finish(batch, s, status));
     }
     return TN_OK;
 }

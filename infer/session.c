@@ -7,7 +7,6 @@
 #include "autograd/tape.h"
 #include "data/grow.h"
 #include "infer/session_priv.h"
-#include "infer/token_mask.h"
 
 enum { DEFAULT_CHUNK = 512 };
 
@@ -18,7 +17,6 @@ static tn_status take_memory(tn_session *s, tn_session_options options) {
     if (!s->arena || !s->tape) return TN_E_NOMEM;
     TN_TRY(tn_cache_init(&s->cache, s->arena, c, options.kv, s->context));
     TN_TAKE(s->history, s->arena, s->context, "history");
-    TN_TAKE(s->usable, s->arena, tn_mask_words(c->vocab_size), "logits");
     return TN_OK;
 }
 

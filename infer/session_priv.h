@@ -19,7 +19,6 @@ struct tn_session {
     tn_real *logits; /* heap, [n_rows, vocab_size], when they are known */
     size_t hidden_cap, logits_cap;
     bool knows_logits;
-    uint64_t *usable;         /* [vocab_size] bits: what a text may have (token_mask.h) */
     tn_screen *screen;        /* NULL: the full head alone */
     tn_candidate *candidates; /* [vocab_size] what it leaves in question */
 };
