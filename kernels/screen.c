@@ -27,8 +27,8 @@ struct tn_screen {
     int8_t *high, *low;
     int16_t *sums;
     tn_real unit;
-    double size, error; /* |x|; of a logit for a row of spread 1, see code_x */
-    tn_real *spread;    /* [m] */
+    tn_real error, reach; /* of a logit for a row of spread 1: see code_x and widen */
+    tn_real *spread;      /* [m] */
     bool knows_spread;
     tn_real *lower, *upper;           /* [m] */
     tn_real *best_lower, *best_upper; /* [blocks] */
@@ -94,9 +94,9 @@ static void code_x(tn_screen *s, const tn_real *x) {
         sums[GROUPS] = (int16_t)tn_k->sum_codes(GROUP, s->low + g * GROUP);
     }
     const double chain = (k + 1) * ulp / (1 - (k + 1) * ulp), estimate = (4 * k / VALUES + 32) * ulp;
-    s->size = sqrt(size);
-    s->error = CODE_MOST * (sqrt(missed) + chain * sqrt(size)) + PARTIAL_MOST * estimate * sqrt(parts);
-    s->error = s->error * 1.001 + k * (double)FLT_MIN;
+    const double error = CODE_MOST * (sqrt(missed) + chain * sqrt(size)) + PARTIAL_MOST * estimate * sqrt(parts);
+    s->error = (tn_real)(error * 1.001 + k * (double)FLT_MIN);
+    s->reach = (tn_real)(2.01 * CODE_MOST * sqrt(size));
 }
 
 /* ---- the first stage ---- */
@@ -124,23 +124,33 @@ static void spread_rows(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* From estimates to bounds; returns how many rows have none. The room that is added to the error covers the roundings
+ * here. `reach` times its spread is more than any partial sum of a row's chain, so that none overflows. */
+static int widen(int n, const tn_real *spread, tn_real error, tn_real reach, tn_real unit, tn_real *lower,
+                 tn_real *upper) {
+    int unbounded = 0;
+    for (int i = 0; i < n; i++) {
+        const tn_real z = lower[i] * unit, size = z < 0 ? -z : z;
+        const tn_real around = spread[i] * error + size * (tn_real)0x1p-20 + FLT_MIN;
+        const bool bounded = size + around + spread[i] * reach <= FLT_MAX;
+        lower[i] = bounded ? z - around : (tn_real)NAN;
+        upper[i] = bounded ? z + around : (tn_real)NAN;
+        unbounded += !bounded;
+    }
+    return unbounded;
+}
+
 static void bound_block(tn_screen *s, int block) {
     const tn_screen_x x = {s->high, s->low, s->sums};
-    const int first = block * BLOCK, last = TN_MIN(first + BLOCK, s->m);
-    tn_real best_lower = -INFINITY, best_upper = -INFINITY;
-    for (int id = first; id < last; id++) {
-        const double estimate = (double)tn_k->screen_q6_k(s->k, row_of(s, id), &x);
-        const double z = estimate * (double)s->unit, size = (double)s->spread[id];
-        const double error = size * s->error + fabs(z) * 0x1p-21 + (double)FLT_MIN;
-        /* No partial sum of the chain is larger, so that none overflows. */
-        const bool bounded = isfinite((float)(2 * CODE_MOST * size * s->size)) && isfinite((float)(fabs(z) + error));
-        s->lower[id] = bounded ? (tn_real)(z - error) : (tn_real)NAN;
-        s->upper[id] = bounded ? (tn_real)(z + error) : (tn_real)NAN;
-        best_lower = TN_MAX(best_lower, bounded ? s->lower[id] : (tn_real)-INFINITY);
-        best_upper = TN_MAX(best_upper, bounded ? s->upper[id] : (tn_real)INFINITY);
+    const int first = block * BLOCK, n = TN_MIN((int)BLOCK, s->m - first);
+    tn_real *lower = s->lower + first, *upper = s->upper + first;
+    for (int i = 0; i < n; i++) lower[i] = tn_k->screen_q6_k(s->k, row_of(s, first + i), &x);
+    if (widen(n, s->spread + first, s->error, s->reach, s->unit, lower, upper)) {
+        s->best_lower[block] = s->best_upper[block] = INFINITY; /* look at each */
+    } else {
+        s->best_lower[block] = tn_k->row_max(n, lower);
+        s->best_upper[block] = tn_k->row_max(n, upper);
     }
-    s->best_lower[block] = best_lower;
-    s->best_upper[block] = best_upper;
 }
 
 static void bound_blocks(void *context, int64_t begin, int64_t end) {
