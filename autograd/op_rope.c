@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * op_rope.c -  per head, the pairs (i, i + d/2) turn by the angle position * theta^(-2i/d)
+ * op_rope.c -  per head, the pairs (i, i + d/2) turn by the angle position * theta^(-2i/d) / slowdown[i]
  *              y1 = x1 cos - x2 sin,  y2 = x2 cos + x1 sin              x, y [B,T,H*d]
  *              dx: the same turn backwards (the rotation is orthogonal) */
 #include "autograd/op_page.h"
@@ -12,22 +12,39 @@ typedef struct rope_options {
     bool in_place;
 } rope_options;
 
-tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positions, int d, double theta) {
-    if (n_positions < 1 || d < 2 || d % 2 || !(theta > 0))
-        return TN_FAIL(RANGE, "rope: %d positions, head of %d, base %g; expected >= 1, even, > 0", n_positions, d,
-                       theta);
-    int half = d / 2;
+tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positions, int d) {
+    if (n_positions < 1 || d < 2 || d % 2)
+        return TN_FAIL(RANGE, "rope: %d positions, head of %d; expected >= 1, even", n_positions, d);
     *table = (tn_rope_table){.n_positions = n_positions, .d = d};
-    TN_TAKE(table->cosine, arena, (int64_t)n_positions * half, "rope table");
-    TN_TAKE(table->sine, arena, (int64_t)n_positions * half, "rope table");
+    TN_TAKE(table->cosine, arena, (int64_t)n_positions * (d / 2), "rope table");
+    TN_TAKE(table->sine, arena, (int64_t)n_positions * (d / 2), "rope table");
+    return TN_OK;
+}
+
+typedef struct fill {
+    const tn_rope_table *table;
+    double theta;
+    const float *slowdown;
+} fill;
+
+/* Items: positions. */
+static void fill_positions(void *context, int64_t begin, int64_t end) {
+    const fill *f = context;
+    const int half = f->table->d / 2;
     for (int i = 0; i < half; i++) {
-        double frequency = pow(theta, -2.0 * i / d);
-        for (int position = 0; position < n_positions; position++) {
-            table->cosine[(int64_t)position * half + i] = (tn_real)cos(position * frequency);
-            table->sine[(int64_t)position * half + i] = (tn_real)sin(position * frequency);
+        double frequency = pow(f->theta, -2.0 * i / f->table->d);
+        if (f->slowdown) frequency /= (double)f->slowdown[i];
+        for (int64_t position = begin; position < end; position++) {
+            f->table->cosine[position * half + i] = (tn_real)cos((double)position * frequency);
+            f->table->sine[position * half + i] = (tn_real)sin((double)position * frequency);
         }
     }
-    return TN_OK;
+}
+
+void tn_rope_table_fill(tn_rope_table *table, double theta, const float *slowdown) {
+    fill f = {table, theta, slowdown};
+    TN_ASSERT(theta > 0);
+    tn_par_for(table->n_positions, 256, fill_positions, &f);
 }
 
 tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, const int *positions) {

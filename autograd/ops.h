@@ -37,13 +37,15 @@ tn_tensor *tn_norm_quant(tn_tape *t, tn_tensor *x, tn_param *w, tn_real eps);
 typedef enum tn_gate { TN_GATE_RELU2, TN_GATE_SILU } tn_gate;
 tn_tensor *tn_gate_norm_quant(tn_tape *t, tn_tensor *u, tn_tensor *v, tn_param *w, tn_real eps, tn_gate gate);
 
-/* Tables for positions 0..n_positions-1: cosine and sine [n_positions, d/2] of position * theta^(-2i/d), from double.
- */
+/* Tables for positions 0..n_positions-1: cosine and sine [n_positions, d/2] of position * theta^(-2i/d) / slowdown[i],
+ * from double. */
 typedef struct tn_rope_table {
     int n_positions, d;
     tn_real *cosine, *sine;
 } tn_rope_table;
-tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positions, int d, double theta);
+tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positions, int d); /* memory */
+/* slowdown [d/2] or NULL: ones. theta > 0. Parallel inside. */
+void tn_rope_table_fill(tn_rope_table *table, double theta, const float *slowdown);
 /* x [B,T,H*d]; row (b,t) is at position positions[t], NULL: t; they are borrowed until the next begin. Half-split pairs
  * (i, i+d/2), "NEOX". */
 tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, const int *positions);

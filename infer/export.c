@@ -33,6 +33,7 @@ const char *tn_export_type_name(tn_export_type type) { return type_rows[type].na
 typedef struct job {
     const char *source_path, *out_path;
     const type_row *type;
+    tn_table_type table;
     tn_gguf_types types;
     tn_arena *source_arena, *copy_arena, *proof_arena;
     tn_loaded source, copy;
@@ -45,6 +46,11 @@ typedef struct job {
 
 static tn_status check_model(job *j) {
     const tn_model_config *c = tn_model_get_config(j->source.model);
+    const int paired_heads = tn_gguf_paired_heads(tn_gguf_architecture(c), c);
+    j->types = (tn_gguf_types){.matrix = j->type->ggml,
+                               .table = j->table,
+                               .paired_heads = paired_heads,
+                               .scale_tensors = !paired_heads}; /* llama has none */
     if (c->quantization == TN_QUANTIZATION_NONE && tn_ternary_type(j->type->ggml))
         return TN_FAIL(UNSUPPORTED,
                        "%s: a float twin (model.quantization none) has no ternary weights to write as %s; "
@@ -64,7 +70,12 @@ static void warn_of_other_runtimes(const job *j) {
     if (tq && c->activation == TN_ACTIVATION_RELU2)
         warn("the file is for Tern: llama.cpp, which knows this type, does not know bitnet-b1.58 and would compute "
              "SiLU");
-    if (!c->tie_embeddings) warn("the file is for Tern: other runtimes ignore or refuse the head of its own");
+    const bool like_llama = j->types.paired_heads != 0;
+    if (!c->tie_embeddings && !like_llama)
+        warn("the file is for Tern: other runtimes ignore or refuse the head of its own");
+    if (!c->sub_norms && !like_llama) warn("the file is for Tern: other runtimes ask for the gains of sub-norms");
+    if (c->rope_scaling == TN_ROPE_LLAMA3 && !like_llama)
+        warn("the file is for Tern: other runtimes may refuse or ignore the scaling of rope");
     if (c->qk_norm) warn("the file is for Tern: other runtimes refuse the gains of QK-norm");
 }
 
@@ -73,7 +84,8 @@ static tn_status round_and_ask(job *j) {
     tn_param **params = tn_model_params(j->source.model, &n);
     TN_TRY(tn_probe_ask(&j->source, j->proof_arena, &j->unrounded));
     j->expected = j->unrounded;
-    bool exact = j->types.matrix != TN_GGML_F16 && j->types.table == TN_TABLE_F32 && !params[0]->table.data;
+    bool scales = tn_ternary_type(j->types.matrix) && j->types.matrix != TN_GGML_I2_S && !j->types.scale_tensors;
+    bool exact = j->types.matrix != TN_GGML_F16 && !scales && j->types.table == TN_TABLE_F32 && !params[0]->table.data;
     if (exact && sizeof(tn_real) == sizeof(float)) return TN_OK;
     for (int i = 0; i < n; i++) TN_TRY(tn_gguf_round_param(params[i], j->types, j->source_arena));
     tn_model_refresh(j->source.model, 1);
@@ -138,14 +150,31 @@ static tn_status write_keys(job *j, tn_gguf_writer *w) {
     return tn_gguf_put_u32(w, "general.quantization_version", 2);
 }
 
+static int slowdowns(const tn_model *model) {
+    const tn_model_config *c = tn_model_get_config(model);
+    return c->rope_scaling == TN_ROPE_LLAMA3 ? c->head_dim / 2 : 0;
+}
+
+static tn_status announce_slowdown(tn_gguf_writer *w, const tn_model *model) {
+    const int64_t n = slowdowns(model);
+    return n ? tn_gguf_announce(w, tn_gguf_slowdown_tensor, TN_GGML_F32, 1, &n) : TN_OK;
+}
+
+static tn_status put_slowdown(tn_gguf_writer *w, const tn_model *model) {
+    const float *slowdown = tn_model_slowdown(model);
+    const size_t n = (size_t)slowdowns(model);
+    return n ? tn_gguf_put_data(w, slowdown, n * sizeof *slowdown) : TN_OK;
+}
+
 static tn_status write_all(job *j, tn_gguf_writer *w) {
     int n;
     tn_param **params = tn_model_params(j->source.model, &n);
     TN_TRY(write_keys(j, w));
     for (int i = 0; i < n; i++) TN_TRY(tn_gguf_announce_param(w, params[i], j->types));
+    TN_TRY(announce_slowdown(w, j->source.model));
     for (int i = 0; i < n; i++) TN_TRY(tn_gguf_put_param(w, params[i], j->types));
     j->report->tensors = n;
-    return TN_OK;
+    return put_slowdown(w, j->source.model);
 }
 
 static tn_status write_file(job *j) {
@@ -195,7 +224,7 @@ tn_status tn_export(const char *source, const char *out, tn_export_options optio
     j->source_path = source;
     j->out_path = out;
     j->type = &type_rows[options.type];
-    j->types = (tn_gguf_types){.matrix = j->type->ggml, .table = options.table};
+    j->table = options.table;
     j->report = report;
     j->source_arena = tn_arena_create("source");
     j->copy_arena = tn_arena_create("copy");

@@ -2,6 +2,8 @@
  * gguf_config.c - the shape of a model to and from GGUF keys. */
 #include "infer/gguf_config.h"
 
+#include "core/log.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -17,25 +19,46 @@ typedef struct shape_key {
 static const shape_key shape_keys[] = {
 #define GGUF_KEY(suffix, field, need) {suffix, #field, need},
 #include "infer/gguf_keys.def"
-#undef GGUF_KEY
+};
+
+static const char *const meant_keys[] = {
+#define GGUF_MEANT(suffix) suffix,
+#include "infer/gguf_keys.def"
+};
+
+typedef struct neutral_key {
+    const char *suffix;
+    double value;
+} neutral_key;
+
+static const neutral_key neutral_keys[] = {
+#define GGUF_NEUTRAL(suffix, value) {suffix, value},
+#include "infer/gguf_keys.def"
 };
 
 typedef struct architecture {
     const char *name;
-    int activation; /* when hidden_activation is absent */
+    int activation;  /* when hidden_activation is absent */
+    bool like_llama; /* no sub-norms, rows of q and k in pairs, a head of its own when output.weight is there */
 } architecture;
 
 static const architecture architectures[] = {
-    {"bitnet-b1.58", TN_ACTIVATION_RELU2}, /* the first of an activation is the one that is written */
-    {"bitnet", TN_ACTIVATION_SILU},
-    {"bitnet-25", TN_ACTIVATION_RELU2},
+    {"bitnet-b1.58", TN_ACTIVATION_RELU2, false}, /* the first of an activation is the one that is written */
+    {"bitnet", TN_ACTIVATION_SILU, false},
+    {"bitnet-25", TN_ACTIVATION_RELU2, false},
+    {"llama", TN_ACTIVATION_SILU, true},
 };
 
-const char *tn_gguf_architecture(const tn_model_config *config) {
+const char tn_gguf_slowdown_tensor[] = "rope_freqs.weight";
+
+static const architecture *architecture_of(const tn_model_config *config) {
+    const bool like_llama = config->activation == TN_ACTIVATION_SILU && !config->sub_norms && !config->qk_norm;
     size_t i = 0;
-    while (architectures[i].activation != config->activation) i++;
-    return architectures[i].name;
+    while (architectures[i].activation != config->activation || architectures[i].like_llama != like_llama) i++;
+    return &architectures[i];
 }
+
+const char *tn_gguf_architecture(const tn_model_config *config) { return architecture_of(config)->name; }
 
 static bool is(tn_gguf_text text, const char *expected) {
     return text.len == strlen(expected) && memcmp(text.data, expected, text.len) == 0;
@@ -46,16 +69,33 @@ static const char *key_of(char out[KEY_SIZE], const char *arch, const char *suff
     return out;
 }
 
+static const architecture *find_name(tn_gguf_text name) {
+    for (size_t i = 0; i < TN_COUNT(architectures); i++)
+        if (is(name, architectures[i].name)) return &architectures[i];
+    return NULL;
+}
+
+int tn_gguf_paired_heads(const char *name, const tn_model_config *config) {
+    const architecture *arch = find_name((tn_gguf_text){name, strlen(name)});
+    return arch && arch->like_llama ? config->head_dim : 0;
+}
+
+const char *tn_gguf_architecture_of(const tn_gguf *file) {
+    tn_gguf_text name = {"", 0};
+    const architecture *arch = tn_gguf_get_text(file, "general.architecture", &name) ? NULL : find_name(name);
+    TN_ASSERT(arch);
+    return arch->name;
+}
+
 /* ---- reading ---- */
 
 static tn_status find_architecture(const tn_gguf *file, const architecture **out) {
     tn_gguf_text name;
     TN_TRY(tn_gguf_get_text(file, "general.architecture", &name));
-    for (size_t i = 0; i < TN_COUNT(architectures); i++) {
-        *out = &architectures[i];
-        if (is(name, (*out)->name)) return TN_OK;
-    }
-    return TN_FAIL(UNSUPPORTED, "%s: general.architecture is \"%.*s\", Tern runs bitnet-b1.58, bitnet-25 and bitnet",
+    *out = find_name(name);
+    if (*out) return TN_OK;
+    return TN_FAIL(UNSUPPORTED,
+                   "%s: general.architecture is \"%.*s\", Tern runs bitnet-b1.58, bitnet-25, bitnet and llama",
                    tn_gguf_path(file), (int)TN_MIN(name.len, 60), name.data);
 }
 
@@ -73,12 +113,9 @@ static tn_status fail_range(const tn_gguf *file, const char *name, const tn_key 
                    (long long)key->min, (long long)key->max);
 }
 
-static tn_status read_shape_key(const tn_gguf *file, const char *arch, const shape_key *row,
-                                const tn_section *section) {
-    char name[KEY_SIZE];
-    key_of(name, arch, row->suffix);
-    if (row->need == OPTIONAL && !tn_gguf_has(file, name)) return TN_OK;
-    const tn_key *key = schema_key(section, row->field);
+/* The value of a key, into the field of the section, when it lies in the field's range. */
+static tn_status read_field(const tn_gguf *file, const char *name, const char *field, const tn_section *section) {
+    const tn_key *key = schema_key(section, field);
     int64_t whole = 0;
     double value = 0;
     if (key->type == TN_KEY_REAL)
@@ -87,12 +124,20 @@ static tn_status read_shape_key(const tn_gguf *file, const char *arch, const sha
         TN_TRY(tn_gguf_get_int(file, name, &whole));
     if (key->type != TN_KEY_REAL) value = (double)whole;
     if (!(value >= key->min && value <= key->max)) return fail_range(file, name, key, value, whole);
-    char *field = (char *)section->values + key->offset;
+    char *place = (char *)section->values + key->offset;
     if (key->type == TN_KEY_REAL)
-        *(double *)(void *)field = value;
+        *(double *)(void *)place = value;
     else
-        *(int *)(void *)field = (int)whole;
+        *(int *)(void *)place = (int)whole;
     return TN_OK;
+}
+
+static tn_status read_shape_key(const tn_gguf *file, const char *arch, const shape_key *row,
+                                const tn_section *section) {
+    char name[KEY_SIZE];
+    key_of(name, arch, row->suffix);
+    if (row->need == OPTIONAL && !tn_gguf_has(file, name)) return TN_OK;
+    return read_field(file, name, row->field, section);
 }
 
 static tn_status read_activation(const tn_gguf *file, const architecture *arch, tn_model_config *config) {
@@ -111,22 +156,91 @@ static tn_status read_activation(const tn_gguf *file, const architecture *arch, 
     return TN_OK;
 }
 
-/* Keys other files may have that say how positions are stretched; only "not at all" is understood. */
-static tn_status check_rope_scaling(const tn_gguf *file, const char *arch) {
+static tn_status read_optional(const tn_gguf *file, const char *arch, const char *suffix, const char *field,
+                               const tn_section *section) {
+    return read_shape_key(file, arch, &(shape_key){suffix, field, OPTIONAL}, section);
+}
+
+/* The type, "linear" where only a factor is given. */
+static tn_status read_scaling_type(const tn_gguf *file, const char *arch, tn_model_config *config) {
     char name[KEY_SIZE];
-    if (tn_gguf_has(file, key_of(name, arch, "rope.scaling.type"))) {
-        tn_gguf_text type;
-        TN_TRY(tn_gguf_get_text(file, name, &type));
-        if (!is(type, "none") && !is(type, "linear"))
-            return TN_FAIL(UNSUPPORTED, "%s: %s is \"%.*s\", Tern runs models without rope scaling", tn_gguf_path(file),
-                           name, (int)TN_MIN(type.len, 60), type.data);
+    tn_gguf_text type = {"linear", strlen("linear")};
+    if (tn_gguf_has(file, key_of(name, arch, "rope.scaling.type"))) TN_TRY(tn_gguf_get_text(file, name, &type));
+    if (is(type, "llama3"))
+        config->rope_scaling = TN_ROPE_LLAMA3;
+    else if (is(type, "linear"))
+        config->rope_scaling = TN_ROPE_LINEAR;
+    else if (!is(type, "none"))
+        return TN_FAIL(UNSUPPORTED, "%s: %s is \"%.*s\", Tern has none, linear and llama3", tn_gguf_path(file), name,
+                       (int)TN_MIN(type.len, 60), type.data);
+    return TN_OK;
+}
+
+/* A tensor of slowdowns is llama3's whatever made it; a linear factor beside it would be a second scaling. */
+static tn_status read_rope_scaling(const tn_gguf *file, const char *arch, tn_model_config *config,
+                                   const tn_section *section) {
+    TN_TRY(read_scaling_type(file, arch, config));
+    TN_TRY(read_optional(file, arch, "rope.scale_linear", "rope_factor", section));
+    TN_TRY(read_optional(file, arch, "rope.scaling.factor", "rope_factor", section));
+    TN_TRY(read_optional(file, arch, "rope.scaling.low_freq_factor", "rope_low_freq_factor", section));
+    TN_TRY(read_optional(file, arch, "rope.scaling.high_freq_factor", "rope_high_freq_factor", section));
+    if (config->rope_scaling == TN_ROPE_LLAMA3)
+        TN_TRY(read_optional(file, arch, "rope.scaling.original_context_length", "rope_original_context", section));
+    if (config->rope_factor == 1 || config->rope_scaling == TN_ROPE_NONE) {
+        config->rope_scaling = TN_ROPE_NONE;
+        config->rope_factor = 1;
     }
-    if (!tn_gguf_has(file, key_of(name, arch, "rope.scaling.factor"))) return TN_OK;
-    double factor;
-    TN_TRY(tn_gguf_get_real(file, name, &factor));
-    if (factor == 1.0) return TN_OK;
-    return TN_FAIL(UNSUPPORTED, "%s: %s is %g, Tern runs models without rope scaling", tn_gguf_path(file), name,
-                   factor);
+    if (!tn_gguf_find(file, tn_gguf_slowdown_tensor)) return TN_OK;
+    if (config->rope_scaling == TN_ROPE_LINEAR)
+        return TN_FAIL(UNSUPPORTED, "%s: has both %s and a linear %s.rope.scaling.factor of %g", tn_gguf_path(file),
+                       tn_gguf_slowdown_tensor, arch, config->rope_factor);
+    config->rope_scaling = TN_ROPE_LLAMA3;
+    return TN_OK;
+}
+
+/* ---- keys that must not mean anything ---- */
+
+static tn_status number_of(const tn_gguf *file, const char *key, double *value) {
+    int64_t whole;
+    bool truth;
+    if (tn_gguf_get_real(file, key, value) == TN_OK) return TN_OK;
+    if (tn_gguf_get_bool(file, key, &truth) == TN_OK) return *value = truth, TN_OK;
+    TN_TRY(tn_gguf_get_int(file, key, &whole));
+    *value = (double)whole;
+    return TN_OK;
+}
+
+static tn_status check_neutral(const tn_gguf *file, const char *arch) {
+    for (size_t i = 0; i < TN_COUNT(neutral_keys); i++) {
+        char name[KEY_SIZE];
+        double value;
+        if (!tn_gguf_has(file, key_of(name, arch, neutral_keys[i].suffix))) continue;
+        TN_TRY(number_of(file, name, &value));
+        if (value != neutral_keys[i].value)
+            return TN_FAIL(UNSUPPORTED, "%s: %s is %g, Tern runs models without it (%g)", tn_gguf_path(file), name,
+                           value, neutral_keys[i].value);
+    }
+    return TN_OK;
+}
+
+static bool is_known(const char *suffix) {
+    for (size_t i = 0; i < TN_COUNT(shape_keys); i++)
+        if (strcmp(suffix, shape_keys[i].suffix) == 0) return true;
+    for (size_t i = 0; i < TN_COUNT(meant_keys); i++)
+        if (strcmp(suffix, meant_keys[i]) == 0) return true;
+    for (size_t i = 0; i < TN_COUNT(neutral_keys); i++)
+        if (strcmp(suffix, neutral_keys[i].suffix) == 0) return true;
+    return false;
+}
+
+static void warn_of_unknown_keys(const tn_gguf *file, const char *arch) {
+    const size_t len = strlen(arch);
+    for (int64_t i = 0; i < tn_gguf_n_keys(file); i++) {
+        const char *key = tn_gguf_key_at(file, i, NULL, NULL, NULL);
+        if (strncmp(key, arch, len) == 0 && key[len] == '.' && !is_known(key + len + 1))
+            tn_log(TN_LOG_WARN, "infer", "%s: the meaning of %.100s is not known, and it is left out",
+                   tn_gguf_path(file), key);
+    }
 }
 
 /* key_length and value_length stand in files whose head size is not width / heads; both must be our one head size. */
@@ -160,6 +274,10 @@ static tn_status read_vocab_size(const tn_gguf *file, const char *arch, tn_model
     return TN_OK;
 }
 
+static tn_status read_flag(const tn_gguf *file, const char *key, bool *flag) {
+    return tn_gguf_has(file, key) ? tn_gguf_get_bool(file, key, flag) : TN_OK;
+}
+
 static tn_status read_our_keys(const tn_gguf *file, tn_model_config *config) {
     if (tn_gguf_has(file, "tern.quantization")) {
         tn_gguf_text value;
@@ -169,25 +287,35 @@ static tn_status read_our_keys(const tn_gguf *file, tn_model_config *config) {
                            tn_gguf_path(file), (int)TN_MIN(value.len, 60), value.data);
         config->quantization = is(value, "none") ? TN_QUANTIZATION_NONE : TN_QUANTIZATION_BITNET;
     }
-    if (tn_gguf_has(file, "tern.tie_embeddings"))
-        TN_TRY(tn_gguf_get_bool(file, "tern.tie_embeddings", &config->tie_embeddings));
-    if (tn_gguf_has(file, "tern.qk_norm")) TN_TRY(tn_gguf_get_bool(file, "tern.qk_norm", &config->qk_norm));
+    TN_TRY(read_flag(file, "tern.tie_embeddings", &config->tie_embeddings));
+    TN_TRY(read_flag(file, "tern.sub_norms", &config->sub_norms));
+    return read_flag(file, "tern.qk_norm", &config->qk_norm);
+}
+
+static tn_status read_all(const tn_gguf *file, const architecture *arch, tn_model_config *config,
+                          const tn_section *section) {
+    for (size_t i = 0; i < TN_COUNT(shape_keys); i++) TN_TRY(read_shape_key(file, arch->name, &shape_keys[i], section));
+    if (arch->like_llama) {
+        config->sub_norms = false;
+        config->tie_embeddings = !tn_gguf_find(file, "output.weight");
+    }
+    TN_TRY(read_activation(file, arch, config));
+    TN_TRY(read_rope_scaling(file, arch->name, config, section));
+    TN_TRY(check_head_size(file, arch->name, config));
+    TN_TRY(read_vocab_size(file, arch->name, config));
+    TN_TRY(check_neutral(file, arch->name));
+    TN_TRY(read_our_keys(file, config));
+    warn_of_unknown_keys(file, arch->name);
     return TN_OK;
 }
 
 tn_status tn_gguf_read_config(const tn_gguf *file, tn_model_config *config) {
     tn_section section = tn_model_section(config);
     tn_config schema = {.sections = &section, .n_sections = 1}; /* no key of the section is a text: no arena */
+    const architecture *arch = NULL;
     TN_TRY(tn_config_defaults(&schema));
-    const architecture *arch;
     TN_TRY(find_architecture(file, &arch));
-    for (size_t i = 0; i < TN_COUNT(shape_keys); i++)
-        TN_TRY(read_shape_key(file, arch->name, &shape_keys[i], &section));
-    TN_TRY(read_activation(file, arch, config));
-    TN_TRY(check_rope_scaling(file, arch->name));
-    TN_TRY(check_head_size(file, arch->name, config));
-    TN_TRY(read_vocab_size(file, arch->name, config));
-    TN_TRY(read_our_keys(file, config));
+    TN_TRY(read_all(file, arch, config, &section));
     tn_status status = tn_model_config_complete(config);
     return status ? tn_fail_at(status, __FILE__, __LINE__, "%s: %s", tn_gguf_path(file), tn_error_message()) : TN_OK;
 }
@@ -199,8 +327,8 @@ static tn_status put_text(tn_gguf_writer *w, const char *key, const char *value)
 }
 
 static tn_status put_real(tn_gguf_writer *w, const char *key, const char *field, double value) {
-    /* Positions are turned by angles made from the double, so a rounded base would be another model. */
-    if (strcmp(field, "rope_theta") == 0 && (double)(float)value != value)
+    /* Positions are turned by angles made from the double, so a rounded base or factor would be another model. */
+    if (strncmp(field, "rope_", 5) == 0 && (double)(float)value != value)
         return TN_FAIL(UNSUPPORTED, "model.%s is %.17g, which the f32 numbers of GGUF cannot hold", field, value);
     return tn_gguf_put_f32(w, key, (float)value);
 }
@@ -214,10 +342,19 @@ static tn_status put_shape_key(tn_gguf_writer *w, const char *arch, const shape_
     return tn_gguf_put_u32(w, name, (uint32_t)(*(const int *)(const void *)field));
 }
 
-static tn_status put_our_keys(tn_gguf_writer *w, const tn_model_config *config) {
+static tn_status put_our_keys(tn_gguf_writer *w, const tn_model_config *config, const architecture *arch) {
     if (config->quantization == TN_QUANTIZATION_NONE) TN_TRY(put_text(w, "tern.quantization", "none"));
-    if (!config->tie_embeddings) TN_TRY(tn_gguf_put_bool(w, "tern.tie_embeddings", false));
+    if (!config->tie_embeddings && !arch->like_llama) TN_TRY(tn_gguf_put_bool(w, "tern.tie_embeddings", false));
+    if (!config->sub_norms && !arch->like_llama) TN_TRY(tn_gguf_put_bool(w, "tern.sub_norms", false));
     return config->qk_norm ? tn_gguf_put_bool(w, "tern.qk_norm", true) : TN_OK;
+}
+
+/* The numbers of llama3 stand in a tensor: other runtimes would read a factor as a linear one. */
+static tn_status put_rope_scaling(tn_gguf_writer *w, const char *arch, const tn_model_config *config) {
+    char key[KEY_SIZE];
+    if (config->rope_scaling != TN_ROPE_LINEAR) return TN_OK;
+    TN_TRY(put_text(w, key_of(key, arch, "rope.scaling.type"), "linear"));
+    return put_real(w, key_of(key, arch, "rope.scaling.factor"), "rope_factor", config->rope_factor);
 }
 
 tn_status tn_gguf_put_config(tn_gguf_writer *writer, const tn_model_config *config, const char *name) {
@@ -236,5 +373,6 @@ tn_status tn_gguf_put_config(tn_gguf_writer *writer, const tn_model_config *conf
     /* SiLU is what unaware runtimes compute anyway, and its name would mislead one of them. */
     if (config->activation == TN_ACTIVATION_RELU2)
         TN_TRY(put_text(writer, key_of(key, arch, "hidden_activation"), "relu2"));
-    return put_our_keys(writer, config);
+    TN_TRY(put_rope_scaling(writer, arch, config));
+    return put_our_keys(writer, config, architecture_of(config));
 }

@@ -30,6 +30,23 @@ bool tn_gguf_table_type(int type, tn_table_type *out) {
     }
 }
 
+static bool in_pairs(const tn_param *p, int paired_heads) {
+    return paired_heads && (strstr(p->name, ".attn_q.weight") || strstr(p->name, ".attn_k.weight"));
+}
+
+/* Row 2 j + t of a head of d rows in pairs is row t d / 2 + j of one in halves. */
+int64_t tn_gguf_param_row(const tn_param *param, int d, int64_t row) {
+    if (!in_pairs(param, d)) return row;
+    const int64_t at = row % d;
+    return row - at + at % 2 * (d / 2) + at / 2;
+}
+
+int64_t tn_gguf_tensor_row(const tn_param *param, int d, int64_t row) {
+    if (!in_pairs(param, d)) return row;
+    const int64_t at = row % d;
+    return row - at + at % (d / 2) * 2 + at / (d / 2);
+}
+
 static tn_status find(const tn_gguf *file, const char *name, const tn_gguf_tensor **out) {
     *out = tn_gguf_find(file, name);
     if (*out) return TN_OK;
@@ -102,12 +119,6 @@ static tn_status check_finite(const tn_gguf_reading *r, const tn_gguf_tensor *t,
     return TN_OK;
 }
 
-/* Where row `row` of ours lies in the tensor. */
-static int64_t source_row(const tn_gguf_reading *r, const tn_param *p, int64_t row) {
-    (void)r, (void)p;
-    return row;
-}
-
 static tn_status read_floats(const tn_gguf_reading *r, const tn_gguf_tensor *t, tn_param *p) {
     tn_table table;
     TN_TRY(table_of(t, &table));
@@ -115,7 +126,7 @@ static tn_status read_floats(const tn_gguf_reading *r, const tn_gguf_tensor *t, 
     if (p->tabular && !p->tensor.real && r->by_reference) return tn_param_put_table(p, table);
     if (!p->tensor.real) TN_TRY(tn_param_take_value(p, r->arena));
     for (int64_t i = 0; i < p->rows; i++)
-        tn_table_rows(&table, p->cols, source_row(r, p, i), 1, p->tensor.real + i * p->cols);
+        tn_table_rows(&table, p->cols, tn_gguf_tensor_row(p, r->paired_heads, i), 1, p->tensor.real + i * p->cols);
     tn_gguf_drop(r->file, t, 0, t->bytes);
     return TN_OK;
 }
@@ -176,7 +187,7 @@ static tn_status unpack_stretch(const unpacking *u, int64_t stretch, found *f) {
     const int first = (int)stretch * TN_PACK_ROWS, count = TN_MIN((int)TN_PACK_ROWS, p->rows - first);
     int8_t *states = u->states + (int64_t)tn_par_worker() * TN_PACK_ROWS * p->cols;
     for (int i = 0; i < count; i++) {
-        const int64_t row = source_row(u->reading, p, first + i);
+        const int64_t row = tn_gguf_tensor_row(p, u->reading->paired_heads, first + i);
         int8_t *out = states + (int64_t)i * p->cols;
         float scale = f->scale;
         if (u->values)

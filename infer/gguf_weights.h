@@ -3,7 +3,7 @@
  * A ternary matrix is stored as
  *   I2_S            codes and one f32 scale
  *   TQ2_0, TQ1_0    codes with d = 1 in every block, and the f32 scale in "<name without weight>scale": an f16 d would
- *                   round it. Files of others have d = scale and no such tensor; both are read
+ *                   round it. Where that tensor is not understood (llama), d = scale, rounded; both are read
  *   F16, BF16, F32  the values -s, 0, +s. They are read back as codes and scale, so the arithmetic stays the trained
  *                   one; a matrix that holds anything else is refused
  * Every other parameter is floats, or Q8_0 or Q6_K for an embedding or head. Norm gains are F32 always. */
@@ -18,6 +18,11 @@ bool tn_gguf_table_type(int type, tn_table_type *out);
  * it does not fit. */
 bool tn_gguf_scale_name(const char *name, char *scale, size_t size);
 
+/* Which row of the parameter is row `row` of its tensor, and the other way round, for files whose heads of q and k lie
+ * in pairs (tn_gguf_paired_heads); else the same row. */
+int64_t tn_gguf_param_row(const tn_param *param, int paired_heads, int64_t row);
+int64_t tn_gguf_tensor_row(const tn_param *param, int paired_heads, int64_t row);
+
 /* ---- reading ---- */
 
 enum { TN_ZEROS_NAMED = 8 };
@@ -25,6 +30,7 @@ enum { TN_ZEROS_NAMED = 8 };
 /* How the parameters of one model are read, and what was found. */
 typedef struct tn_gguf_reading {
     const tn_gguf *file;
+    int paired_heads;  /* of the architecture */
     bool by_reference; /* tables stay in the file's map, which must live as long as the model */
     tn_arena *arena;   /* for the values of tables that do not */
     tn_arena *scratch;
@@ -46,6 +52,8 @@ tn_status tn_gguf_read_weights(tn_gguf_reading *reading, tn_param *param);
 typedef struct tn_gguf_types {
     int matrix; /* tn_ggml_type */
     tn_table_type table;
+    int paired_heads;   /* of the architecture */
+    bool scale_tensors; /* an exact scale may stand beside blocks that would round it */
 } tn_gguf_types;
 
 /* Fails: TN_E_SHAPE naming the tensor and the multiple its row length must be; TN_E_CORRUPT for a ternary matrix of

@@ -33,8 +33,13 @@ static int type_of(const tn_param *p, tn_gguf_types types) {
     return r == ROLE_TABLE ? ggml_type_of(types.table) : types.matrix;
 }
 
-static bool has_scale_tensor(const tn_param *p, int type) {
+/* Whether blocks of that type round the scale to f16. */
+static bool rounds_scale(const tn_param *p, int type) {
     return role_of(p) == ROLE_TERNARY && (type == TN_GGML_TQ2_0 || type == TN_GGML_TQ1_0);
+}
+
+static bool has_scale_tensor(const tn_param *p, int type, tn_gguf_types types) {
+    return types.scale_tensors && rounds_scale(p, type);
 }
 
 static float f16(float x) { return tn_f16_to_f32(tn_f32_to_f16(x)); }
@@ -52,9 +57,14 @@ static tn_status check_floats(const tn_param *p, int type) {
     return TN_OK;
 }
 
-static tn_status check_states(const tn_param *p, int type) {
+/* Whether the file has the scale of a ternary matrix in 16 bits. */
+static bool halves_scale(const tn_param *p, int type, tn_gguf_types types) {
+    return type == TN_GGML_F16 || (rounds_scale(p, type) && !types.scale_tensors);
+}
+
+static tn_status check_states(const tn_param *p, int type, bool halved) {
     float scale = (float)p->scale;
-    bool fits = type != TN_GGML_F16 || (f16(scale) > 0 && isfinite(f16(scale)));
+    bool fits = !halved || (f16(scale) > 0 && isfinite(f16(scale)));
     if (!isfinite(scale) || scale <= 0 || !fits)
         return TN_FAIL(RANGE, "the scale of %s is %g, which %s cannot hold", p->name, (double)scale,
                        tn_ggml_type_name(type));
@@ -70,7 +80,7 @@ tn_status tn_gguf_check_param(const tn_param *param, tn_gguf_types types) {
                        "%s has rows of %d weights, %s needs a multiple of %d; export with --type f16, or train with "
                        "widths that divide by %d",
                        param->name, param->cols, tn_ggml_type_name(type), block, block);
-    if (role_of(param) == ROLE_TERNARY) return check_states(param, type);
+    if (role_of(param) == ROLE_TERNARY) return check_states(param, type, halves_scale(param, type, types));
     return role_of(param) == ROLE_TABLE ? TN_OK : check_floats(param, type); /* a table's numbers: when it is made */
 }
 
@@ -117,7 +127,7 @@ tn_status tn_gguf_round_param(tn_param *param, tn_gguf_types types, tn_arena *ar
         return same ? TN_OK : make_table(param, types.table, arena);
     }
     int type = type_of(param, types);
-    param->scale = (tn_real)rounded(param->scale, type);
+    param->scale = (tn_real)(halves_scale(param, type, types) ? f16((float)param->scale) : (float)param->scale);
     for (int64_t i = 0; role_of(param) != ROLE_TERNARY && i < tn_param_count(param); i++)
         param->tensor.real[i] = (tn_real)rounded(param->tensor.real[i], type);
     return TN_OK;
@@ -129,65 +139,82 @@ tn_status tn_gguf_announce_param(tn_gguf_writer *writer, const tn_param *param, 
     int type = type_of(param, types);
     const int64_t ne[2] = {param->cols, param->rows};
     TN_TRY(tn_gguf_announce(writer, param->name, type, role_of(param) == ROLE_GAIN ? 1 : 2, ne));
-    if (!has_scale_tensor(param, type)) return TN_OK;
     char name[80];
     const int64_t one = 1;
-    snprintf(name, sizeof name, "%.*sscale", (int)(strlen(param->name) - strlen("weight")), param->name);
+    if (!has_scale_tensor(param, type, types) || !tn_gguf_scale_name(param->name, name, sizeof name)) return TN_OK;
     return tn_gguf_announce(writer, name, TN_GGML_F32, 1, &one);
 }
 
-/* ---- data ---- */
+/* ---- data, a stretch of rows at a time ---- */
 
-static float value_of(const tn_param *p, int64_t i) {
-    if (role_of(p) == ROLE_TERNARY) return (float)p->scale * (float)p->states[i];
-    return (float)p->tensor.real[i];
-}
+enum { STRETCH = 64 };
 
-static void fill_floats(const tn_param *p, int type, unsigned char *out) {
-    for (int64_t i = 0; i < tn_param_count(p); i++) {
-        float value = value_of(p, i);
-        uint16_t half = tn_f32_to_f16(value);
+typedef struct putting {
+    tn_gguf_writer *writer;
+    const tn_param *param;
+    tn_gguf_types types;
+    int type;
+    unsigned char *out; /* [STRETCH rows as the file has them] */
+    size_t row_bytes;
+} putting;
+
+static void fill_floats(const tn_param *p, int type, int64_t row, unsigned char *out) {
+    const bool ternary = role_of(p) == ROLE_TERNARY;
+    const float scale = (float)p->scale;
+    for (int64_t j = 0, i = row * p->cols; j < p->cols; j++, i++) {
+        const float value = ternary ? scale * (float)p->states[i] : (float)p->tensor.real[i];
+        const uint16_t half = tn_f32_to_f16(value);
         if (type == TN_GGML_F32)
-            memcpy(out + 4 * i, &value, sizeof value);
+            memcpy(out + 4 * j, &value, sizeof value);
         else
-            memcpy(out + 2 * i, &half, sizeof half);
+            memcpy(out + 2 * j, &half, sizeof half);
     }
 }
 
-/* The exact scale stands in a tensor of its own where blocks would round it. */
-static float packed_scale(const tn_param *p, int type) { return has_scale_tensor(p, type) ? 1.0f : (float)p->scale; }
+/* The scale that blocks are given; the exact one may stand in a tensor of its own. */
+static float packed_scale(const putting *p) {
+    return has_scale_tensor(p->param, p->type, p->types) ? 1.0f : (float)p->param->scale;
+}
 
-static tn_status fill(const tn_param *p, int type, unsigned char *out) {
-    if (tn_ternary_type(type)) return tn_ternary_pack(type, p->states, p->rows, p->cols, packed_scale(p, type), out);
-    fill_floats(p, type, out);
+static tn_status fill_row(const putting *p, int64_t row, unsigned char *out) {
+    const tn_param *param = p->param;
+    const int64_t ours = tn_gguf_param_row(param, p->types.paired_heads, row);
+    if (param->table.data)
+        memcpy(out, (const unsigned char *)param->table.data + (size_t)ours * p->row_bytes, p->row_bytes);
+    else if (!tn_ternary_type(p->type))
+        fill_floats(param, p->type, ours, out);
+    else
+        return tn_ternary_pack_rows(p->type, param->states + ours * param->cols, 1, param->cols, packed_scale(p), out);
     return TN_OK;
 }
 
-/* Rows as they are, or as F32. */
-static tn_status put_table(tn_gguf_writer *writer, const tn_param *p) {
-    if (p->table.data)
-        return tn_gguf_put_data(writer, p->table.data, (size_t)p->rows * tn_table_row_bytes(p->table.type, p->cols));
-    float *row = tn_heap_zalloc((size_t)p->cols, sizeof *row);
-    tn_status status = row ? TN_OK : TN_E_NOMEM;
-    for (int i = 0; i < p->rows && !status; i++) {
-        for (int j = 0; j < p->cols; j++) row[j] = (float)p->tensor.real[(int64_t)i * p->cols + j];
-        status = tn_gguf_put_piece(writer, row, (size_t)p->cols * sizeof *row);
+static tn_status put_rows(const putting *p) {
+    for (int64_t first = 0; first < p->param->rows; first += STRETCH) {
+        const int64_t count = TN_MIN((int64_t)STRETCH, p->param->rows - first);
+        for (int64_t i = 0; i < count; i++) TN_TRY(fill_row(p, first + i, p->out + (size_t)i * p->row_bytes));
+        TN_TRY(tn_gguf_put_piece(p->writer, p->out, (size_t)count * p->row_bytes));
     }
-    tn_heap_free(row);
-    return status;
+    return TN_OK;
+}
+
+static tn_status put_tail(const putting *p) {
+    unsigned char tail[TN_TERNARY_TAIL_MAX];
+    if (!tn_ternary_type(p->type)) return TN_OK;
+    return tn_gguf_put_piece(p->writer, tail, tn_ternary_tail(p->type, packed_scale(p), tail));
 }
 
 tn_status tn_gguf_put_param(tn_gguf_writer *writer, const tn_param *param, tn_gguf_types types) {
-    if (role_of(param) == ROLE_TABLE) return put_table(writer, param);
-    int type = type_of(param, types);
-    size_t bytes;
-    TN_TRY(tn_ggml_type_bytes(type, param->cols, param->rows, &bytes));
-    unsigned char *data = tn_heap_zalloc(1, bytes);
-    if (!data) return TN_E_NOMEM;
-    tn_status status = fill(param, type, data);
-    if (!status) status = tn_gguf_put_data(writer, data, bytes);
-    tn_heap_free(data);
-    if (status || !has_scale_tensor(param, type)) return status;
+    putting p = {.writer = writer, .param = param, .types = types, .type = type_of(param, types)};
+    size_t two_rows;
+    TN_TRY(tn_ggml_type_bytes(p.type, param->cols, 1, &p.row_bytes));
+    TN_TRY(tn_ggml_type_bytes(p.type, param->cols, 2, &two_rows));
+    p.row_bytes = two_rows - p.row_bytes; /* without what lies behind all rows */
+    p.out = tn_heap_zalloc(STRETCH, p.row_bytes);
+    if (!p.out) return TN_E_NOMEM;
+    tn_status status = put_rows(&p);
+    if (!status) status = put_tail(&p);
+    tn_heap_free(p.out);
+    if (status || !has_scale_tensor(param, p.type, types)) return status;
     float scale = (float)param->scale;
     return tn_gguf_put_data(writer, &scale, sizeof scale);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * model_gguf.c - a model out of a GGUF file: keys, tokenizer, tensors - all of them, and no others. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
 #include "infer/gguf_config.h"
 #include "infer/gguf_weights.h"
 #include "infer/model_file_priv.h"
+#include "kernels/attention.h"
 #include "infer/weigh_packing.h"
 
 /* ---- the tensors of the file and those that the keys ask for must be the same ---- */
@@ -48,6 +50,8 @@ static tn_status check_tensors(const tn_gguf *file, const tn_model_config *confi
     tally t = {.file = file};
     TN_TAKE0(t.expected, scratch, tn_gguf_n_tensors(file), "loading");
     TN_TRY(tn_model_each_param(config, expect, &t));
+    const tn_gguf_tensor *slowdown = tn_gguf_find(file, tn_gguf_slowdown_tensor);
+    if (slowdown) mark(&t, slowdown);
     for (int64_t i = 0; i < tn_gguf_n_tensors(file); i++)
         if (!t.expected[i]) return refuse(tn_gguf_tensor_at(file, i));
     return TN_OK;
@@ -65,11 +69,30 @@ static tn_status read_params(const tn_gguf *file, tn_model *model, tn_model_use 
     int n;
     tn_param **params = tn_model_params(model, &n);
     reading.by_reference = use == TN_MODEL_RUN || use == TN_MODEL_EXPORT;
+    reading.paired_heads = tn_gguf_paired_heads(tn_gguf_architecture_of(file), tn_model_get_config(model));
     tn_status status = TN_OK;
     for (int i = 0; i < n && !status; i++) status = tn_gguf_read_weights(&reading, params[i]);
     if (!status) warn_of_zeros(&reading);
     tn_buf_release(&reading.zeros);
     return status;
+}
+
+static tn_status read_slowdown(const tn_gguf *file, tn_model *model) {
+    const tn_gguf_tensor *t = tn_gguf_find(file, tn_gguf_slowdown_tensor);
+    const int64_t n = tn_model_get_config(model)->head_dim / 2;
+    float slowdown[TN_HEAD_DIM_MAX / 2];
+    if (!t) return TN_OK;
+    if (t->type != TN_GGML_F32 || t->ne[0] != n || t->ne[1] * t->ne[2] * t->ne[3] != 1)
+        return TN_FAIL(MISMATCH, "%s: %s is %s with %lld values, expected %lld of F32", t->path, t->name,
+                       tn_ggml_type_name(t->type), (long long)(t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]),
+                       (long long)n);
+    memcpy(slowdown, t->data, t->bytes);
+    for (int64_t i = 0; i < n; i++)
+        if (!(slowdown[i] > 0 && isfinite(slowdown[i])))
+            return TN_FAIL(CORRUPT, "%s: element %lld of %s is %g, expected a finite positive number", t->path,
+                           (long long)i, t->name, (double)slowdown[i]);
+    tn_model_set_slowdown(model, slowdown);
+    return TN_OK;
 }
 
 static tn_status check_use(const tn_gguf *file, const tn_model_config *config, tn_model_use use) {
@@ -89,9 +112,10 @@ static tn_status load(tn_arena *arena, tn_arena *scratch, tn_model_use use, tn_l
     TN_TRY(tn_tokenizer_from_gguf(&out->tokenizer, file));
     if (use == TN_MODEL_RUN) TN_TRY(tn_packing_weigh(tn_model_config_counts(&config).ternary));
     TN_TRY(tn_model_create(&out->model, arena, &config, use));
+    TN_TRY(read_slowdown(file, out->model));
     TN_TRY(read_params(file, out->model, use, arena, scratch));
     const tn_gguf_tensor *matrix = tn_gguf_find(file, "blk.0.attn_q.weight");
-    snprintf(out->description, sizeof out->description, "GGUF %s, %s", tn_gguf_architecture(&config),
+    snprintf(out->description, sizeof out->description, "GGUF %s, %s", tn_gguf_architecture_of(file),
              matrix ? tn_ggml_type_name(matrix->type) : "");
     tn_model_refresh(out->model, 1);
     return TN_OK;

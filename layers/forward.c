@@ -25,17 +25,17 @@ static tn_tensor *observed(const pass *p, tn_tensor *codes, const char *site) {
     return codes;
 }
 
-/* What the linear layers of one site read of the normed x: codes for ternary weights, the numbers themselves for the
- * float twin. */
+/* What the linear layers of one site read of x, which is normed before, where there is a norm: codes for ternary
+ * weights, the numbers themselves for the float twin. */
 static tn_tensor *input(const pass *p, tn_tensor *x, tn_param *norm, const char *site) {
-    if (fused(p)) return observed(p, tn_norm_quant(p->t, x, norm, eps(p)), site);
-    x = tn_rms_norm(p->t, x, norm, eps(p));
-    return ternary(p) ? tn_act_quant(p->t, x, p->model->lambda) : x;
+    if (norm && fused(p)) return observed(p, tn_norm_quant(p->t, x, norm, eps(p)), site);
+    if (norm) x = tn_rms_norm(p->t, x, norm, eps(p));
+    return ternary(p) ? observed(p, tn_act_quant(p->t, x, p->model->lambda), site) : x;
 }
 
 static tn_tensor *gated_input(const pass *p, tn_tensor *u, tn_tensor *v, tn_param *norm, const char *site) {
     bool silu = p->model->config.activation == TN_ACTIVATION_SILU;
-    if (!fused(p)) return input(p, silu ? tn_silu_gate(p->t, u, v) : tn_relu2_gate(p->t, u, v), norm, site);
+    if (!norm || !fused(p)) return input(p, silu ? tn_silu_gate(p->t, u, v) : tn_relu2_gate(p->t, u, v), norm, site);
     return observed(p, tn_gate_norm_quant(p->t, u, v, norm, eps(p), silu ? TN_GATE_SILU : TN_GATE_RELU2), site);
 }
 

@@ -120,6 +120,15 @@ static tn_status add_param(void *context, const row *r, int layer, const tn_para
     return TN_OK;
 }
 
+static tn_status make_rope(tn_model *model) {
+    const tn_model_config *c = &model->config;
+    TN_TAKE(model->slowdown, model->arena, c->head_dim / 2, "rope table");
+    for (int i = 0; i < c->head_dim / 2; i++) model->slowdown[i] = tn_model_config_slowdown(c, i);
+    TN_TRY(tn_rope_table_init(&model->rope, model->arena, c->context, c->head_dim));
+    tn_rope_table_fill(&model->rope, c->rope_theta, model->slowdown);
+    return TN_OK;
+}
+
 tn_status tn_model_create(tn_model **out, tn_arena *arena, const tn_model_config *config, tn_model_use use) {
     tn_model *model;
     *out = NULL;
@@ -132,10 +141,17 @@ tn_status tn_model_create(tn_model **out, tn_arena *arena, const tn_model_config
     TN_TAKE0(model->blocks, arena, c->n_layer, "weights");
     TN_TAKE0(model->params, arena, (c->n_layer + 1) * MAX_ROWS, "weights");
     TN_TRY(each_row(c, add_param, &(making){model, param_use(use)}));
-    TN_TRY(tn_rope_table_init(&model->rope, arena, c->context, c->head_dim, c->rope_theta));
+    TN_TRY(make_rope(model));
     *out = model;
     return TN_OK;
 }
+
+void tn_model_set_slowdown(tn_model *model, const float *slowdown) {
+    memcpy(model->slowdown, slowdown, sizeof *slowdown * (size_t)(model->config.head_dim / 2));
+    tn_rope_table_fill(&model->rope, model->config.rope_theta, model->slowdown);
+}
+
+const float *tn_model_slowdown(const tn_model *model) { return model->slowdown; }
 
 typedef struct init_job {
     tn_param *param;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * model.h - the only model: a BitNet b1.58 of the 2B-4T kind (pre-norms, attn_sub_norm, ffn_sub_norm,
- * gated ReLU^2 MLP, grouped query attention, RoPE, no biases), or its float twin. Training, evaluation, generation and
+ * gated ReLU^2 MLP, grouped query attention, RoPE, no biases) or of Llama's (no sub-norms, SiLU), or its float twin.
+ * Training, evaluation, generation and
  * serving all call these functions; the tape records or does not, and the kind of a parameter picks the arithmetic.
  * Life: create, fill (tn_model_init, or load values and states), tn_model_refresh, then any number of passes. */
 #ifndef TN_LAYERS_MODEL_H
@@ -21,6 +22,10 @@ typedef enum tn_model_use {
 tn_status tn_model_create(tn_model **out, tn_arena *arena, const tn_model_config *config, tn_model_use use);
 /* Normal(0, init_std) for matrices, ones for gains: a function of (seed, parameter number, element). */
 void tn_model_init(tn_model *model, uint64_t seed);
+/* Turn pair i of every head `slowdown[i]` times slower [head_dim / 2], whatever the config says of it, before the first
+ * pass: for files that carry these numbers. */
+void tn_model_set_slowdown(tn_model *model, const float *slowdown);
+const float *tn_model_slowdown(const tn_model *model); /* [head_dim / 2] */
 /* Derive states and packing after the values changed, once per optimizer step. lambda: see tn_param_refresh. */
 void tn_model_refresh(tn_model *model, tn_real lambda);
 /* For dry passes alone: let them take the memory they would after a refresh with `lambda`; nothing is derived. */

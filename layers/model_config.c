@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "layers/model_config.h"
 
+#include <math.h>
+
 static const tn_key keys[] = {
 #define KEY(type, field, initial, min, max, choices, help)                                                             \
     {#field, TN_KEY_##type, offsetof(tn_model_config, field), initial, min, max, choices, help},
@@ -10,6 +12,15 @@ static const tn_key keys[] = {
 
 tn_section tn_model_section(tn_model_config *values) {
     return (tn_section){.name = "model", .keys = keys, .n_keys = (int)TN_COUNT(keys), .values = values};
+}
+
+static tn_status check_rope(const tn_model_config *c) {
+    if (c->rope_scaling == TN_ROPE_NONE && c->rope_factor != 1)
+        return TN_FAIL(CONFIG, "model.rope_factor is %g, but model.rope_scaling is none", c->rope_factor);
+    if (c->rope_scaling == TN_ROPE_LLAMA3 && !(c->rope_low_freq_factor < c->rope_high_freq_factor))
+        return TN_FAIL(CONFIG, "model.rope_low_freq_factor %g is not below model.rope_high_freq_factor %g",
+                       c->rope_low_freq_factor, c->rope_high_freq_factor);
+    return TN_OK;
 }
 
 tn_status tn_model_config_complete(tn_model_config *c) {
@@ -28,7 +39,16 @@ tn_status tn_model_config_complete(tn_model_config *c) {
     if (c->head_dim % 2 || c->head_dim > 256)
         return TN_FAIL(CONFIG, "%s is %d; a head's size must be even and at most 256",
                        given ? "model.head_dim" : "model.d_model / model.n_head", c->head_dim);
-    return TN_OK;
+    return check_rope(c);
+}
+
+float tn_model_config_slowdown(const tn_model_config *c, int i) {
+    if (c->rope_scaling == TN_ROPE_NONE) return 1;
+    if (c->rope_scaling == TN_ROPE_LINEAR) return (float)c->rope_factor;
+    const double low = c->rope_low_freq_factor, high = c->rope_high_freq_factor;
+    const double turns = c->rope_original_context * pow(c->rope_theta, -2.0 * i / c->head_dim) / (2 * M_PI);
+    const double kept = fmin(fmax((turns - low) / (high - low), 0), 1); /* of the speed without scaling */
+    return (float)(1 / ((1 - kept) / c->rope_factor + kept));
 }
 
 tn_model_counts tn_model_config_counts(const tn_model_config *c) {

@@ -7,6 +7,7 @@
 enum { TN_QUANTIZATION_BITNET, TN_QUANTIZATION_NONE };
 enum { TN_WEIGHTS_ABSMEAN_TERNARY, TN_WEIGHTS_SIGN_BINARY };
 enum { TN_ACTIVATION_RELU2, TN_ACTIVATION_SILU };
+enum { TN_ROPE_NONE, TN_ROPE_LINEAR, TN_ROPE_LLAMA3 };
 
 typedef struct tn_model_config {
 #define KEY(type, field, initial, min, max, choices, help) TN_FIELD_##type field;
@@ -19,6 +20,11 @@ tn_section tn_model_section(tn_model_config *values);
 /* Fill in derived defaults (n_kv_head, head_dim) and check what single keys cannot: heads divide width, kv heads divide
  * heads, head_dim is even, vocab_size > 0. Fails: TN_E_CONFIG, the sentence names the keys and their values. */
 tn_status tn_model_config_complete(tn_model_config *config);
+
+/* How much slower pair i < head_dim / 2 of a head turns: 1, rope_factor, or, for llama3, what lies between them for pairs
+ * that turn between rope_low_freq_factor and rope_high_freq_factor times in rope_original_context. In f32, as files have
+ * it. `config` is complete. */
+float tn_model_config_slowdown(const tn_model_config *config, int i);
 
 /* Counts of parameters, for plans and reports. */
 typedef struct tn_model_counts {

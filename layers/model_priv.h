@@ -18,6 +18,7 @@ struct tn_model {
     tn_param **params;
     int n_params;
     tn_rope_table rope;
+    float *slowdown; /* [head_dim / 2] */
     tn_real lambda; /* of the last refresh */
     int recompute;  /* blocks of a segment; 0 = nothing is run again */
     tn_observer *observer;

@@ -106,7 +106,8 @@ static void rope__in_place_is_rope(void **state) {
         tn_graph_init(&g[in_place]);
         tn_tape *t = g[in_place].tape;
         tn_rope_table table;
-        assert_ok(tn_rope_table_init(&table, g[in_place].arena, 16, 6, 10000));
+        assert_ok(tn_rope_table_init(&table, g[in_place].arena, 16, 6));
+        tn_rope_table_fill(&table, 10000, NULL);
         const int dims[] = {2, 10, 12};
         x[in_place] = tn_tape_real(t, 3, dims, tn_graph_normal(&g[in_place], 240, 1), true);
         tn_tensor *twice = tn_scale(t, x[in_place], 2);

@@ -89,6 +89,8 @@ static int open_golden(void **state) {
                               .d_ff = attribute("d_ff"),
                               .context = g.time,
                               .tie_embeddings = true,
+                              .sub_norms = true,
+                              .rope_factor = 1,
                               .norm_eps = real_attribute("norm_eps"),
                               .rope_theta = real_attribute("rope_theta")};
     assert_ok(tn_model_config_complete(&config));

@@ -183,7 +183,7 @@ static void gguf__keys_that_cannot_be_are_refused(void **state) {
         tn_status expected;
         const char *words;
     } cases[] = {
-        {{.key = "general.architecture", .text = "llama"}, TN_E_UNSUPPORTED, "\"llama\", Tern runs"},
+        {{.key = "general.architecture", .text = "qwen3"}, TN_E_UNSUPPORTED, "\"qwen3\", Tern runs"},
         {{.key = "general.architecture"}, TN_E_MISSING, "general.architecture"},
         {{.key = "bitnet-b1.58.block_count"}, TN_E_MISSING, "block_count"},
         {{.key = "bitnet-b1.58.block_count", .number = &zero}, TN_E_CORRUPT, "block_count is 0"},
@@ -194,7 +194,10 @@ static void gguf__keys_that_cannot_be_are_refused(void **state) {
          TN_E_CONFIG,
          "bad.gguf: model.n_kv_head 7 does not divide"},
         {{.key = "bitnet-b1.58.rope.freq_base", .real = &nan}, TN_E_CORRUPT, "freq_base is nan"},
-        {{.key = "bitnet-b1.58.rope.scaling.factor", .real = &half}, TN_E_UNSUPPORTED, "rope scaling"},
+        {{.key = "bitnet-b1.58.rope.scaling.factor", .real = &half}, TN_E_CORRUPT, "factor is 0.5, expected 1 to"},
+        {{.key = "bitnet-b1.58.rope.scaling.type", .text = "yarn"}, TN_E_UNSUPPORTED, "type is \"yarn\", Tern has"},
+        {{.key = "bitnet-b1.58.expert_count", .number = &seven}, TN_E_UNSUPPORTED, "expert_count is 7"},
+        {{.key = "bitnet-b1.58.logit_scale", .real = &half}, TN_E_UNSUPPORTED, "logit_scale is 0.5"},
         {{.key = "bitnet-b1.58.hidden_activation", .text = "gelu"}, TN_E_UNSUPPORTED, "expected relu2 or silu"},
         {{.key = "bitnet-b1.58.attention.key_length", .number = &seven}, TN_E_UNSUPPORTED, "key_length is 7"},
         {{.key = "bitnet-b1.58.vocab_size", .number = &seven}, TN_E_CORRUPT, "vocab_size is 7"},

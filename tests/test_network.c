@@ -29,9 +29,11 @@ static const tn_model_config small = {.vocab_size = 40,
                                       .d_ff = 48,
                                       .context = 32,
                                       .tie_embeddings = true,
+                                      .sub_norms = true,
                                       .qk_norm = true,
                                       .norm_eps = 1e-5,
                                       .rope_theta = 10000,
+                                      .rope_factor = 1,
                                       .init_std = 0.1};
 
 static void init(network *n, tn_model_config config, int batch, int time) {
@@ -152,22 +154,30 @@ static void check_slopes(tn_model_config config, double lambda, const tn_rng *rn
 
 static void network__gradient_is_the_slope_under_frozen_residuals(void **state) {
     (void)state;
-    tn_model_config untied = small, silu = small, dropped = small;
+    tn_model_config untied = small, silu = small, dropped = small, llama = small;
     untied.tie_embeddings = false;
     silu.activation = TN_ACTIVATION_SILU;
     dropped.dropout = 0.2;
+    llama.sub_norms = llama.qk_norm = false;
+    llama.activation = TN_ACTIVATION_SILU;
+    llama.rope_scaling = TN_ROPE_LINEAR;
+    llama.rope_factor = 4;
     tn_rng rng = tn_rng_make(5, TN_PURPOSE_DROPOUT, 0);
     check_slopes(small, 1, NULL);
     check_slopes(small, 0.5, NULL);
     check_slopes(untied, 1, NULL);
     check_slopes(silu, 1, NULL);
     check_slopes(dropped, 1, &rng);
+    check_slopes(llama, 1, NULL);
+    check_slopes(llama, 0.5, NULL);
 }
 
 static void network__float_twin_has_the_plain_slope(void **state) {
     (void)state;
     tn_model_config config = small;
     config.quantization = TN_QUANTIZATION_NONE;
+    check_slopes(config, 1, NULL);
+    config.sub_norms = false;
     check_slopes(config, 1, NULL);
 }
 #endif

@@ -217,7 +217,8 @@ static void rope__turn_back_is_the_identity(void **state) {
     tn_rope_table table;
     (void)state;
     tn_graph_init(&g);
-    assert_ok(tn_rope_table_init(&table, g.arena, T, D, 10000));
+    assert_ok(tn_rope_table_init(&table, g.arena, T, D));
+    tn_rope_table_fill(&table, 10000, NULL);
     const tn_real *x = tn_graph_normal(&g, T * Q_WIDTH, 0);
     tn_tensor *y = tn_rope(g.tape, tn_tape_real(g.tape, 3, (const int[]){1, T, Q_WIDTH}, x, false), &table, NULL);
     for (int row = 0; row < T * HEADS; row++) {
@@ -244,7 +245,8 @@ static void rope__scores_depend_on_distance_alone(void **state) {
     tn_rope_table table;
     (void)state;
     tn_graph_init(&g);
-    assert_ok(tn_rope_table_init(&table, g.arena, T, D, 10000));
+    assert_ok(tn_rope_table_init(&table, g.arena, T, D));
+    tn_rope_table_fill(&table, 10000, NULL);
     const tn_real *q = tn_graph_normal(&g, D, 0), *k = tn_graph_normal(&g, D, 1);
     double near = score(&g, &table, q, 12, k, 5);
     /* angles of 150 radians in a float table: 1e-5 */
