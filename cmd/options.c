@@ -15,7 +15,8 @@ static struct {
     char ignored[256]; /* flags without effect, each after a space */
 } common = {.level = TN_LOG_INFO};
 
-const tn_option tn_options_common[] = {
+/* The flags every command has. */
+static const tn_option common_rows[] = {
     {"log-file", 0, TN_OPT_TEXT, &common.file, "FILE", "append log messages to FILE too", 0, 0, NULL},
     {"log-jsonl", 0, TN_OPT_ON, &common.jsonl, NULL, "log messages as one JSON object a line", 0, 0, NULL},
     {"log-verbosity|lv|verbosity", 0, TN_OPT_INT, &common.level, "N", "0 output, 1 error, 2 warn, 3 info ... 5 debug",
@@ -40,20 +41,18 @@ bool tn_option_get_name(const tn_option *option, int position, char out[TN_OPTIO
     return out[0] != '\0';
 }
 
-/* The rows of the command, then the common ones; NULL at the end. */
-static const tn_option *row_at(const tn_usage *usage, int i) {
-    const tn_option *list = usage->options;
-    for (; list->type != TN_OPT_END; list++)
-        if (i-- == 0) return list;
-    for (list = tn_options_common; list->type != TN_OPT_END; list++)
-        if (i-- == 0) return list;
+const tn_option *tn_usage_row(const tn_usage *usage, int i) {
+    const tn_option *const tables[] = {usage->options, usage->shared[0], usage->shared[1], common_rows};
+    for (size_t t = 0; t < TN_COUNT(tables); t++)
+        for (const tn_option *row = tables[t]; row && row->type != TN_OPT_END; row++)
+            if (i-- == 0) return row;
     return NULL;
 }
 
 static const tn_option *find_name(const tn_usage *usage, const char *name, size_t len) {
     char known[TN_OPTION_NAME];
     const tn_option *option;
-    for (int i = 0; (option = row_at(usage, i)) != NULL; i++)
+    for (int i = 0; (option = tn_usage_row(usage, i)) != NULL; i++)
         for (int k = 0; tn_option_get_name(option, k, known); k++)
             if (strlen(known) == len && memcmp(known, name, len) == 0) return option;
     return NULL;
@@ -61,7 +60,7 @@ static const tn_option *find_name(const tn_usage *usage, const char *name, size_
 
 static const tn_option *find_letter(const tn_usage *usage, char letter) {
     const tn_option *option;
-    for (int i = 0; (option = row_at(usage, i)) != NULL; i++)
+    for (int i = 0; (option = tn_usage_row(usage, i)) != NULL; i++)
         if (option->letter == letter) return option;
     return NULL;
 }
@@ -91,7 +90,7 @@ static int fail_unknown(const tn_usage *usage, const char *token) {
     char name[TN_OPTION_NAME], best[TN_OPTION_NAME] = "";
     int limit = TN_MAX((int)strlen(typed) / 3, 1);
     const tn_option *option;
-    for (int i = 0; (option = row_at(usage, i)) != NULL; i++)
+    for (int i = 0; (option = tn_usage_row(usage, i)) != NULL; i++)
         for (int k = 0; tn_option_get_name(option, k, name); k++) {
             int distance = tn_edit_distance(typed, name);
             if (distance > limit) continue;
@@ -172,7 +171,7 @@ static int read_flag(const tn_usage *usage, int argc, char **argv, int *at) {
 
 static tn_status read_environment(const tn_usage *usage) {
     const tn_option *option;
-    for (int i = 0; (option = row_at(usage, i)) != NULL; i++) {
+    for (int i = 0; (option = tn_usage_row(usage, i)) != NULL; i++) {
         char name[TN_OPTION_NAME + 8];
         snprintf(name, sizeof name, "TERN_%.*s", (int)strcspn(option->names, "|"), option->names);
         for (char *p = name; *p; p++) *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);

@@ -48,8 +48,8 @@ static tn_status put_row(const tn_option *option, tn_buf *out) {
 
 static tn_status put_help(const tn_usage *usage, tn_buf *out) {
     TN_TRY(tn_buf_printf(out, "Usage: tern %s %s\n\n%s\n\n", usage->command, usage->synopsis, usage->about));
-    for (const tn_option *o = usage->options; o->type != TN_OPT_END; o++) TN_TRY(put_row(o, out));
-    for (const tn_option *o = tn_options_common; o->type != TN_OPT_END; o++) TN_TRY(put_row(o, out));
+    const tn_option *row;
+    for (int i = 0; (row = tn_usage_row(usage, i)) != NULL; i++) TN_TRY(put_row(row, out));
     return usage->more ? usage->more(out) : TN_OK;
 }
 

@@ -6,8 +6,8 @@
 
 enum { TN_OPTION_NAME = 64 };
 
-/* The flags every command has. */
-extern const tn_option tn_options_common[];
+/* The i-th row of the command's own table, of those it shares, and of the flags every command has; NULL at the end. */
+const tn_option *tn_usage_row(const tn_usage *usage, int i);
 
 bool tn_option_takes_value(const tn_option *option);
 /* Name number `position` of a flag, from 0; false when there are no more. */

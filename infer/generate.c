@@ -4,6 +4,8 @@
 #include "infer/session_priv.h"
 #include "infer/writer.h"
 
+enum { FIRST_DRAFT = 4 };
+
 const char *tn_stop_reason_name(tn_stop_reason reason) {
     static const char *const names[] = {"eos", "stop", "length", "length"};
     return names[reason];
@@ -24,7 +26,9 @@ typedef struct writing {
     tn_sampler *sampler;
     const tn_generate_options *options;
     tn_writer writer;
-    int length; /* tokens that are sure; the session may hold guesses beyond */
+    int length;           /* tokens that are sure; the session may hold guesses beyond */
+    int ahead;            /* tokens to guess: more after guesses that came true, fewer after others */
+    int drafted, guessed; /* of the last feed */
 } writing;
 
 /* Who wants to see logits gets those of the full head. */
@@ -35,18 +39,23 @@ static tn_status choose(writing *w, const uint64_t *allowed, int32_t *id) {
     return tn_writer_take(&w->writer, *id, logits);
 }
 
-/* Feed a token that was chosen, with guesses at what follows it. */
+/* Feed a token that was chosen, with guesses at what follows it. A guess costs most of a token, so their number follows
+ * how many come true. */
 static tn_status feed_with_guesses(writing *w, int32_t id) {
     tn_session *s = w->session;
     int32_t ids[1 + TN_DRAFT_MOST] = {id};
-    int room = s->context - w->length - 1, most = TN_MIN(w->options->draft, room), draft = 0;
+    int room = s->context - w->length - 1, draft = 0;
+    if (w->drafted) w->ahead = w->guessed == w->drafted ? 2 * w->ahead : w->guessed + 1;
+    w->ahead = TN_MIN(w->ahead, w->options->draft);
+    int most = TN_MIN(w->ahead, room);
     if (w->options->max_tokens >= 0) most = TN_MIN(most, w->options->max_tokens - w->writer.out.tokens - 1);
     if (most > 0) {
         s->history[w->length] = id;
         draft = tn_lookup_draft(ids + 1, most, s->history, w->length + 1);
     }
     TN_TRY(tn_session_feed_all(s, ids, 1 + draft, 1 + draft));
-    w->writer.out.drafted += draft;
+    w->writer.out.drafted += w->drafted = draft;
+    w->guessed = 0;
     w->length++;
     return TN_OK;
 }
@@ -57,6 +66,7 @@ static tn_status move_on(writing *w, int32_t id) {
     if (w->length < s->cache.length && s->history[w->length] == id) {
         w->length++;
         w->writer.out.guessed++;
+        w->guessed++;
         return TN_OK;
     }
     TN_TRY(tn_session_rewind(s, w->length));
@@ -89,7 +99,11 @@ tn_status tn_generate(tn_session *session, tn_sampler *sampler, const tn_generat
     *out = (tn_generated){0};
     if (!tn_session_length(session)) return TN_FAIL(EMPTY, "there is nothing to continue: no token was fed");
     TN_TRY(tn_session_rewind(session, tn_session_length(session))); /* after a failure its logits may be gone */
-    writing w = {.session = session, .sampler = sampler, .options = options, .length = tn_session_length(session)};
+    writing w = {.session = session,
+                 .sampler = sampler,
+                 .options = options,
+                 .length = tn_session_length(session),
+                 .ahead = FIRST_DRAFT};
     tn_status status = tn_writer_begin(&w.writer, session->loaded, options);
     if (!status) status = write_text(&w);
     status = tn_writer_end(&w.writer, status);

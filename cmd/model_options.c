@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#include "cmd/model_options.h"
+#include "core/log.h"
+
+#include <string.h>
+
+#define IGNORED(names)                                                                                                 \
+    { names, 0, TN_OPT_IGNORED, NULL, NULL, "no effect here", 0, 0, NULL }
+#define IGNORED_VALUE(names)                                                                                           \
+    { names, 0, TN_OPT_IGNORED, NULL, "V", "no effect here", 0, 0, NULL }
+#define REFUSED(names, letter, why)                                                                                    \
+    { names, letter, TN_OPT_REFUSED, NULL, "V", why, 0, 0, NULL }
+
+const tn_option *tn_model_options_init(tn_model_options *o) {
+    *o = (tn_model_options){.chunk = 512, .key_type = TN_KV_F16, .value_type = TN_KV_F16};
+    const tn_option rows[] = {
+        {"model", 'm', TN_OPT_TEXT, &o->model, "F", "run folder, checkpoint or GGUF file", 0, 0, NULL},
+        {"ctx-size", 'c', TN_OPT_INT, &o->context, "N", "context in tokens; 0: the model's", 0, 1 << 20, NULL},
+        {"ubatch-size|ub", 0, TN_OPT_INT, &o->chunk, "N", "tokens of the prompt in one pass", 1, 1 << 20, NULL},
+        TN_OPTION_THREADS(&o->threads),
+        {"threads-batch|tb", 0, TN_OPT_INT, &o->prompt_threads, "N", "threads for the prompt; 0: as -t", 0, 256, NULL},
+        TN_OPTION_CACHE_TYPES(&o->key_type, &o->value_type),
+        {"head", 0, TN_OPT_CHOICE, &o->head, "KIND", "screened: bounds spare most of the output head; same tokens", 0,
+         0, "screened|exact"},
+        {"n-gpu-layers|gpu-layers|ngl", 0, TN_OPT_INT, &o->gpu_layers, "N", "0: Tern runs on CPUs", -1, 1 << 20, NULL},
+        IGNORED_VALUE("batch-size|b"),
+        IGNORED_VALUE("flash-attn|fa"),
+        IGNORED_VALUE("cpu-strict"),
+        IGNORED_VALUE("prio"),
+        IGNORED_VALUE("poll"),
+        IGNORED_VALUE("numa"),
+        IGNORED("offline"),
+        IGNORED("mlock"),
+        IGNORED("mmap|no-mmap"),
+        IGNORED("no-warmup|warmup"),
+        IGNORED("simple-io"),
+        IGNORED("perf|no-perf"),
+        REFUSED("hf-repo|hfr|hf|hf-file|hff|hf-token|hft|model-url|mu|docker-repo|dr", 0,
+                "Tern does not download; fetch the file, then give it with -m"),
+        REFUSED("split-mode|sm|tensor-split|ts|main-gpu|mg|device|dev|override-tensor|ot", 0, "Tern runs on CPUs only"),
+        REFUSED("cpu-mask", 'C', "not built: start tern with taskset"),
+        REFUSED("cpu-range|Cr", 0, "not built: start tern with taskset -c"),
+        REFUSED("lora|lora-scaled|lora-init-without-apply", 0, "adapters are not built"),
+        REFUSED("control-vector|control-vector-scaled|control-vector-layer-range", 0, "Tern does not steer models"),
+        TN_OPTIONS_END,
+    };
+    _Static_assert(TN_COUNT(rows) <= TN_MODEL_OPTION_ROWS, "room for the rows");
+    memcpy(o->rows, rows, sizeof rows);
+    return o->rows;
+}
+
+int tn_model_options_check(const tn_model_options *o) {
+    if (!o->model) return tn_cmd_usage_error("-m is missing: a run folder, checkpoint or GGUF file");
+    if (o->key_type != o->value_type)
+        return tn_cmd_usage_error("--cache-type-k and --cache-type-v differ, expected one type");
+    if (o->gpu_layers > 0) return tn_cmd_usage_error("-ngl %d: Tern runs on CPUs only", o->gpu_layers);
+    return TN_OPTIONS_GO;
+}
+
+tn_status tn_model_options_load(const tn_model_options *o, tn_arena *arena, tn_loaded *loaded) {
+    TN_TRY(tn_cmd_start_compute(o->threads));
+    TN_TRY(tn_model_file_load(o->model, arena, TN_MODEL_RUN, loaded));
+    tn_log(TN_LOG_INFO, "run", "%s: %s", loaded->path, loaded->description);
+    return TN_OK;
+}
+
+tn_session_options tn_model_options_session(const tn_model_options *o) {
+    return (tn_session_options){
+        .context = o->context, .chunk = o->chunk, .kv = (tn_kv_type)o->key_type, .head = (tn_head_kind)o->head};
+}

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# check_generation.sh - the flags of tern run that say how a text is written, on a model of a few steps.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+tern=$PWD/${TERN:-build/tern}
+dir=$(mktemp -d "${TMPDIR:-/tmp}/tern-check-XXXXXX")
+trap 'rm -rf "$dir"' EXIT
+cd "$dir"
+
+fail() {
+    echo "$1"
+    exit 1
+}
+
+# run ARGUMENTS...: the text to stdout.
+run() { "$tern" run -m run -p Once -c 32 -t 1 "$@" 2>err; }
+# same WHAT A B
+same() { [ "$2" = "$3" ] || fail "$1: \"$2\" is not \"$3\""; }
+differ() { [ "$2" != "$3" ] || fail "$1: both are \"$2\""; }
+# refused STATUS WORDS ARGUMENTS...: that exit status, and these words on stderr.
+refused() {
+    local expected=$1 words=$2 found=0
+    shift 2
+    "$tern" run -m run -p Once -n 3 "$@" >out 2>err || found=$?
+    [ "$found" -eq "$expected" ] || fail "$*: status $found, expected $expected: $(cat err)"
+    grep -qF -- "$words" err || fail "$*: no \"$words\" in: $(cat err)"
+}
+
+for i in $(seq 40); do echo "Once upon a time a cat met $i dogs and they all had tea."; done >text.txt
+cat >c.yaml <<END
+model: {d_model: 128, d_ff: 256, n_layer: 1, context: 64}
+data: {train: text.txt, tokenizer: char}
+train: {max_steps: 30, batch_size: 2}
+END
+"$tern" train c.yaml --run-dir run >train.log 2>&1 || fail "$(cat train.log)"
+
+# ---- samplers ----
+cold=$(run -n 20 --temp 0)
+same "the most likely, by top-k" "$cold" "$(run -n 20 --top-k 1 -s 5)"
+same "the most likely, by letters" "$cold" "$(run -n 20 --sampler-seq k --top-k 1 -s 5)"
+same "the most likely, from the environment" "$cold" "$(TERN_TEMPERATURE=0 run -n 20)"
+same "the most likely, by both heads" "$cold" "$(run -n 20 --temp 0 --head exact)"
+warm=$(run -n 20 -s 3 --temp 1.5)
+same "one seed" "$warm" "$(run -n 20 -s 3 --temp 1.5 -t 2)"
+same "llama.cpp's order" "$warm" \
+    "$(run -n 20 -s 3 --temp 1.5 --samplers 'penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature')"
+for flags in '-s 4' '--top-k 2' '--top-p 0.1' '--min-p 0.9' '--typical 0.1' '--top-nsigma 0.5' '--repeat-penalty 3' \
+    '--presence-penalty 5' '--frequency-penalty 5' '--dry-multiplier 9 --dry-allowed-length 0' \
+    '--xtc-probability 1 --xtc-threshold 0.02' '--dynatemp-range 1.4' '--mirostat 1 --mirostat-ent 0.5' \
+    '--mirostat 2 --mirostat-ent 0.5' '--samplers temperature' '-l 5+30'; do
+    # shellcheck disable=SC2086  # several words
+    differ "$flags" "$warm" "$(run -n 20 -s 3 --temp 1.5 $flags)"
+done
+refused 2 '"top_q" is not a sampler; there are penalties, dry, top_n_sigma, top_k, typ_p' --samplers 'top_k;top_q'
+refused 2 "no sampler has the letter 'q'" --sampler-seq kq
+refused 2 'cannot both be given' --samplers top_k --sampler-seq k
+refused 2 '--mirostat: 3 is outside 0..2' --mirostat 3
+refused 2 '"x+1" is not ID+B or ID-B' -l x+1
+refused 2 '"5" is not ID+B' -l 5
+refused 1 'there is no token 99999' -l 99999+1
+id=$(run -n 1 --temp 0 --json --logprobs 0 --no-display-prompt | sed -nE 's/.*"id":([0-9]+).*/\1/p' | head -n 1)
+differ "a ban" "$cold" "$(run -n 20 --temp 0 -l "$id-inf")"
+n=$("$tern" inspect run --json 2>/dev/null | sed -nE 's/.*"tokenizer.size":([0-9]+).*/\1/p')
+# shellcheck disable=SC2046
+refused 1 "every one of the $n tokens is banned" $(for i in $(seq 0 $((n - 1))); do printf -- '-l %d-inf ' "$i"; done)
+
+# ---- many texts, log-probabilities ----
+run -n 9 -s 7 --n-best 3 --json --no-display-prompt >three
+[ "$(grep -o '"seed":[789]' three | wc -l)" -eq 3 ] || fail "--n-best: $(cat three)"
+for seed in 7 8 9; do
+    one=$(run -n 9 -s $seed --json --no-display-prompt | grep -o '"samples":\[{"text":"[^"]*"')
+    grep -qF "${one#*\[}" three || fail "--n-best has not what seed $seed tells alone: $one"
+done
+run -n 9 -s 7 --logprobs 4 --json --ignore-eos >lines
+[ "$(wc -l <lines)" -eq 10 ] || fail "--logprobs: $(wc -l <lines) lines, expected 9 and one"
+[ "$(grep -c '"top_logprobs":\[{"id":[0-9]*,"token":' lines)" -eq 9 ] || fail "--logprobs: $(head -n 1 lines)"
+[ "$(head -n 1 lines | grep -o '"logprob":-' | wc -l)" -eq 5 ] || fail "--logprobs 4: $(head -n 1 lines)"
+refused 2 '--logprobs: needs --json' --logprobs 3
+refused 2 '--logprobs: 21 is outside -1..20' --logprobs 21 --json
+
+# ---- guesses, full contexts ----
+same "guesses" "$cold" "$(run -n 20 --temp 0 --lookup)"
+grep -q 'of which [1-9]' err || fail "nothing is said of guesses: $(cat err)"
+same "guesses at a temperature" "$warm" "$(run -n 20 -s 3 --temp 1.5 --draft 5)"
+run -n 90 -s 3 --ignore-eos --json >full
+grep -q '"stop_reason":"length"' full || fail "a full context: $(cat full)"
+grep -q 'the context of 32 tokens is full (--context-shift drops older ones)' err || fail "no note: $(cat err)"
+run -n 90 -s 3 --ignore-eos --context-shift --keep 4 --json >shifted
+grep -q '"tokens":90' shifted || fail "--context-shift: $(cat shifted)"
+same "a shift with guesses" "$(run -n 90 -s 3 --ignore-eos --context-shift)" \
+    "$(run -n 90 -s 3 --ignore-eos --context-shift --lookup)"
+
+# ---- what a text may be ----
+same "a grammar" "Once upon a cat" "$(run -n 30 --grammar 'root ::= " upon a " ("cat" | "dog")' -l "$id+0" -s 1 | sed 's/dog/cat/')"
+echo 'root ::= "x' >bad.gbnf
+refused 1 'line 1' --grammar-file bad.gbnf
+refused 2 'only one can be given' --grammar-file bad.gbnf --grammar 'root ::= "a"'
+refused 1 'JSON schema: line 1' -j '{'
+same "a stop string" "Once" "$(run -n 20 --temp 0 -r "$(echo "$cold" | cut -c5-7)")"
+
+# ---- flags of other tools ----
+for flag in '-ctk q4_0' '-ctk f32 -ctv f16' '--lora x' '-hf x' '-ts 1' '--control-vector x' '-C f' '-md x' '--adaptive-target 1'; do
+    # shellcheck disable=SC2086
+    refused 2 "tern run: -" $flag
+done
+for flag in '-fa on' '-ctk F16 -ctv f16' '-b 64' '--no-mmap' '--mlock' '--numa distribute' '-no-cnv' '--no-warmup' '-ngl 0'; do
+    # shellcheck disable=SC2086
+    same "$flag" "$cold" "$(run -n 20 --temp 0 $flag)"
+done
