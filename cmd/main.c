@@ -9,7 +9,8 @@
 #include <string.h>
 
 static const tn_command commands[] = {
-#define COMMAND(name, summary) {#name, summary, tn_cmd_##name},
+#define COMMAND(name, summary)             {#name, summary, tn_cmd_##name},
+#define COMMAND_AS(name, spelled, summary) {spelled, summary, tn_cmd_##name},
 #include "cmd/commands.def"
 #undef COMMAND
 };

@@ -18,7 +18,7 @@ static role role_of(const tn_param *p) {
     return p->tabular ? ROLE_TABLE : ROLE_MATRIX;
 }
 
-static int ggml_type_of(tn_table_type type) {
+int tn_gguf_type_of_table(tn_table_type type) {
     static const int types[] = {
 #define TABLE_TYPE(name, word, values, bytes) TN_GGML_##name,
 #include "kernels/table_types.def"
@@ -30,7 +30,7 @@ static int ggml_type_of(tn_table_type type) {
 static int type_of(const tn_param *p, tn_gguf_types types) {
     role r = role_of(p);
     if (r == ROLE_GAIN) return TN_GGML_F32;
-    return r == ROLE_TABLE ? ggml_type_of(types.table) : types.matrix;
+    return r == ROLE_TABLE ? tn_gguf_type_of_table(types.table) : types.matrix;
 }
 
 /* Whether blocks of that type round the scale to f16. */
