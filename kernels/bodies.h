@@ -17,6 +17,7 @@
 #include "kernels/bodies_backward.h"
 #include "kernels/bodies_pairs.h"
 #include "kernels/bodies_screen.h"
+#include "kernels/bodies_table.h"
 
 /* Sets that have no rows of their own for triples take the portable ones. */
 static void triple_panel(int rows, int k, const int8_t *q, int64_t q_stride, const void *panel, int32_t *acc) {

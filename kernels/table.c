@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/half.h"
+#include "kernels/kernels.h"
 #include "kernels/table_priv.h"
 
 typedef struct type_row {
@@ -119,5 +120,5 @@ bool tn_table_finite(tn_table_type type, int64_t k, const void *row) {
 void tn_table_rows(const tn_table *table, int64_t k, int64_t first, int64_t rows, tn_real *y) {
     const size_t bytes = tn_table_row_bytes(table->type, k);
     const unsigned char *row = (const unsigned char *)table->data + (size_t)first * bytes;
-    for (int64_t i = 0; i < rows; i++, row += bytes, y += k) tn_table_row(table->type, k, row, y);
+    for (int64_t i = 0; i < rows; i++, row += bytes, y += k) tn_k->table_row(table->type, k, row, y);
 }
