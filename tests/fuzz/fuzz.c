@@ -76,3 +76,35 @@ void tn_fuzz_tokenizer_json(const tn_tokenizer *tokenizer) {
     tn_tokenizer_free(back);
     tn_buf_release(&text);
 }
+
+tn_tokenizer *tn_fuzz_bytes(void) {
+    static const char *const pieces[] = {"ab", "\xE6\x97\xA5", "\": \"", "}}", "\\u00", "  "};
+    enum { N = 256 + (int)TN_COUNT(pieces) + 1 };
+    char bytes[256];
+    const char *texts[N];
+    uint32_t lens[N];
+    int32_t types[N];
+    for (int id = 0; id < N - 1; id++) {
+        if (id < 256) bytes[id] = (char)id;
+        texts[id] = id < 256 ? &bytes[id] : pieces[id - 256];
+        lens[id] = id < 256 ? 1 : (uint32_t)strlen(texts[id]);
+        types[id] = id < 256 ? TN_TOKEN_BYTE : TN_TOKEN_NORMAL;
+    }
+    texts[N - 1] = "</s>";
+    lens[N - 1] = 4;
+    types[N - 1] = TN_TOKEN_CONTROL;
+    tn_vocabulary v = {.kind = TN_TOKENIZER_SPM,
+                       .n_tokens = N,
+                       .texts = texts,
+                       .lens = lens,
+                       .types = types,
+                       .bos = -1,
+                       .eos = N - 1,
+                       .eot = -1,
+                       .unk = -1,
+                       .pad = -1,
+                       .chat_template = ""};
+    tn_tokenizer *tokenizer = NULL;
+    TN_ASSERT(!tn_tokenizer_from_vocabulary(&tokenizer, &v));
+    return tokenizer;
+}

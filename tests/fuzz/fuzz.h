@@ -17,4 +17,7 @@ void tn_fuzz_tokenizer(const tn_tokenizer *tokenizer);
 /* Written as tokenizer.json it is read back the same. */
 void tn_fuzz_tokenizer_json(const tn_tokenizer *tokenizer);
 
+/* A tokenizer whose ids 0..255 are the bytes, then come some pieces of text and the end; free it. */
+tn_tokenizer *tn_fuzz_bytes(void);
+
 #endif
