@@ -142,6 +142,18 @@ static char *tile_of(const tn_kv *kv, int position, int head) {
            (size_t)head * tn_kv_tile_bytes(kv->type, kv->d);
 }
 
+void tn_kv_save(const tn_kv *kv, int position, void *rows) {
+    for (int h = 0; h < kv->n_head; h++)
+        tn_k->kv_save(kv->type, kv->d, position % TN_KEY_TILE, tile_of(kv, position, h),
+                      (char *)rows + (size_t)h * tn_kv_row_bytes(kv->type, kv->d));
+}
+
+void tn_kv_restore(tn_kv *kv, int position, const void *rows) {
+    for (int h = 0; h < kv->n_head; h++)
+        tn_k->kv_restore(kv->type, kv->d, position % TN_KEY_TILE,
+                         (const char *)rows + (size_t)h * tn_kv_row_bytes(kv->type, kv->d), tile_of(kv, position, h));
+}
+
 static void attend_cache(const tn_op_args *a, sequence s, int h, int first, int n_queries) {
     const attention_options *o = a->options;
     int64_t stride = a->in[0]->dims[2], at = (s.row + first) * stride + (int64_t)h * s.kv->d;

@@ -64,6 +64,9 @@ typedef struct tn_kv {
 } tn_kv;
 /* Bytes of the tiles of so many positions. */
 size_t tn_kv_bytes(tn_kv_type type, int n_head, int d, int positions);
+/* One position as files have it, n_head times tn_kv_row_bytes; and back. */
+void tn_kv_save(const tn_kv *kv, int position, void *rows);
+void tn_kv_restore(tn_kv *kv, int position, const void *rows);
 /* A run of rows of one pass that belongs to one sequence, after what its cache holds. */
 typedef struct tn_kv_rows {
     tn_kv *kv;

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/par.h"
 #include "infer/logprobs.h"
+#include "infer/session_file.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -20,9 +21,9 @@ enum { MAX_PROMPT = 1 << 26 };
 typedef struct settings {
     tn_model_options model;
     tn_generation generation;
-    const char *prompt, *file;
+    const char *prompt, *file, *session;
     int samples, logprobs;
-    bool show_prompt, json;
+    bool show_prompt, json, read_only;
 } settings;
 
 static volatile sig_atomic_t interrupted;
@@ -45,7 +46,9 @@ typedef struct run {
     tn_session *session;
     tn_sampler *sampler;
     tn_buf prompt, shown, text; /* as given; as the tokens say it; of the sample under way, for JSON */
-    tn_ids ids;                 /* of the prompt */
+    tn_ids ids;                 /* of the prompt, or of a session that is gone on with */
+    bool goes_on;               /* with a session, from where it ended */
+    int reused;                 /* tokens of it that a session had already */
     uint64_t seed;
     double prompt_seconds, seconds;
     int64_t tokens, drafted, guessed;
@@ -75,19 +78,34 @@ static tn_status open_session(run *r) {
     return tn_sampler_create(&r->sampler, vocab, &s->generation.sampler);
 }
 
-static tn_status feed_prompt(run *r) {
-    settings *s = r->settings;
-    TN_TRY(read_prompt(s, &r->prompt));
+/* What --session holds, if there is such a file; without a prompt it is gone on with. */
+static tn_status restore_session(run *r) {
+    const settings *s = r->settings;
+    if (!s->session || !tn_path_exists(s->session)) return TN_OK;
+    TN_TRY(tn_session_restore(r->session, r->sampler, s->session));
+    tn_log(TN_LOG_INFO, "run", "%s: %d tokens", s->session, tn_session_length(r->session));
+    r->goes_on = !s->prompt && !s->file;
+    if (r->goes_on) r->reused = tn_session_length(r->session);
+    const int32_t *history = tn_session_history(r->session);
+    for (int i = 0; i < tn_session_length(r->session) && r->goes_on; i++) TN_TRY(tn_ids_append(&r->ids, history[i]));
+    return TN_OK;
+}
+
+static tn_status encode_prompt(run *r) {
+    TN_TRY(read_prompt(r->settings, &r->prompt));
     TN_TRY(tn_prompt_encode(r->loaded.tokenizer, tn_buf_text(&r->prompt), r->prompt.len, &r->ids));
     for (size_t i = 0; i < r->ids.count; i++)
         TN_TRY(tn_tokenizer_decode(r->loaded.tokenizer, r->ids.list[i], false, &r->shown));
-    if (r->ids.count > (size_t)tn_session_context(r->session))
-        return TN_FAIL(RANGE, "the prompt has %zu tokens, the context holds %d", r->ids.count,
-                       tn_session_context(r->session));
-    s->generation.how.keep = tn_generation_keep(&s->generation, r->loaded.tokenizer, &r->ids);
+    if (r->ids.count <= (size_t)tn_session_context(r->session)) return TN_OK;
+    return TN_FAIL(RANGE, "the prompt has %zu tokens, the context holds %d", r->ids.count,
+                   tn_session_context(r->session));
+}
+
+static tn_status feed_prompt(run *r) {
+    const settings *s = r->settings;
     double start = tn_clock_seconds();
     TN_TRY(tn_par_set_threads(s->model.prompt_threads ? s->model.prompt_threads : s->model.threads));
-    TN_TRY(tn_session_set_prompt(r->session, r->ids.list, (int)r->ids.count, NULL));
+    TN_TRY(tn_session_set_prompt(r->session, r->ids.list, (int)r->ids.count, &r->reused));
     r->prompt_seconds = tn_clock_seconds() - start;
     return tn_par_set_threads(s->model.threads);
 }
@@ -135,6 +153,15 @@ static tn_status keep_sample(run *r, uint64_t seed, const tn_generated *done) {
     return TN_OK;
 }
 
+/* Keep what there is now; the last token was chosen, but there is nothing yet of it. */
+static tn_status save_session(run *r, const tn_generated *done) {
+    const settings *s = r->settings;
+    if (!s->session || s->read_only) return TN_OK;
+    bool fits = tn_session_length(r->session) < tn_session_context(r->session);
+    if (done->last >= 0 && fits) TN_TRY(tn_session_feed(r->session, &done->last, 1));
+    return tn_session_save(r->session, r->sampler, s->session);
+}
+
 /* The sample is written to its end; the counts are added up whatever that end is. */
 static tn_status continue_prompt(run *r, uint64_t seed, tn_generated *done) {
     const settings *s = r->settings;
@@ -142,16 +169,17 @@ static tn_status continue_prompt(run *r, uint64_t seed, tn_generated *done) {
     how.piece = on_piece;
     how.token = s->logprobs >= 0 ? on_token : NULL;
     how.context = r;
-    tn_sampler_set_seed(r->sampler, seed);
+    if (!r->goes_on || s->generation.seed >= 0) tn_sampler_set_seed(r->sampler, seed);
     if (how.grammar) tn_grammar_state_reset(how.grammar);
-    TN_TRY(tn_session_set_prompt(r->session, r->ids.list, (int)r->ids.count, NULL));
+    if (r->number > 0) TN_TRY(tn_session_set_prompt(r->session, r->ids.list, (int)r->ids.count, NULL));
     if (s->show_prompt) TN_TRY(on_piece(r, tn_buf_text(&r->shown), r->shown.len));
     tn_status status = tn_generate(r->session, r->sampler, &how, done);
     r->tokens += done->tokens;
     r->drafted += done->drafted;
     r->guessed += done->guessed;
     r->seconds += done->seconds;
-    return status;
+    tn_status saved = status && !interrupted ? TN_OK : save_session(r, done);
+    return status ? status : saved;
 }
 
 static tn_status write_sample(run *r, int number) {
@@ -175,24 +203,32 @@ static tn_status write_sample(run *r, int number) {
 static double rate(double count, double seconds) { return seconds > 0 ? count / seconds : 0; }
 
 static tn_status report(run *r) {
-    double prompt = rate((double)r->ids.count, r->prompt_seconds), text = rate((double)r->tokens, r->seconds);
-    tn_log(TN_LOG_INFO, "run", "prompt: %zu tokens, %.1f tokens/s; text: %lld tokens, %.1f tokens/s; seed %llu",
-           r->ids.count, prompt, (long long)r->tokens, text, (unsigned long long)r->seed);
+    double prompt = rate((double)r->ids.count - r->reused, r->prompt_seconds),
+           text = rate((double)r->tokens, r->seconds);
+    tn_log(TN_LOG_INFO, "run", "prompt: %zu tokens%s, %.1f tokens/s; text: %lld tokens, %.1f tokens/s; seed %llu",
+           r->ids.count, r->reused ? ", some of them kept" : "", prompt, (long long)r->tokens, text,
+           (unsigned long long)r->seed);
     if (r->settings->generation.how.draft)
         tn_log(TN_LOG_INFO, "run", "guesses: %lld tokens, of which %lld came true", (long long)r->drafted,
                (long long)r->guessed);
     if (!r->settings->json) return TN_OK;
     return tn_cmd_print_json(
-        json_pack("{s:o, s:o, s:i, s:O, s:f, s:f, s:I, s:I}", "model", tn_cmd_json_path(r->loaded.path), "prompt",
+        json_pack("{s:o, s:o, s:i, s:i, s:O, s:f, s:f, s:I, s:I}", "model", tn_cmd_json_path(r->loaded.path), "prompt",
                   tn_cmd_json_text(tn_buf_text(&r->prompt), r->prompt.len), "prompt_tokens", (int)r->ids.count,
-                  "samples", r->samples, "prompt_per_second", prompt, "predicted_per_second", text, "drafted",
-                  (json_int_t)r->drafted, "guessed", (json_int_t)r->guessed));
+                  "prompt_reused", r->reused, "samples", r->samples, "prompt_per_second", prompt,
+                  "predicted_per_second", text, "drafted", (json_int_t)r->drafted, "guessed", (json_int_t)r->guessed));
 }
 
 static tn_status run_all(run *r) {
+    tn_generation *g = &r->settings->generation;
     TN_TRY(open_session(r));
-    TN_TRY(feed_prompt(r));
-    r->seed = tn_generation_seed(&r->settings->generation);
+    TN_TRY(restore_session(r));
+    if (!r->goes_on) {
+        TN_TRY(encode_prompt(r));
+        TN_TRY(feed_prompt(r));
+    }
+    g->how.keep = tn_generation_keep(g, r->loaded.tokenizer, &r->ids);
+    r->seed = r->goes_on && g->seed < 0 ? tn_sampler_seed(r->sampler) : tn_generation_seed(g);
     r->samples = json_array();
     tn_status status = TN_OK;
     for (int i = 0; i < r->settings->samples && !status; i++) status = write_sample(r, i);
@@ -225,6 +261,8 @@ static int check(settings *s) {
     if (status == TN_OPTIONS_GO) status = tn_generation_check(&s->generation);
     if (status != TN_OPTIONS_GO) return status;
     if (s->prompt && s->file) return tn_cmd_usage_error("-p and -f cannot both be given");
+    if (s->session && s->samples > 1)
+        return tn_cmd_usage_error("--session: keeps one text, not the %d of --n-best", s->samples);
     if (s->logprobs >= 0 && !s->json) return tn_cmd_usage_error("--logprobs: needs --json, one line for each token");
     return TN_OPTIONS_GO;
 }
@@ -241,6 +279,10 @@ int tn_cmd_run(int argc, char **argv) {
         {"no-display-prompt", 0, TN_OPT_OFF, &s.show_prompt, NULL, "do not", 0, 0, NULL},
         {"logprobs", 0, TN_OPT_INT, &s.logprobs, "N", "with --json, a line for each token with the N likeliest", -1,
          TN_LOGPROBS_MOST, NULL},
+        {"session|prompt-cache", 0, TN_OPT_TEXT, &s.session, "F",
+         "go on with the session in F, or with what the prompt shares with it; keep it there", 0, 0, NULL},
+        {"prompt-cache-ro", 0, TN_OPT_ON, &s.read_only, NULL, "do not write to the file of --session", 0, 0, NULL},
+        {"prompt-cache-all", 0, TN_OPT_IGNORED, NULL, NULL, "no effect here", 0, 0, NULL},
         TN_OPTION_JSON(&s.json),
         {"no-conversation|no-cnv", 0, TN_OPT_IGNORED, NULL, NULL, "no effect here", 0, 0, NULL},
         {"conversation|cnv", 0, TN_OPT_REFUSED, NULL, "V", "there is no chat here; tern run continues a text", 0, 0,

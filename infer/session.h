@@ -102,6 +102,7 @@ typedef struct tn_generated {
     tn_stop_reason reason;
     int tokens;           /* chosen, the one that ended the text not counted */
     int drafted, guessed; /* tokens that were guessed ahead, and those of them that came true */
+    int32_t last;         /* token that was chosen, not fed yet; -1 = none, or it ended the text */
     double seconds;
 } tn_generated;
 

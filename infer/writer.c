@@ -12,7 +12,7 @@ static void end(tn_writer *w, tn_stop_reason reason) {
 }
 
 tn_status tn_writer_begin(tn_writer *writer, const tn_loaded *loaded, const tn_generate_options *options) {
-    *writer = (tn_writer){.loaded = loaded, .options = options, .start = tn_clock_seconds()};
+    *writer = (tn_writer){.loaded = loaded, .options = options, .start = tn_clock_seconds(), .out.last = -1};
     if (options->max_tokens == 0) end(writer, TN_STOP_LENGTH);
     TN_TRY(tn_text_stream_init(&writer->stream, options->stops, options->n_stops, options->piece, options->context));
     size_t words = tn_mask_words(n_ids(writer));
@@ -49,10 +49,12 @@ tn_status tn_writer_take(tn_writer *writer, int32_t id, const tn_real *logits) {
     const tn_generate_options *o = writer->options;
     if (o->token) TN_TRY(o->token(o->context, id, logits));
     if (o->grammar) TN_TRY(tn_grammar_state_accept(o->grammar, id));
+    writer->out.last = -1;
     if (tn_tokenizer_is_stop(writer->loaded->tokenizer, id)) {
         end(writer, TN_STOP_EOS);
         return TN_OK;
     }
+    writer->out.last = id;
     writer->out.tokens++;
     TN_TRY(show(writer, id));
     if (writer->stream.stopped)

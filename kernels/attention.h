@@ -41,6 +41,12 @@ static inline size_t tn_kv_tile_bytes(tn_kv_type type, int d) {
     return type == TN_KV_F16 ? numbers * 2 : numbers + 2 * TN_KEY_TILE * sizeof(tn_real);
 }
 
+/* Bytes of one position of one head as kv_save gives it: k [d], v [d], and for Q8_0 the unit of each. */
+static inline size_t tn_kv_row_bytes(tn_kv_type type, int d) {
+    static const size_t sizes[] = {[TN_KV_F32] = sizeof(tn_real), [TN_KV_F16] = 2, [TN_KV_Q8_0] = 1};
+    return 2 * (size_t)d * sizes[type] + (type == TN_KV_Q8_0 ? 2 * sizeof(tn_real) : 0);
+}
+
 /* The query heads that share one head of keys. */
 typedef struct tn_attention_cached {
     int n_queries; /* positions */

@@ -284,6 +284,44 @@ static void kv_put(tn_kv_type type, int d, int at, const tn_real *k, const tn_re
     }
 }
 
+/* The numbers of one position, of `size` bytes each, to `row` (k, then v) or, with `back`, from there. */
+static void kv_copy(size_t size, int d, int at, char *tile, char *row, bool back) {
+    const kv_tile t = kv_tile_of(d);
+    for (int i = 0; i < d; i++) {
+        char *number = tile + (size_t)(i * TN_KEY_TILE + at) * size;
+        if (back)
+            memcpy(number, row + (size_t)i * size, size);
+        else
+            memcpy(row + (size_t)i * size, number, size);
+    }
+    char *v = tile + (size_t)(t.key_numbers + at * t.pitch) * size, *v_row = row + (size_t)d * size;
+    memcpy(back ? v : v_row, back ? v_row : v, (size_t)d * size);
+}
+
+static void kv_copy_units(int d, int at, char *tile, char *row, bool back) {
+    const kv_tile t = kv_tile_of(d);
+    char *units = tile + t.key_numbers + t.value_numbers, *unit_row = row + 2 * d;
+    for (int i = 0; i < 2; i++) {
+        char *unit = units + (size_t)(i * TN_KEY_TILE + at) * sizeof(tn_real);
+        char *saved = unit_row + (size_t)i * sizeof(tn_real);
+        memcpy(back ? unit : saved, back ? saved : unit, sizeof(tn_real));
+    }
+}
+
+static void kv_move(tn_kv_type type, int d, int at, char *tile, char *row, bool back) {
+    static const size_t sizes[] = {[TN_KV_F32] = sizeof(tn_real), [TN_KV_F16] = 2, [TN_KV_Q8_0] = 1};
+    kv_copy(sizes[type], d, at, tile, row, back);
+    if (type == TN_KV_Q8_0) kv_copy_units(d, at, tile, row, back);
+}
+
+static void kv_save(tn_kv_type type, int d, int at, const void *tile, void *row) {
+    kv_move(type, d, at, (char *)(uintptr_t)tile, row, false);
+}
+
+static void kv_restore(tn_kv_type type, int d, int at, const void *row, void *tile) {
+    kv_move(type, d, at, tile, (char *)(uintptr_t)row, true);
+}
+
 static void kv_open_f16(const kv_tile *t, int d, int keys, const uint16_t *tile, attention_scratch *s) {
     const int cols = TN_ROUND_UP(keys, LANES), rows = keys * t->pitch;
     for (int i = 0; i < d; i++)

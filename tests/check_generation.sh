@@ -91,6 +91,24 @@ grep -q '"tokens":90' shifted || fail "--context-shift: $(cat shifted)"
 same "a shift with guesses" "$(run -n 90 -s 3 --ignore-eos --context-shift)" \
     "$(run -n 90 -s 3 --ignore-eos --context-shift --lookup)"
 
+# ---- sessions ----
+whole=$(run -n 24 -s 9 --mirostat 2 --repeat-penalty 1.2)
+first=$(run -n 10 -s 9 --mirostat 2 --repeat-penalty 1.2 --session s.h5)
+rest=$("$tern" run -m run -c 32 -t 1 -n 14 --mirostat 2 --repeat-penalty 1.2 --session s.h5 2>err; echo .)
+same "a session gone on with" "$whole" "$first${rest%$'\n.'}"
+grep -q 'seed 9' err || fail "the seed of a session is not kept: $(cat err)"
+cp s.h5 kept.h5
+same "a prompt with a session" "$cold" "$(run -n 20 --temp 0 --prompt-cache s.h5 --prompt-cache-ro)"
+grep -q 'some of them kept' err || fail "nothing of the session was kept: $(cat err)"
+cmp s.h5 kept.h5 || fail "--prompt-cache-ro wrote"
+run -n 20 --temp 0 --session s.h5 --json | grep -q '"prompt_reused":4' || fail "a session reused nothing"
+refused 1 'the context holds 8' --session kept.h5 -c 8
+refused 1 'kv_type is f16, expected f32' --session kept.h5 -ctk f32 -ctv f32
+printf 'x' | dd of=s.h5 bs=1 seek=5000 conv=notrunc 2>/dev/null
+refused 1 's.h5: is damaged' --session s.h5
+refused 1 'text.txt' --session text.txt
+refused 2 '--session: keeps one text' --session kept.h5 --n-best 2
+
 # ---- what a text may be ----
 same "a grammar" "Once upon a cat" "$(run -n 30 --grammar 'root ::= " upon a " ("cat" | "dog")' -l "$id+0" -s 1 | sed 's/dog/cat/')"
 echo 'root ::= "x' >bad.gbnf

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Every row of the kernel table, on every instruction set this CPU has, against the portable row; and the quantisers.
  * A row that is added to kernels.def and has no case here does not compile. */
+#include "core/half.h"
 #include "core/rng.h"
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
@@ -134,6 +135,33 @@ static void case_attention_cached(const tn_kernels *k, int n, room *r) {
                                                .stride = 1});
 }
 #define case_kv_put case_attention_cached
+/* What was put comes back from another place of another tile, as the bytes that the types say. */
+static void case_kv_save(const tn_kernels *k, int n, room *r) {
+    static tn_real tiles[2][TN_KEY_TILE * 2 * TN_ROUND_UP(TN_HEAD_DIM_MAX, 16) + 2 * TN_KEY_TILE];
+    union {
+        tn_real real[2 * TN_HEAD_DIM_MAX];
+        uint16_t half[2 * TN_HEAD_DIM_MAX];
+        int8_t code[2 * TN_HEAD_DIM_MAX + 16];
+    } row, again;
+    const int d = TN_MIN(n, 150), at = n % TN_KEY_TILE, other = (n * 5 + 1) % TN_KEY_TILE;
+    for (int type = 0; d > 0 && type < TN_KV_TYPES; type++) {
+        k->kv_put((tn_kv_type)type, d, at, IN(0), IN(1), tiles[0]);
+        k->kv_save((tn_kv_type)type, d, at, tiles[0], &row);
+        k->kv_restore((tn_kv_type)type, d, other, &row, tiles[1]);
+        k->kv_save((tn_kv_type)type, d, other, tiles[1], &again);
+        assert_memory_equal(&row, &again, tn_kv_row_bytes((tn_kv_type)type, d));
+        tn_real units[2];
+        memcpy(units, &row.code[2 * d], sizeof units);
+        for (int i = 0; i < 2 * d; i++) {
+            tn_real put = i < d ? IN(0)[i] : IN(1)[i - d], unit = units[i >= d];
+            if (type == TN_KV_F32) assert_true(row.real[i] == put);
+            if (type == TN_KV_F16) assert_int_equal(row.half[i], tn_f32_to_f16((float)put));
+            if (type == TN_KV_Q8_0) assert_true(fabs((double)(row.code[i] * unit - put)) <= 0.50001 * (double)unit);
+        }
+        if (type == TN_KV_F32) memcpy(OUT(0), &row, sizeof *row.real * (size_t)d);
+    }
+}
+#define case_kv_restore case_kv_save
 static void case_attention_rows_back(const tn_kernels *k, int n, room *r) {
     if (n == 0) return;
     memset(IN(0), 0, sizeof IN(0));
