@@ -9,6 +9,7 @@
 #include "core/fs.h"
 #include "core/log.h"
 #include "formats/checksum.h"
+#include "formats/json_text.h"
 
 enum { VERSION = 1, PATH_SIZE = 4096, MAX_STATE = 1 << 24 };
 
@@ -19,11 +20,8 @@ struct tn_answer_file {
     uint64_t *seen;              /* [n_rows] bits */
 };
 
-static int put_bytes(const char *bytes, size_t len, void *buf) { return tn_buf_append(buf, bytes, len) ? -1 : 0; }
-
-static tn_status dump_line(const json_t *value, tn_buf *out) {
-    if (json_dump_callback(value, put_bytes, out, JSON_COMPACT | JSON_ENCODE_ANY))
-        return TN_FAIL(TEXT, "an answer cannot be written as JSON");
+static tn_status put_line(const json_t *value, tn_buf *out) {
+    TN_TRY(tn_json_put(value, out));
     return tn_buf_putc(out, '\n');
 }
 
@@ -40,7 +38,7 @@ static tn_status write_state(const tn_answer_file *f, const tn_answer_origin *or
     json_t *state = json_pack("{s:i, s:{s:I, s:s}, s:s, s:I, s:O}", "version", VERSION, "input", "bytes",
                               (json_int_t)origin->input_len, "hash", hash, "model", origin->model, "seed",
                               (json_int_t)f->seed, "settings", origin->settings);
-    tn_status status = state ? dump_line(state, &line) : TN_FAIL(TEXT, "%s: cannot be written as JSON", f->state);
+    tn_status status = put_line(state, &line);
     if (!status) status = tn_file_write(f->state, line.data, line.len);
     tn_buf_release(&line);
     json_decref(state);
@@ -65,23 +63,17 @@ static tn_status check_input(const tn_answer_file *f, const json_t *state, const
     return whole && strcmp(hash, ours) == 0 ? TN_OK : differs(f, "input");
 }
 
-static tn_status put_value(const char *name, const json_t *value, tn_buf *out) {
-    TN_TRY(tn_buf_printf(out, "%s", name));
-    if (!value) return tn_buf_puts(out, "nothing");
-    TN_TRY(dump_line(value, out));
-    out->data[--out->len] = '\0';
-    return TN_OK;
-}
-
-static tn_status fail_setting(const tn_answer_file *f, const char *key, const json_t *theirs, const json_t *ours) {
-    tn_buf text = {0};
-    tn_status status = put_value("", theirs, &text);
-    if (!status) status = put_value(", not ", ours, &text);
-    if (!status)
-        status =
-            TN_FAIL(MISMATCH, "%s: was begun with \"%s\" = %s; give the same setting, another output, or --restart",
-                    f->path, key, text.data);
-    tn_buf_release(&text);
+/* `ours` and `theirs` are one of the settings, NULL where it is not there. Numbers are compared as they are written. */
+static tn_status check_setting(const tn_answer_file *f, const char *key, const json_t *theirs, const json_t *ours) {
+    tn_buf was = {0}, is = {0};
+    tn_status status = theirs ? tn_json_put(theirs, &was) : tn_buf_puts(&was, "nothing");
+    if (!status) status = ours ? tn_json_put(ours, &is) : tn_buf_puts(&is, "nothing");
+    if (!status && strcmp(was.data, is.data) != 0)
+        status = TN_FAIL(MISMATCH,
+                         "%s: was begun with \"%s\" = %s, not %s; give the same setting, another output, or --restart",
+                         f->path, key, was.data, is.data);
+    tn_buf_release(&was);
+    tn_buf_release(&is);
     return status;
 }
 
@@ -89,11 +81,10 @@ static tn_status check_settings(const tn_answer_file *f, const json_t *theirs, c
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)(uintptr_t)ours, key, value) {
-        const json_t *other = json_object_get(theirs, key);
-        if (!other || !json_equal(other, value)) return fail_setting(f, key, other, value);
+        TN_TRY(check_setting(f, key, json_object_get(theirs, key), value));
     }
     json_object_foreach((json_t *)(uintptr_t)theirs, key, value) {
-        if (!json_object_get(ours, key)) return fail_setting(f, key, value, NULL);
+        TN_TRY(check_setting(f, key, value, json_object_get(ours, key)));
     }
     return TN_OK;
 }
@@ -244,7 +235,7 @@ tn_status tn_answer_file_put(tn_answer_file *file, const json_t *answer) {
     int64_t index = json_integer_value(json_object_get(answer, "index"));
     TN_ASSERT(!tn_answer_file_has(file, index));
     tn_buf line = {0};
-    tn_status status = dump_line(answer, &line);
+    tn_status status = put_line(answer, &line);
     if (!status) status = tn_file_append(file->path, line.data, line.len);
     tn_buf_release(&line);
     if (status) return status;

@@ -7,6 +7,7 @@
 #include "core/arena.h"
 #include "core/log.h"
 #include "formats/checksum.h"
+#include "formats/json_text.h"
 
 enum { SHOWN_FAILURES = 5 }; /* in the log; the answers have all */
 

@@ -1,20 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "infer/request.h"
+#include "formats/json_text.h"
 
 #include <limits.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-
-const char *tn_json_describe(const json_t *value, char out[64]) {
-    if (json_is_object(value)) return "an object";
-    if (json_is_array(value)) return "a list";
-    if (json_is_string(value)) return "a string";
-    if (json_is_boolean(value)) return json_is_true(value) ? "true" : "false";
-    if (json_is_null(value)) return "null";
-    snprintf(out, 64, "the number %.9g", json_number_value(value));
-    return out;
-}
 
 static tn_status expected(const char *key, const json_t *value, const char *what) {
     char found[64];
@@ -99,7 +89,13 @@ typedef struct known_key {
 } known_key;
 
 static const known_key keys[] = {
-#define KEY(field, names) {names, set_##field},
+#define KEY(name, names) {names, set_##name},
+#include "infer/request_keys.def"
+#undef KEY
+};
+
+static const char *const plain_names[] = {
+#define KEY(name, names) #name,
 #include "infer/request_keys.def"
 #undef KEY
 };
@@ -161,6 +157,13 @@ tn_status tn_request_read(tn_request *request, const json_t *object) {
         if (status && status != TN_E_MISSING) return status;
     }
     return TN_OK;
+}
+
+int tn_request_names(const char **out, int size) {
+    int n = 0;
+    for (size_t i = 0; i < TN_COUNT(plain_names) && n < size; i++) out[n++] = plain_names[i];
+    for (size_t i = 0; i < TN_COUNT(sampler_keys) && n < size; i++) out[n++] = sampler_keys[i].field;
+    return n;
 }
 
 /* ---- writing ---- */

@@ -32,10 +32,7 @@ tn_status tn_request_set(tn_request *request, const char *key, const json_t *val
 /* All that decides how a request is answered but what it is about (prompt, messages, seed), as an object with the names
  * above: equal settings are equal objects. NULL, with a message, for a text that is not UTF-8 or when memory is out. */
 json_t *tn_request_settings(const tn_request *request);
-
-/* ---- for readers of JSON ---- */
-
-/* "a string", "the number 3.5", "a list": for sentences. */
-const char *tn_json_describe(const json_t *value, char out[64]);
+/* The first name of each key, at most `size` of them; returns how many. */
+int tn_request_names(const char **out, int size);
 
 #endif
