@@ -16,8 +16,6 @@
 #include <signal.h>
 #include <string.h>
 
-enum { MAX_PROMPT = 1 << 26 };
-
 typedef struct settings {
     tn_model_options model;
     tn_generation generation;
@@ -56,17 +54,6 @@ typedef struct run {
     json_t *samples; /* with --json */
 } run;
 
-/* A file's last newline belongs to the file, not to the prompt. */
-static tn_status read_prompt(const settings *s, tn_buf *out) {
-    if (s->prompt) TN_TRY(tn_buf_puts(out, s->prompt));
-    if (s->file) {
-        TN_TRY(tn_file_read(strcmp(s->file, "-") == 0 ? "/dev/stdin" : s->file, MAX_PROMPT, out));
-        if (out->len && out->data[out->len - 1] == '\n') out->data[--out->len] = '\0';
-    }
-    if (s->generation.escape) tn_unescape(out);
-    return TN_OK;
-}
-
 static tn_status open_session(run *r) {
     settings *s = r->settings;
     r->arena = tn_arena_create("model");
@@ -92,7 +79,8 @@ static tn_status restore_session(run *r) {
 }
 
 static tn_status encode_prompt(run *r) {
-    TN_TRY(read_prompt(r->settings, &r->prompt));
+    const settings *s = r->settings;
+    TN_TRY(tn_text_argument(s->prompt, s->file, s->generation.escape, &r->prompt));
     TN_TRY(tn_prompt_encode(r->loaded.tokenizer, tn_buf_text(&r->prompt), r->prompt.len, &r->ids));
     for (size_t i = 0; i < r->ids.count; i++)
         TN_TRY(tn_tokenizer_decode(r->loaded.tokenizer, r->ids.list[i], false, &r->shown));
@@ -267,7 +255,17 @@ static int check(settings *s) {
     return TN_OPTIONS_GO;
 }
 
+/* With one of these flags it is `tern chat`, which has flags of its own. The word behind -p is a text. */
+static bool asks_for_chat(int argc, char **argv) {
+    static const char *const flags[] = {"-cnv", "--cnv", "-conversation", "--conversation", "-i", "--interactive"};
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        for (size_t k = 0; k < TN_COUNT(flags); k++)
+            if (strcmp(argv[i], flags[k]) == 0 && strcmp(argv[i - 1], "-p") != 0) return true;
+    return false;
+}
+
 int tn_cmd_run(int argc, char **argv) {
+    if (asks_for_chat(argc, argv)) return tn_cmd_chat(argc, argv);
     settings s = {.samples = 1, .logprobs = -1, .show_prompt = true};
     const tn_option *model_rows = tn_model_options_init(&s.model), *rows = tn_generation_init(&s.generation);
     const tn_option options[] = {
@@ -285,14 +283,14 @@ int tn_cmd_run(int argc, char **argv) {
         {"prompt-cache-all", 0, TN_OPT_IGNORED, NULL, NULL, "no effect here", 0, 0, NULL},
         TN_OPTION_JSON(&s.json),
         {"no-conversation|no-cnv", 0, TN_OPT_IGNORED, NULL, NULL, "no effect here", 0, 0, NULL},
-        {"conversation|cnv", 0, TN_OPT_REFUSED, NULL, "V", "there is no chat here; tern run continues a text", 0, 0,
-         NULL},
+        {"conversation|cnv", 0, TN_OPT_IGNORED, NULL, NULL, "the same as tern chat", 0, 0, NULL},
+        {"interactive", 'i', TN_OPT_IGNORED, NULL, NULL, "the same as tern chat", 0, 0, NULL},
         TN_OPTIONS_END,
     };
     const tn_usage usage = {
         .command = "run",
         .synopsis = "-m MODEL [-p TEXT | -f FILE]",
-        .about = "Continue a text. Without a prompt the model begins one.",
+        .about = "Continue a text. Without a prompt the model begins one. With -cnv it is tern chat.",
         .options = options,
         .shared = {model_rows, rows},
     };

@@ -45,7 +45,13 @@ int tn_cmd_usage_error(const char *fmt, ...) {
 }
 
 tn_status tn_cmd_write(const void *data, size_t len) {
-    if (fwrite(data, 1, len, stdout) == len && fflush(stdout) == 0) return TN_OK;
+    const char *text = data;
+    size_t written = 0;
+    do { /* a signal that is handled may cut a write short */
+        clearerr(stdout);
+        written += fwrite(text + written, 1, len - written, stdout);
+        if (written == len && fflush(stdout) == 0) return TN_OK;
+    } while (errno == EINTR);
     reader_gone = errno == EPIPE;
     return reader_gone ? TN_FAIL(STOPPED, "the reader of standard output has gone")
                        : tn_fail_errno("standard output", "write");

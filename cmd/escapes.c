@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/escapes.h"
+#include "core/fs.h"
 
 #include <string.h>
+
+enum { MAX_TEXT = 1 << 26 };
 
 static int hex_digit(char c) {
     static const char digits[] = "0123456789abcdef";
@@ -33,4 +36,14 @@ void tn_unescape(tn_buf *text) {
     }
     if (text->data) text->data[to] = '\0';
     text->len = to;
+}
+
+tn_status tn_text_argument(const char *text, const char *file, bool escape, tn_buf *out) {
+    if (text) TN_TRY(tn_buf_puts(out, text));
+    if (file) {
+        TN_TRY(tn_file_read(strcmp(file, "-") == 0 ? "/dev/stdin" : file, MAX_TEXT, out));
+        if (out->len && out->data[out->len - 1] == '\n') out->data[--out->len] = '\0';
+    }
+    if (escape) tn_unescape(out);
+    return TN_OK;
 }

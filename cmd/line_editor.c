@@ -96,9 +96,15 @@ static tn_status read_plainly(tn_buf *line, tn_line_kind *kind) {
                                                       : TN_LINE_END;
     if (*kind == TN_LINE_INTERRUPTED) {
         clearerr(stdin);
-        tn_buf_reset(line);
     }
     return finish(line);
+}
+
+static tn_status take_interrupted(tn_line_editor *editor, tn_buf *line) {
+    const LineInfo *typed = el_line(editor->line);
+    tn_status status = tn_buf_append(line, typed->buffer, (size_t)(typed->lastchar - typed->buffer));
+    el_reset(editor->line);
+    return status;
 }
 
 tn_status tn_line_editor_read(tn_line_editor *editor, const char *prompt, tn_buf *line, tn_line_kind *kind) {
@@ -109,7 +115,7 @@ tn_status tn_line_editor_read(tn_line_editor *editor, const char *prompt, tn_buf
     errno = 0;
     const char *text = el_gets(editor->line, &len);
     *kind = text && len > 0 ? TN_LINE_TEXT : errno == EINTR || len < 0 ? TN_LINE_INTERRUPTED : TN_LINE_END;
-    if (*kind == TN_LINE_INTERRUPTED) el_reset(editor->line);
+    if (*kind == TN_LINE_INTERRUPTED) return take_interrupted(editor, line);
     if (*kind != TN_LINE_TEXT) return TN_OK;
     if (len > 1) history(editor->past, &editor->event, H_ENTER, text);
     TN_TRY(tn_buf_append(line, text, (size_t)len));

@@ -10,7 +10,7 @@ typedef struct tn_line_editor tn_line_editor;
 typedef enum tn_line_kind {
     TN_LINE_TEXT,
     TN_LINE_END,        /* Ctrl-D, or the input is at its end */
-    TN_LINE_INTERRUPTED /* a signal came while waiting: what was typed is dropped */
+    TN_LINE_INTERRUPTED /* a signal came while waiting: the line has what was typed so far */
 } tn_line_kind;
 
 /* Lines are remembered in the file `history`, which is made when it is missing (mode 0600) and written again by _close;

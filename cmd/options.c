@@ -42,7 +42,8 @@ bool tn_option_get_name(const tn_option *option, int position, char out[TN_OPTIO
 }
 
 const tn_option *tn_usage_row(const tn_usage *usage, int i) {
-    const tn_option *const tables[] = {usage->options, usage->shared[0], usage->shared[1], common_rows};
+    const tn_option *const tables[] = {usage->options, usage->shared[0], usage->shared[1], usage->shared[2],
+                                       common_rows};
     for (size_t t = 0; t < TN_COUNT(tables); t++)
         for (const tn_option *row = tables[t]; row && row->type != TN_OPT_END; row++)
             if (i-- == 0) return row;

@@ -56,7 +56,7 @@ typedef struct tn_usage {
     tn_status (*more)(tn_buf *out); /* appends what --help says after the flags; or NULL */
     const tn_option *options;
     int min_arguments, max_arguments; /* besides flags; max -1 = any number */
-    const tn_option *shared[2];       /* more tables, of several commands; NULL = none */
+    const tn_option *shared[3];       /* more tables, of several commands; NULL = none */
 } tn_usage;
 
 /* Rows of more than one command. */

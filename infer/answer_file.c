@@ -21,7 +21,7 @@ struct tn_answer_file {
 };
 
 static tn_status put_line(const json_t *value, tn_buf *out) {
-    TN_TRY(tn_json_put(value, out));
+    TN_TRY(tn_json_text_put(value, out));
     return tn_buf_putc(out, '\n');
 }
 
@@ -66,8 +66,8 @@ static tn_status check_input(const tn_answer_file *f, const json_t *state, const
 /* `ours` and `theirs` are one of the settings, NULL where it is not there. Numbers are compared as they are written. */
 static tn_status check_setting(const tn_answer_file *f, const char *key, const json_t *theirs, const json_t *ours) {
     tn_buf was = {0}, is = {0};
-    tn_status status = theirs ? tn_json_put(theirs, &was) : tn_buf_puts(&was, "nothing");
-    if (!status) status = ours ? tn_json_put(ours, &is) : tn_buf_puts(&is, "nothing");
+    tn_status status = theirs ? tn_json_text_put(theirs, &was) : tn_buf_puts(&was, "nothing");
+    if (!status) status = ours ? tn_json_text_put(ours, &is) : tn_buf_puts(&is, "nothing");
     if (!status && strcmp(was.data, is.data) != 0)
         status = TN_FAIL(MISMATCH,
                          "%s: was begun with \"%s\" = %s, not %s; give the same setting, another output, or --restart",

@@ -23,6 +23,7 @@ typedef struct row {
     int64_t index, seed;
     tn_request request;
     tn_ids ids;
+    tn_grammar_state *grammar;
     tn_buf text; /* of the answer */
 } row;
 
@@ -49,6 +50,7 @@ static void row_free(row *r) {
     if (!r) return;
     json_decref(r->object);
     json_decref(r->id);
+    tn_grammar_state_free(r->grammar);
     tn_ids_release(&r->ids);
     tn_buf_release(&r->text);
     tn_heap_free(r);
@@ -61,7 +63,7 @@ static tn_status read_id(row *r) {
     char found[64];
     if (!id || json_is_null(id)) return TN_OK;
     if (!json_is_string(id) && !json_is_integer(id))
-        return TN_FAIL(DTYPE, "\"id\" is %s, expected a text or a whole number", tn_json_describe(id, found));
+        return TN_FAIL(DTYPE, "\"id\" is %s, expected a text or a whole number", tn_json_text_describe(id, found));
     json_decref(r->id);
     r->id = json_incref(id);
     return TN_OK;
@@ -73,7 +75,7 @@ static tn_status read_object(row *r, const char *line, size_t len) {
     r->object = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     if (!r->object) return TN_FAIL(CORRUPT, "column %d: %s", error.column, error.text);
     if (!json_is_object(r->object))
-        return TN_FAIL(DTYPE, "is %s, expected an object", tn_json_describe(r->object, found));
+        return TN_FAIL(DTYPE, "is %s, expected an object", tn_json_text_describe(r->object, found));
     TN_TRY(read_id(r));
     r->request = *r->all->rows->defaults;
     return tn_request_read(&r->request, r->object);
@@ -91,17 +93,48 @@ static int64_t choose_seed(const row *r) {
     return (int64_t)(((uint64_t)tn_answer_file_seed(r->all->rows->answers) + tn_checksum64(id, strlen(id))) & MAX_SEED);
 }
 
+/* The messages of the row, with the system message where they have none; or the prompt as a message. NULL when memory
+ * is out. */
+static json_t *make_messages(const row *r) {
+    const tn_request *q = &r->request;
+    const char *system = r->all->rows->system;
+    json_t *list = q->messages ? json_copy((json_t *)(uintptr_t)q->messages)
+                               : json_pack("[{s:s, s:s%}]", "role", "user", "content", q->prompt, q->prompt_len);
+    const char *role = json_string_value(json_object_get(json_array_get(list, 0), "role"));
+    if (!system || (role && strcmp(role, "system") == 0)) return list;
+    if (json_array_insert_new(list, 0, json_pack("{s:s, s:s}", "role", "system", "content", system)) == 0) return list;
+    json_decref(list);
+    return NULL;
+}
+
+static tn_status encode_messages(row *r) {
+    const tn_batch_rows *rows = r->all->rows;
+    if (!rows->chat_template) return TN_FAIL(UNSUPPORTED, "has \"messages\", but there is no chat template");
+    json_t *messages = make_messages(r);
+    if (!messages) return TN_FAIL(NOMEM, "out of memory for messages");
+    const tn_chat_prompt prompt = {.chat_template = rows->chat_template,
+                                   .messages = messages,
+                                   .variables = rows->variables,
+                                   .add_generation_prompt = true};
+    tn_status status = tn_chat_prompt_encode(rows->loaded->tokenizer, &prompt, &r->ids);
+    json_decref(messages);
+    if (status) return status;
+    return r->ids.count ? TN_OK : TN_FAIL(EMPTY, "the chat template makes nothing of the messages");
+}
+
 static tn_status encode(row *r) {
     const tn_request *q = &r->request;
     if (q->prompt && q->messages)
         return TN_FAIL(MISMATCH, "has both \"prompt\" and \"messages\", expected one of them");
-    if (!q->prompt) return TN_FAIL(MISSING, "has no \"prompt\" and no \"messages\"");
+    if (!q->prompt && !q->messages) return TN_FAIL(MISSING, "has no \"prompt\" and no \"messages\"");
+    if (q->messages || r->all->rows->chat) return encode_messages(r);
     return tn_prompt_encode(r->all->rows->loaded->tokenizer, q->prompt, q->prompt_len, &r->ids);
 }
 
 static tn_status read_row(row *r, const char *line, size_t len) {
     TN_TRY(read_object(r, line, len));
     r->seed = choose_seed(r);
+    if (r->all->rows->grammar) TN_TRY(tn_grammar_state_copy(&r->grammar, r->all->rows->grammar));
     return encode(r);
 }
 
@@ -172,6 +205,7 @@ static tn_status ask(row *r) {
                      .ignore_eos = q->ignore_eos,
                      .stops = q->stops,
                      .n_stops = q->n_stops,
+                     .grammar = r->grammar,
                      .piece = keep_piece,
                      .context = r},
         .done = on_end,

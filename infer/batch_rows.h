@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * batch_rows.h - rows of questions in JSONL answered through a batch, as rows of answers.
  *   in   {"id": "a7", "prompt": "Once", "max_tokens": 20}       the keys of request.h; "id" is a text or a whole number
+ *        {"id": 8, "messages": [{"role": "user", "content": "Why?"}]}
  *   out  {"request_id": "a7", "index": 0, "status": "success", "response": " upon a time", "tokens": 4,
  *         "prompt_tokens": 2, "stop_reason": "eos", "seed": 7}
  *        {"request_id": "a7", "index": 0, "status": "error", "response": "", "error": "line 1: ..."}
@@ -11,6 +12,7 @@
 #define TN_INFER_BATCH_ROWS_H
 #include "infer/answer_file.h"
 #include "infer/batch.h"
+#include "infer/chat_prompt.h"
 #include "infer/request.h"
 
 typedef struct tn_batch_rows {
@@ -19,8 +21,13 @@ typedef struct tn_batch_rows {
     tn_answer_file *answers; /* rows that it has are passed over; its seed is that of the run */
     const char *text;        /* [len] JSONL, UTF-8 */
     size_t len;
-    const tn_request *defaults;  /* what rows do not say */
-    bool (*stop)(void *context); /* asked between passes; or NULL */
+    const tn_request *defaults;            /* what rows do not say */
+    const tn_chat_template *chat_template; /* for messages; NULL: rows with messages fail */
+    const json_t *variables;               /* for the template, or NULL */
+    const char *system;                    /* the system message of messages that have none, or NULL */
+    bool chat;                             /* a prompt is a message of the user */
+    const tn_grammar_state *grammar;       /* what answers may be, in its first state; NULL = anything */
+    bool (*stop)(void *context);           /* asked between passes; or NULL */
     void *context;
 } tn_batch_rows;
 

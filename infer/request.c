@@ -8,7 +8,7 @@
 
 static tn_status expected(const char *key, const json_t *value, const char *what) {
     char found[64];
-    return TN_FAIL(DTYPE, "\"%s\" is %s, expected %s", key, tn_json_describe(value, found), what);
+    return TN_FAIL(DTYPE, "\"%s\" is %s, expected %s", key, tn_json_text_describe(value, found), what);
 }
 
 static tn_status read_real(const char *key, const json_t *value, double min, double max, double *out) {

@@ -21,9 +21,9 @@ tn_section tn_model_section(tn_model_config *values);
  * heads, head_dim is even, vocab_size > 0. Fails: TN_E_CONFIG, the sentence names the keys and their values. */
 tn_status tn_model_config_complete(tn_model_config *config);
 
-/* How much slower pair i < head_dim / 2 of a head turns: 1, rope_factor, or, for llama3, what lies between them for pairs
- * that turn between rope_low_freq_factor and rope_high_freq_factor times in rope_original_context. In f32, as files have
- * it. `config` is complete. */
+/* How much slower pair i < head_dim / 2 of a head turns: 1, rope_factor, or, for llama3, what lies between them for
+ * pairs that turn between rope_low_freq_factor and rope_high_freq_factor times in rope_original_context. In f32, as
+ * files have it. `config` is complete. */
 float tn_model_config_slowdown(const tn_model_config *config, int i);
 
 /* Counts of parameters, for plans and reports. */

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#include "infer/chat_prompt.h"
+
+#include <string.h>
+
+/* Models whose file brings no template, known by a token. */
+static const struct {
+    const char *token, *name;
+} chat_hints[] = {{"<|im_start|>", "chatml"}, {"<|start_header_id|>", "llama3"}};
+
+static const char *hinted_name(const tn_tokenizer *tokenizer) {
+    for (size_t i = 0; i < TN_COUNT(chat_hints); i++)
+        if (tn_tokenizer_find(tokenizer, chat_hints[i].token, strlen(chat_hints[i].token)) >= 0)
+            return chat_hints[i].name;
+    return "none";
+}
+
+tn_status tn_chat_template_choose(tn_chat_template **out, const tn_loaded *loaded, const char *setting,
+                                  const char **source) {
+    const char *own = tn_tokenizer_vocabulary(loaded->tokenizer)->chat_template;
+    *source = setting;
+    if (setting) return tn_chat_template_open(out, setting);
+    *source = "the model's own chat template";
+    if (*own) return tn_chat_template_create(out, "chat template of the model", own, strlen(own));
+    *source = hinted_name(loaded->tokenizer);
+    return tn_chat_template_open(out, *source);
+}
+
+static const char *token_text(const tn_vocabulary *v, int id) { return id >= 0 ? v->texts[id] : NULL; }
+
+static tn_status encode_text(const tn_tokenizer *tokenizer, const tn_chat_text *text, tn_ids *ids) {
+    const tn_vocabulary *v = tn_tokenizer_vocabulary(tokenizer);
+    if (v->add_bos && v->bos >= 0 && !text->begins_with_bos) TN_TRY(tn_ids_append(ids, v->bos));
+    return tn_tokenizer_encode(tokenizer, tn_buf_text(&text->text), text->text.len, true, ids);
+}
+
+tn_status tn_chat_prompt_encode(const tn_tokenizer *tokenizer, const tn_chat_prompt *prompt, tn_ids *ids) {
+    const tn_vocabulary *v = tn_tokenizer_vocabulary(tokenizer);
+    const tn_chat chat = {.messages = prompt->messages,
+                          .variables = prompt->variables,
+                          .bos = token_text(v, v->bos),
+                          .eos = token_text(v, v->eos),
+                          .add_generation_prompt = prompt->add_generation_prompt};
+    tn_chat_text text = {0};
+    tn_status status = tn_chat_template_render(prompt->chat_template, &chat, &text);
+    if (!status) status = encode_text(tokenizer, &text, ids);
+    tn_chat_text_release(&text);
+    return status;
+}
