@@ -12,6 +12,7 @@ enum {
     BIG_CHUNK = 64 << 20,
     RETURNED = 1 << 20,
     WRITTEN = 4096,
+    SMALL_PAGE = 4096,
     HUGE_PAGE = 2 << 20,
     HUGE_FROM = 16 << 20
 };
@@ -198,6 +199,14 @@ void *tn_arena_alloc(tn_arena *arena, size_t size, const char *tag) {
     void *piece = arena->chunks[arena->current].data + arena->used;
     arena->used += need;
     count_piece(arena, need, tag);
+    return piece;
+}
+
+void *tn_arena_alloc_growing(tn_arena *arena, size_t size, const char *tag) {
+    unsigned char *piece = tn_arena_alloc(arena, size, tag);
+    if (!piece || size < HUGE_PAGE) return piece;
+    const size_t before = TN_ROUND_UP((uintptr_t)piece, SMALL_PAGE) - (uintptr_t)piece;
+    (void)madvise(piece + before, (size - before) / SMALL_PAGE * SMALL_PAGE, MADV_NOHUGEPAGE); /* a wish */
     return piece;
 }
 

@@ -218,7 +218,7 @@ tn_status tn_cache_init(tn_cache *cache, tn_arena *arena, const tn_model_config 
     for (int i = 0; i < c->n_layer; i++) {
         tn_kv *kv = &cache->layers[i];
         *kv = (tn_kv){.type = type, .n_head = c->n_kv_head, .d = c->head_dim, .capacity = capacity};
-        kv->tiles = tn_arena_alloc(arena, tn_kv_bytes(type, kv->n_head, kv->d, capacity), "kv cache");
+        kv->tiles = tn_arena_alloc_growing(arena, tn_kv_bytes(type, kv->n_head, kv->d, capacity), "kv cache");
         if (!kv->tiles) return TN_E_NOMEM;
     }
     return TN_OK;
