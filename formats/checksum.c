@@ -19,14 +19,21 @@ struct tn_checksum {
 
 uint64_t tn_checksum64(const void *data, size_t len) { return XXH3_64bits(data, len); }
 
+/* The first look at a piece brings pages before it back, so in the end all go once more. */
+static void add_map(XXH3_state_t *state, XXH_errorcode (*add)(XXH3_state_t *, const void *, size_t), const tn_map *map,
+                    size_t begin, size_t end) {
+    for (size_t at = begin, next; at < end; at = next) {
+        next = TN_MIN(at + MAP_PIECE, end);
+        add(state, map->data + at, next - at);
+        tn_map_drop(map, at, next);
+    }
+    tn_map_drop(map, begin, end);
+}
+
 uint64_t tn_checksum64_map(const tn_map *map, size_t begin, size_t len) {
     XXH3_state_t state;
     XXH3_64bits_reset(&state);
-    for (size_t at = begin, end = begin + len, next; at < end; at = next) {
-        next = TN_MIN(at + MAP_PIECE, end);
-        XXH3_64bits_update(&state, map->data + at, next - at);
-        tn_map_drop(map, at, next);
-    }
+    add_map(&state, XXH3_64bits_update, map, begin, begin + len);
     return XXH3_64bits_digest(&state);
 }
 
@@ -41,11 +48,7 @@ tn_checksum *tn_checksum_create(void) {
 void tn_checksum_add(tn_checksum *sum, const void *data, size_t len) { XXH3_128bits_update(sum->state, data, len); }
 
 void tn_checksum_add_map(tn_checksum *sum, const tn_map *map, size_t begin, size_t end) {
-    for (size_t at = begin, next; at < end; at = next) {
-        next = TN_MIN(at + MAP_PIECE, end);
-        tn_checksum_add(sum, map->data + at, next - at);
-        tn_map_drop(map, at, next);
-    }
+    add_map(sum->state, XXH3_128bits_update, map, begin, end);
 }
 
 void tn_checksum_hex(const tn_checksum *sum, char hex[33]) {

@@ -60,6 +60,7 @@ void tn_gguf_close(tn_gguf *file);
 const char *tn_gguf_path(const tn_gguf *file); /* of the first part */
 /* Let go of the memory of bytes [begin, end) of a tensor's data: what is looked at again is read again. */
 void tn_gguf_drop(const tn_gguf *file, const tn_gguf_tensor *tensor, size_t begin, size_t end);
+void tn_gguf_drop_all(const tn_gguf *file); /* keys too */
 
 int64_t tn_gguf_n_keys(const tn_gguf *file);
 int64_t tn_gguf_n_tensors(const tn_gguf *file);

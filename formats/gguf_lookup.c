@@ -41,6 +41,11 @@ void tn_gguf_drop(const tn_gguf *file, const tn_gguf_tensor *tensor, size_t begi
     for (int i = 0; !done && i < file->n_parts; i++) done = drop_from(file->parts[i], tensor->data, begin, end);
 }
 
+void tn_gguf_drop_all(const tn_gguf *file) {
+    tn_map_drop(&file->map, 0, file->map.size);
+    for (int i = 0; i < file->n_parts; i++) tn_gguf_drop_all(file->parts[i]);
+}
+
 typedef struct kind_row {
     const char *name;
     size_t bytes;

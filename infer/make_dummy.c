@@ -10,27 +10,20 @@
 #include "formats/ternary_block.h"
 #include "infer/gguf_config.h"
 #include "infer/gguf_weights.h"
+#include "layers/model.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { PIECE_BYTES = 1 << 24, WORDS_SEED = 16 /* bytes that one index of the generator gives */ };
-
-typedef enum kind { GAIN, TERNARY, TABLE } kind;
-
-typedef struct shape {
-    char name[64];
-    kind kind;
-    int64_t rows, cols; /* rows 0: a vector */
-} shape;
+enum { PIECE_BYTES = 1 << 24, DRAW_BYTES = 16 /* bytes that one index of the generator gives */ };
 
 typedef struct job {
     const tn_model_config *config;
     tn_dummy_options options;
     tn_arena *arena;
-    shape *shapes;
-    int n_shapes;
+    tn_param *params; /* [n_params] shapes alone */
+    int n_params, most;
     tn_gguf_writer *writer;
     unsigned char *piece;
     tn_real *rows;   /* [threads][the longest row] */
@@ -40,75 +33,68 @@ typedef struct job {
 
 /* ---- the tensors of a shape ---- */
 
-static void add_shape(job *j, const char *name, int block, kind what, int64_t rows, int64_t cols) {
-    if (cols == 0) return; /* left out by this config */
-    shape *s = &j->shapes[j->n_shapes++];
-    static const char prefix[] = "blk.%d."; /* as params.def writes it */
-    if (block < 0)
-        snprintf(s->name, sizeof s->name, "%s", name);
-    else
-        snprintf(s->name, sizeof s->name, "blk.%d.%s", block, name + strlen(prefix));
-    s->kind = what;
-    s->rows = rows;
-    s->cols = cols;
-    j->longest = TN_MAX(j->longest, TN_ROUND_UP(cols, WORDS_SEED));
-}
-
-static tn_status list_shapes(job *j) {
-    const tn_model_config *c = j->config;
-    int most = 0;
-#define MODEL_PARAM(field, name, rows, cols, init, kind) most++;
-#define BLOCK_PARAM(field, name, rows, cols, init, kind) most += c->n_layer;
-#include "layers/params.def"
-    TN_TAKE0(j->shapes, j->arena, most, "dummy");
-#define MODEL_PARAM(field, name, rows, cols, init, kind) add_shape(j, name, -1, kind, rows, cols);
-#include "layers/params.def"
-    for (int block = 0; block < c->n_layer; block++) {
-#define BLOCK_PARAM(field, name, rows, cols, init, kind) add_shape(j, name, block, kind, rows, cols);
-#include "layers/params.def"
-    }
+static tn_status count_param(void *context, const tn_param *param) {
+    (void)param;
+    ((job *)context)->most++;
     return TN_OK;
 }
 
-static int matrix_type(const job *j) {
-    static const int types[] = {
-#define EXPORT_TYPE(name, ggml, file_type, help) TN_GGML_##ggml,
+static tn_status add_param(void *context, const tn_param *param) {
+    job *j = context;
+    j->params[j->n_params++] = *param;
+    j->longest = TN_MAX(j->longest, TN_ROUND_UP((int64_t)param->cols, DRAW_BYTES));
+    return TN_OK;
+}
+
+static tn_status list_params(job *j) {
+    TN_TRY(tn_model_each_param(j->config, count_param, j));
+    TN_TAKE(j->params, j->arena, j->most, "dummy");
+    return tn_model_each_param(j->config, add_param, j);
+}
+
+static bool is_ternary(const tn_param *p) { return p->quantizer != TN_QUANT_NONE; }
+static bool is_gain(const tn_param *p) { return !is_ternary(p) && !p->tabular; }
+
+typedef struct type_row {
+    int ggml;
+    uint32_t file_type;
+} type_row;
+
+static const type_row type_rows[] = {
+#define EXPORT_TYPE(name, ggml, file_type, help) {TN_GGML_##ggml, file_type},
 #include "infer/export_types.def"
 #undef EXPORT_TYPE
-    };
-    return types[j->options.type];
+};
+
+static int type_of(const job *j, const tn_param *s) {
+    if (is_gain(s)) return TN_GGML_F32;
+    return is_ternary(s) ? type_rows[j->options.type].ggml : tn_gguf_type_of_table(j->options.table);
 }
 
-static int type_of(const job *j, const shape *s) {
-    return s->kind == TERNARY ? matrix_type(j)
-           : s->kind == TABLE ? tn_gguf_type_of_table(j->options.table)
-                              : TN_GGML_F32;
-}
-
-static tn_status announce(const job *j, const shape *s) {
+static tn_status announce(const job *j, const tn_param *s) {
     const int type = type_of(j, s), block = (int)tn_ggml_type_block(type);
     const int64_t ne[2] = {s->cols, s->rows};
     if (s->cols % block)
         return TN_FAIL(SHAPE, "%s has rows of %lld numbers, %s needs a multiple of %d", s->name, (long long)s->cols,
                        tn_ggml_type_name(type), block);
-    return tn_gguf_announce(j->writer, s->name, type, s->rows ? 2 : 1, ne);
+    return tn_gguf_announce(j->writer, s->name, type, is_gain(s) ? 1 : 2, ne);
 }
 
 /* ---- numbers ---- */
 
 /* A product of a normed row, whose numbers are of size 1, keeps that size; f16 holds the scale as it is. */
-static float scale_of(const shape *s) {
+static float scale_of(const tn_param *s) {
     return tn_f16_to_f32(tn_f32_to_f16((float)(1 / sqrt((double)s->cols * 2 / 3))));
 }
 
 static void draw_states(const tn_rng *rng, int64_t row, int64_t cols, int8_t *states) {
-    const int64_t draws = (cols + WORDS_SEED - 1) / WORDS_SEED;
-    for (int64_t i = 0; i < draws; i++, states += WORDS_SEED) {
-        uint8_t bytes[WORDS_SEED];
+    const int64_t draws = (cols + DRAW_BYTES - 1) / DRAW_BYTES;
+    for (int64_t i = 0; i < draws; i++, states += DRAW_BYTES) {
+        uint8_t bytes[DRAW_BYTES];
         uint32_t words[4];
         tn_rng_words(rng, (uint64_t)(row * draws + i), words);
         memcpy(bytes, words, sizeof bytes);
-        for (int k = 0; k < WORDS_SEED; k++) states[k] = (int8_t)((bytes[k] * 3 >> 8) - 1);
+        for (int k = 0; k < DRAW_BYTES; k++) states[k] = (int8_t)((bytes[k] * 3 >> 8) - 1);
     }
 }
 
@@ -130,7 +116,7 @@ static void draw_row(const tn_rng *rng, int64_t row, int64_t cols, double size, 
 
 typedef struct piece {
     const job *job;
-    const shape *shape;
+    const tn_param *param;
     tn_rng rng;
     int type;
     tn_table_type table; /* of numbers written one by one */
@@ -140,14 +126,14 @@ typedef struct piece {
 } piece;
 
 /* Logits of a normed row then differ by about 2. */
-static double table_size(const shape *s) { return 2 / sqrt((double)s->cols); }
+static double table_size(const tn_param *s) { return 2 / sqrt((double)s->cols); }
 
 static tn_status make_row(const piece *p, int64_t row, unsigned char *out) {
-    const shape *s = p->shape;
+    const tn_param *s = p->param;
     const job *j = p->job;
     tn_real *x = j->rows + tn_par_worker() * j->longest;
     int8_t *states = j->states + tn_par_worker() * j->longest;
-    if (s->kind == TABLE) {
+    if (s->tabular) {
         draw_row(&p->rng, row, s->cols, table_size(s), x);
     } else {
         draw_states(&p->rng, row, s->cols, states);
@@ -164,8 +150,8 @@ static void make_rows(void *context, int64_t begin, int64_t end) {
 }
 
 static tn_status write_matrix(const job *j, int number) {
-    const shape *s = &j->shapes[number];
-    piece p = {.job = j, .shape = s, .type = type_of(j, s)};
+    const tn_param *s = &j->params[number];
+    piece p = {.job = j, .param = s, .type = type_of(j, s)};
     unsigned char tail[TN_TERNARY_TAIL_MAX];
     size_t tail_bytes = 0;
     p.rng = tn_rng_make(j->options.seed, TN_PURPOSE_INIT, (uint32_t)number);
@@ -187,10 +173,22 @@ static tn_status write_matrix(const job *j, int number) {
     return tail_bytes ? tn_gguf_put_piece(j->writer, tail, tail_bytes) : TN_OK;
 }
 
-static tn_status write_gain(const job *j, const shape *s) {
+static tn_status write_gain(const job *j, const tn_param *s) {
     float *ones = (float *)j->piece;
     for (int64_t i = 0; i < s->cols; i++) ones[i] = 1;
     return tn_gguf_put_data(j->writer, ones, sizeof *ones * (size_t)s->cols);
+}
+
+/* How many numbers say how much slower pairs turn. */
+static int64_t slowdowns(const job *j) {
+    return j->config->rope_scaling == TN_ROPE_LLAMA3 ? j->config->head_dim / 2 : 0;
+}
+
+static tn_status write_slowdown(const job *j) {
+    const int64_t n = slowdowns(j);
+    float *slowdown = (float *)j->piece;
+    for (int i = 0; i < n; i++) slowdown[i] = tn_model_config_slowdown(j->config, i);
+    return n ? tn_gguf_put_data(j->writer, slowdown, sizeof *slowdown * (size_t)n) : TN_OK;
 }
 
 /* ---- the tokenizer ---- */
@@ -288,13 +286,15 @@ static tn_status check(const job *j) {
 
 static tn_status begin(job *j, const char *path) {
     TN_TRY(check(j));
-    TN_TRY(list_shapes(j));
+    TN_TRY(list_params(j));
     TN_TRY(tn_gguf_create(&j->writer, path));
     TN_TRY(tn_gguf_put_config(j->writer, j->config, "dummy"));
+    TN_TRY(tn_gguf_put_u32(j->writer, "general.file_type", type_rows[j->options.type].file_type));
     TN_TRY(put_tokenizer(j));
     TN_TRY(tn_gguf_put_u32(j->writer, "general.quantization_version", 2));
-    for (int i = 0; i < j->n_shapes; i++) TN_TRY(announce(j, &j->shapes[i]));
-    return TN_OK;
+    for (int i = 0; i < j->n_params; i++) TN_TRY(announce(j, &j->params[i]));
+    const int64_t n = slowdowns(j);
+    return n ? tn_gguf_announce(j->writer, tn_gguf_slowdown_tensor, TN_GGML_F32, 1, &n) : TN_OK;
 }
 
 static tn_status write_tensors(job *j) {
@@ -303,9 +303,9 @@ static tn_status write_tensors(job *j) {
     if (!j->piece) return TN_E_NOMEM;
     TN_TAKE(j->rows, j->arena, tn_par_threads() * j->longest, "dummy");
     TN_TAKE(j->states, j->arena, tn_par_threads() * j->longest, "dummy");
-    for (int i = 0; i < j->n_shapes; i++)
-        TN_TRY(j->shapes[i].kind == GAIN ? write_gain(j, &j->shapes[i]) : write_matrix(j, i));
-    return TN_OK;
+    for (int i = 0; i < j->n_params; i++)
+        TN_TRY(is_gain(&j->params[i]) ? write_gain(j, &j->params[i]) : write_matrix(j, i));
+    return write_slowdown(j);
 }
 
 /* With `bytes`: only how large the file would be. */

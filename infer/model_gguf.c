@@ -114,10 +114,11 @@ static tn_status load(tn_arena *arena, tn_arena *scratch, tn_model_use use, tn_l
     TN_TRY(tn_model_create(&out->model, arena, &config, use));
     TN_TRY(read_slowdown(file, out->model));
     TN_TRY(read_params(file, out->model, use, arena, scratch));
-    const tn_gguf_tensor *matrix = tn_gguf_find(file, "blk.0.attn_q.weight");
-    snprintf(out->description, sizeof out->description, "GGUF %s, %s", tn_gguf_architecture_of(file),
-             matrix ? tn_ggml_type_name(matrix->type) : "");
+    snprintf(out->description, sizeof out->description, "GGUF %s, %s, embedding %s", tn_gguf_architecture_of(file),
+             tn_ggml_type_name(tn_gguf_find(file, "blk.0.attn_q.weight")->type),
+             tn_ggml_type_name(tn_gguf_find(file, "token_embd.weight")->type));
     tn_model_refresh(out->model, 1);
+    tn_gguf_drop_all(file);
     return TN_OK;
 }
 

@@ -63,6 +63,29 @@ static void dummy__is_a_model_that_runs(void **state) {
     }
 }
 
+static void dummy__may_have_llamas_shape(void **state) {
+    const tn_test_files *f = *state;
+    tn_model_config config = small_config(256, 300);
+    const tn_dummy_options options = {.type = TN_EXPORT_TQ1_0, .table = TN_TABLE_BF16};
+    tn_loaded loaded;
+    config.sub_norms = config.tie_embeddings = false;
+    config.activation = TN_ACTIVATION_SILU;
+    config.rope_scaling = TN_ROPE_LLAMA3;
+    config.rope_factor = 4;
+    config.rope_original_context = 16;
+    assert_ok(tn_make_dummy(&config, options, f->path));
+    tn_arena *arena = tn_arena_create("test");
+    assert_ok(tn_model_file_load(f->path, arena, TN_MODEL_RUN, &loaded));
+    const tn_model_config *found = tn_model_get_config(loaded.model);
+    assert_false(found->sub_norms || found->tie_embeddings);
+    assert_int_equal(found->rope_scaling, TN_ROPE_LLAMA3);
+    for (int i = 0; i < config.head_dim / 2; i++)
+        assert_true(tn_model_slowdown(loaded.model)[i] == tn_model_config_slowdown(&config, i));
+    assert_non_null(strstr(loaded.description, "llama, TQ1_0, embedding BF16"));
+    tn_loaded_release(&loaded);
+    tn_arena_free(arena);
+}
+
 static void dummy__is_a_function_of_its_seed(void **state) {
     const tn_test_files *f = *state;
     const tn_model_config config = small_config(256, 300);
@@ -100,6 +123,7 @@ static void dummy__of_a_shape_that_cannot_be_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(dummy__is_a_model_that_runs),
+        TEST(dummy__may_have_llamas_shape),
         TEST(dummy__is_a_function_of_its_seed),
         TEST(dummy__of_a_shape_that_cannot_be_is_refused),
     };
