@@ -60,6 +60,15 @@ const char *tn_schema_use_format(tn_schema_writer *w, const char *name) {
     return NULL;
 }
 
+const char *tn_schema_formats(char *list, size_t size) {
+    size_t len = 0;
+    list[0] = '\0';
+    for (size_t i = 0; i < TN_COUNT(rules); i++)
+        if (rules[i].is_format && len < size)
+            len += (size_t)snprintf(list + len, size - len, "%s%s", len ? ", " : "", rules[i].name);
+    return list;
+}
+
 static tn_status put_used_rules(const tn_schema_writer *w) {
     for (size_t i = 0; i < TN_COUNT(rules); i++)
         if (w->used >> i & 1) TN_TRY(tn_buf_printf(w->out, "%s ::= %s\n", rules[i].name, rules[i].body));

@@ -82,6 +82,7 @@ bool tn_schema_says_more(const json_t *schema, const char *but);
 /* A rule of json_rules.def, by its name, which is returned; of a format, NULL when it is not known. */
 const char *tn_schema_use(tn_schema_writer *w, const char *rule);
 const char *tn_schema_use_format(tn_schema_writer *w, const char *format);
+const char *tn_schema_formats(char *list, size_t size); /* "date, time, ..." */
 /* Write `name ::= body`; the name begins like `hint` and is free. `body` is released. */
 tn_status tn_schema_put_rule(tn_schema_writer *w, const char *hint, tn_buf *body, const char **name);
 tn_status tn_schema_free_name(tn_schema_writer *w, const char *hint, const char **name);

@@ -58,11 +58,11 @@ static tn_status put_string(tn_schema_writer *w, const json_t *schema, tn_buf *o
     if (format && !json_is_string(format)) return TN_SCHEMA_FAIL(w, FORMAT, "\"format\" is no text");
     if (pattern) return tn_json_pattern_put(w, json_string_value(pattern), json_string_length(pattern), out);
     if (format) {
+        char list[200];
         const char *rule = tn_schema_use_format(w, json_string_value(format));
         if (rule) return tn_buf_puts(out, rule);
-        return TN_SCHEMA_FAIL(w, UNSUPPORTED,
-                              "format \"%.40s\" is not supported, expected date, time, date-time or uuid",
-                              json_string_value(format));
+        return TN_SCHEMA_FAIL(w, UNSUPPORTED, "format \"%.40s\" is not supported, expected one of %s",
+                              json_string_value(format), tn_schema_formats(list, sizeof list));
     }
     if (!counted) return tn_buf_puts(out, tn_schema_use(w, "string"));
     TN_TRY(tn_buf_printf(out, "\"\\\"\" %s", tn_schema_use(w, "char")));
@@ -110,6 +110,7 @@ static tn_status get_shape(const tn_schema_writer *w, const json_t *schema, arra
     shape->rest = old ? json_object_get(schema, "additionalItems") : items;
     if (json_is_true(unique)) return TN_SCHEMA_FAIL(w, UNSUPPORTED, "\"uniqueItems\" is not supported");
     if (shape->list && !json_is_array(shape->list)) return TN_SCHEMA_FAIL(w, FORMAT, "\"prefixItems\" is no list");
+    if (!json_array_size(shape->list)) shape->list = NULL;
     if (json_array_size(shape->list) > TN_SCHEMA_PREFIX)
         return TN_SCHEMA_FAIL(w, RANGE, "has a list of more than %d items", TN_SCHEMA_PREFIX);
     TN_TRY(tn_schema_counts(w, schema, "minItems", "maxItems", &shape->min, &shape->max));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/schema_checker.h"
 
+#include <arpa/inet.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,8 +65,19 @@ static bool matches(const char *pattern, const char *text) {
 }
 
 static bool fits_format(const char *format, const char *text) {
-#define DATE "([0-9]{4})-([0-9]{2})-([0-9]{2})"
-#define TIME "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]+)?(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])"
+#define DATE  "([0-9]{4})-([0-9]{2})-([0-9]{2})"
+#define TIME  "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]+)?(Z|[-+]([01][0-9]|2[0-3]):[0-5][0-9])"
+#define LABEL "[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+#define HOST  LABEL "(\\." LABEL ")*"
+    unsigned char address[16];
+    if (!strcmp(format, "ipv4")) return inet_pton(AF_INET, text, address) == 1;
+    if (!strcmp(format, "ipv6")) return inet_pton(AF_INET6, text, address) == 1;
+    if (!strcmp(format, "email")) return matches("^[^@ .]+(\\.[^@ .]+)*@" HOST "$", text);
+    if (!strcmp(format, "hostname")) return strlen(text) <= 253 && matches("^" HOST "$", text);
+    if (!strcmp(format, "uri")) return matches("^[a-z][a-z0-9+.-]*://" HOST "(:\\d+)?[^\\s<>\"\\\\^`{}|]*$", text);
+    if (!strcmp(format, "duration"))
+        return matches("^P(?=.)(\\d+W|(\\d+Y)?(\\d+M)?(\\d+D)?(T(?=.)(\\d+H)?(\\d+M)?(\\d+S)?)?)$", text);
+    if (!strcmp(format, "double")) return true;
     if (!strcmp(format, "uuid")) return matches("^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", text);
     if (!strcmp(format, "time")) return matches("^" TIME "$", text);
     if (!matches(!strcmp(format, "date") ? "^" DATE "$" : "^" DATE "T" TIME "$", text)) return false;
