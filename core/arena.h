@@ -36,8 +36,8 @@ tn_status tn_arena_reserve(tn_arena *arena, size_t size);
 /* A piece of `size` bytes on a 64-byte boundary, not cleared. NULL and a TN_E_NOMEM message when memory is out.
  * Size 0 gives a valid pointer. */
 void *tn_arena_alloc(tn_arena *arena, size_t size, const char *tag);
-/* The same for a piece that is filled from its beginning on, perhaps never to its end: memory is taken in small pages as
- * they are written. */
+/* The same for a piece that is filled from its beginning on, perhaps never to its end: memory is taken in small pages
+ * as they are written. */
 void *tn_arena_alloc_growing(tn_arena *arena, size_t size, const char *tag);
 /* `count` x `size` bytes, cleared; refuses an overflowing product with TN_E_NOMEM. */
 void *tn_arena_zalloc(tn_arena *arena, size_t count, size_t size, const char *tag);
