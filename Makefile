@@ -53,9 +53,9 @@ ISA.i8mm    := $(ISA.neon) -march=armv8.6-a
 ISA_X86 := avx2 avxvnni avx512 avx512bf16 avx512vbmi
 ISA_ARM := neon dotprod i8mm
 
-ROOMS := core kernels autograd layers optim formats data train infer bench
+ROOMS := core kernels autograd layers optim formats data models train infer bench
 # Readers live in these rooms; the kernels are gcc's.
-ROOMS_FUZZ := core layers formats data infer
+ROOMS_FUZZ := core layers formats data models infer
 LIB_SRC  := $(sort $(wildcard $(patsubst %,%/*.c,$(if $(filter fuzz,$(MODE)),$(ROOMS_FUZZ),$(ROOMS)))))
 CMD_SRC  := $(sort $(wildcard cmd/*.c))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))

@@ -2,7 +2,7 @@
  * cmd_eval.c - `tern eval`: how well a model predicts a text. */
 #include "cmd/options.h"
 #include "core/log.h"
-#include "infer/model_file.h"
+#include "models/model_file.h"
 #include "train/evaluate.h"
 
 #include <jansson.h>

@@ -3,7 +3,7 @@
 #include "cmd/options.h"
 #include "cmd/output_guard.h"
 #include "core/fs.h"
-#include "infer/export.h"
+#include "models/export.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ typedef struct settings {
 
 static const char type_choices[] =
 #define EXPORT_TYPE(name, ggml, file_type, help) "|" name
-#include "infer/export_types.def"
+#include "models/export_types.def"
 #undef EXPORT_TYPE
     ;
 
@@ -33,7 +33,7 @@ static const char about[] =
     "Write a model as a GGUF file, load it again, and compare token ids and logits with the source's. "
     "A file that differs is deleted.\nTypes:"
 #define EXPORT_TYPE(name, ggml, file_type, help) "\n  " name ": " help
-#include "infer/export_types.def"
+#include "models/export_types.def"
 #undef EXPORT_TYPE
     ;
 

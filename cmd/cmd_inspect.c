@@ -10,7 +10,7 @@
 #include "formats/checksum.h"
 #include "formats/gguf.h"
 #include "formats/ternary_block.h"
-#include "infer/model_file.h"
+#include "models/model_file.h"
 
 #include <jansson.h>
 #include <math.h>

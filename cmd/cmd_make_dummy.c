@@ -2,7 +2,7 @@
  * cmd_make_dummy.c - `tern make-dummy`: a model of random weights to measure with. */
 #include "cmd/options.h"
 #include "core/fs.h"
-#include "infer/make_dummy.h"
+#include "models/make_dummy.h"
 #include "train/run_config.h"
 
 #include <jansson.h>
@@ -17,7 +17,7 @@ typedef struct settings {
 
 static const char type_choices[] =
 #define EXPORT_TYPE(name, ggml, file_type, help) "|" name
-#include "infer/export_types.def"
+#include "models/export_types.def"
 #undef EXPORT_TYPE
     ;
 

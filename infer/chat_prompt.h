@@ -5,7 +5,7 @@
 #ifndef TN_INFER_CHAT_PROMPT_H
 #define TN_INFER_CHAT_PROMPT_H
 #include "data/chat_template.h"
-#include "infer/model_file.h"
+#include "models/model_file.h"
 
 /* `setting`: a built-in name, a file, or NULL. `source` receives where the template is from, for people: "the model's
  * own chat template". Fails as tn_chat_template_open. */

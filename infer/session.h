@@ -8,7 +8,7 @@
 #ifndef TN_INFER_SESSION_H
 #define TN_INFER_SESSION_H
 #include "infer/grammar.h"
-#include "infer/model_file.h"
+#include "models/model_file.h"
 #include "infer/sampler.h"
 #include "infer/text_stream.h"
 

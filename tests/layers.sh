@@ -12,10 +12,11 @@ declare -A may=(
     [autograd]="kernels core"
     [layers]="autograd core"
     [optim]="autograd kernels core"
-    [train]="layers optim formats data autograd core"
-    [infer]="layers formats data autograd kernels core"
+    [models]="layers formats data autograd kernels core"
+    [train]="models layers optim formats data autograd core"
+    [infer]="models layers formats data autograd kernels core"
 )
-everything="core kernels formats data autograd layers optim train infer"
+everything="core kernels formats data autograd layers optim models train infer"
 may[bench]=$everything
 may[cmd]="$everything bench"
 may[tests]="$everything bench cmd"

@@ -4,7 +4,7 @@
 # Prints "file:line: what is wrong" and exits with 1 when there is anything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-rooms=(core kernels autograd layers optim formats data train infer bench cmd tests)
+rooms=(core kernels autograd layers optim formats data models train infer bench cmd tests)
 bad=0
 
 mapfile -t sources < <(find "${rooms[@]}" -name '*.[ch]' | sort)

@@ -4,7 +4,7 @@
 #include "autograd/tape.h"
 #include "core/fs.h"
 #include "formats/ternary_block.h"
-#include "infer/export.h"
+#include "models/export.h"
 #include "kernels/kernels.h"
 #include "tests/tiny_model.h"
 #include "tests/testing.h"

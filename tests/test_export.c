@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/arena.h"
 #include "core/fs.h"
-#include "infer/export.h"
-#include "infer/gguf_weights.h"
-#include "infer/proof.h"
+#include "models/export.h"
+#include "models/gguf_weights.h"
+#include "models/proof.h"
 #include "kernels/kernels.h"
 #include "tests/damage.h"
 #include "tests/testing.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "infer/make_dummy.h"
+#include "models/make_dummy.h"
 #include "core/fs.h"
 #include "infer/session.h"
 #include "train/run_config.h"

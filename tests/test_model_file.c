@@ -5,7 +5,7 @@
 #include "core/log.h"
 #include "formats/checkpoint_file.h"
 #include "formats/gguf.h"
-#include "infer/export.h"
+#include "models/export.h"
 #include "kernels/kernels.h"
 #include "tests/testing.h"
 #include "tests/tiny_model.h"

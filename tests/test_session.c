@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/par.h"
-#include "infer/export.h"
+#include "models/export.h"
 #include "kernels/gemm.h"
 #include "kernels/kernels.h"
 #include "tests/session_rig.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/par.h"
-#include "infer/model_file.h"
+#include "models/model_file.h"
 #include "kernels/kernels.h"
 #include "tests/trainer_rig.h"
 #include "train/evaluate.h"

@@ -2,7 +2,7 @@
  * tiny_model.h - a model of random weights with a tokenizer, as a checkpoint: small enough to make in every test. */
 #ifndef TN_TESTS_TINY_MODEL_H
 #define TN_TESTS_TINY_MODEL_H
-#include "infer/model_file.h"
+#include "models/model_file.h"
 
 /* The defaults: width 256, 2 blocks, 4 heads over 2, MLP 512, context 48: every export type fits. `settings` are
  * "model.key=value" over these, ended by NULL (NULL = none). The text behind the tokenizer has characters of one to

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * fuzz_gguf.c - GGUF files: the reader, the keys of a model's shape, the tokenizer. */
 #include "data/tokenizer_gguf.h"
-#include "infer/gguf_config.h"
+#include "models/gguf_config.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <string.h>

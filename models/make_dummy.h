@@ -3,9 +3,9 @@
  * States are drawn evenly from -1, 0, +1; scales keep activations near unit size and logits apart. The tokenizer is
  * byte-level BPE that fills the vocabulary with words over the small letters, and has begin, end and turn tokens and a
  * chat template. The file is a function of shape, types and seed. It is written as it is made, tensor by tensor. */
-#ifndef TN_INFER_MAKE_DUMMY_H
-#define TN_INFER_MAKE_DUMMY_H
-#include "infer/export.h"
+#ifndef TN_MODELS_MAKE_DUMMY_H
+#define TN_MODELS_MAKE_DUMMY_H
+#include "models/export.h"
 #include "layers/model_config.h"
 
 typedef struct tn_dummy_options {

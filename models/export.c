@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * export.c - load, check, write under a temporary name, prove, rename. */
-#include "infer/export.h"
+#include "models/export.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,9 +11,9 @@
 #include "core/utf8.h"
 #include "data/tokenizer_gguf.h"
 #include "formats/ternary_block.h"
-#include "infer/gguf_config.h"
-#include "infer/gguf_weights.h"
-#include "infer/proof.h"
+#include "models/gguf_config.h"
+#include "models/gguf_weights.h"
+#include "models/proof.h"
 
 typedef struct type_row {
     const char *name;
@@ -23,7 +23,7 @@ typedef struct type_row {
 
 static const type_row type_rows[] = {
 #define EXPORT_TYPE(name, ggml, file_type, help) {name, TN_GGML_##ggml, file_type},
-#include "infer/export_types.def"
+#include "models/export_types.def"
 #undef EXPORT_TYPE
 };
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * gguf_config.c - the shape of a model to and from GGUF keys. */
-#include "infer/gguf_config.h"
+#include "models/gguf_config.h"
 
 #include "core/log.h"
 
@@ -18,12 +18,12 @@ typedef struct shape_key {
 
 static const shape_key shape_keys[] = {
 #define GGUF_KEY(suffix, field, need) {suffix, #field, need},
-#include "infer/gguf_keys.def"
+#include "models/gguf_keys.def"
 };
 
 static const char *const meant_keys[] = {
 #define GGUF_MEANT(suffix) suffix,
-#include "infer/gguf_keys.def"
+#include "models/gguf_keys.def"
 };
 
 typedef struct neutral_key {
@@ -33,7 +33,7 @@ typedef struct neutral_key {
 
 static const neutral_key neutral_keys[] = {
 #define GGUF_NEUTRAL(suffix, value) {suffix, value},
-#include "infer/gguf_keys.def"
+#include "models/gguf_keys.def"
 };
 
 typedef struct architecture {

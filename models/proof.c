@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * proof.c - the questions that an exported file must answer as its source does. */
-#include "infer/proof.h"
+#include "models/proof.h"
 #include "core/utf8.h"
 
 #include <math.h>

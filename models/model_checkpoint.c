@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "formats/checkpoint_file.h"
-#include "infer/model_file_priv.h"
+#include "models/model_file_priv.h"
 
 static tn_status read_config(tn_ckpt *ckpt, tn_arena *arena, tn_model_config *model) {
     tn_section section = tn_model_section(model);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * model_file_priv.h - one loader for each kind of file. Each fills model, tokenizer and description; what is in `out`
  * after a failure is released by the caller. */
-#ifndef TN_INFER_MODEL_FILE_PRIV_H
-#define TN_INFER_MODEL_FILE_PRIV_H
-#include "infer/model_file.h"
+#ifndef TN_MODELS_MODEL_FILE_PRIV_H
+#define TN_MODELS_MODEL_FILE_PRIV_H
+#include "models/model_file.h"
 
 tn_status tn_model_from_checkpoint(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out);
 tn_status tn_model_from_gguf(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out);

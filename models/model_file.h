@@ -6,8 +6,8 @@
  * and never kept: the runtime computes what the trainer computed, bit for bit.
  * The model of a GGUF file is packed as it is read; tables stay in the file's map.
  * Life: tn_model_file_load ... tn_loaded_release. The model lives in the caller's arena, the tokenizer on the heap. */
-#ifndef TN_INFER_MODEL_FILE_H
-#define TN_INFER_MODEL_FILE_H
+#ifndef TN_MODELS_MODEL_FILE_H
+#define TN_MODELS_MODEL_FILE_H
 #include "data/tokenizer.h"
 #include "formats/gguf.h"
 #include "layers/model.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * make_dummy.c - tensors are made a piece of rows at a time, by all threads, and written as they come. */
-#include "infer/make_dummy.h"
+#include "models/make_dummy.h"
 
 #include "core/half.h"
 #include "core/log.h"
@@ -8,8 +8,8 @@
 #include "core/rng.h"
 #include "data/tokenizer_gguf.h"
 #include "formats/ternary_block.h"
-#include "infer/gguf_config.h"
-#include "infer/gguf_weights.h"
+#include "models/gguf_config.h"
+#include "models/gguf_weights.h"
 #include "layers/model.h"
 
 #include <math.h>
@@ -62,7 +62,7 @@ typedef struct type_row {
 
 static const type_row type_rows[] = {
 #define EXPORT_TYPE(name, ggml, file_type, help) {TN_GGML_##ggml, file_type},
-#include "infer/export_types.def"
+#include "models/export_types.def"
 #undef EXPORT_TYPE
 };
 

@@ -6,11 +6,11 @@
 
 #include "core/log.h"
 #include "data/tokenizer_gguf.h"
-#include "infer/gguf_config.h"
-#include "infer/gguf_weights.h"
-#include "infer/model_file_priv.h"
+#include "models/gguf_config.h"
+#include "models/gguf_weights.h"
+#include "models/model_file_priv.h"
 #include "kernels/attention.h"
-#include "infer/weigh_packing.h"
+#include "models/weigh_packing.h"
 
 /* ---- the tensors of the file and those that the keys ask for must be the same ---- */
 

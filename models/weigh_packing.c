@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The stretch is longer than second-level caches, and its states are zeros: no product takes longer for what it
  * multiplies. */
-#include "infer/weigh_packing.h"
+#include "models/weigh_packing.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * model_file.c - what a path holds, and which checkpoint a run folder stands for. */
-#include "infer/model_file.h"
+#include "models/model_file.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "core/fs.h"
-#include "infer/model_file_priv.h"
+#include "models/model_file_priv.h"
 
 enum { POINTER_MAX = 4096 }; /* bytes of a `best` or `latest` file */
 

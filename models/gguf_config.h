@@ -8,8 +8,8 @@
  *   tern.tie_embeddings  false   the head is a tensor of its own, output.weight; llama needs no key for that
  *   tern.sub_norms       false   no attn_sub_norm and ffn_sub_norm; nor does it for that
  *   tern.qk_norm         true    attn_q_norm and attn_k_norm gains */
-#ifndef TN_INFER_GGUF_CONFIG_H
-#define TN_INFER_GGUF_CONFIG_H
+#ifndef TN_MODELS_GGUF_CONFIG_H
+#define TN_MODELS_GGUF_CONFIG_H
 #include "formats/gguf.h"
 #include "layers/model_config.h"
 

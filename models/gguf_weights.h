@@ -7,8 +7,8 @@
  *   F16, BF16, F32  the values -s, 0, +s. They are read back as codes and scale, so the arithmetic stays the trained
  *                   one; a matrix that holds anything else is refused
  * Every other parameter is floats, or Q8_0 or Q6_K for an embedding or head. Norm gains are F32 always. */
-#ifndef TN_INFER_GGUF_WEIGHTS_H
-#define TN_INFER_GGUF_WEIGHTS_H
+#ifndef TN_MODELS_GGUF_WEIGHTS_H
+#define TN_MODELS_GGUF_WEIGHTS_H
 #include "autograd/param.h"
 #include "formats/gguf.h"
 

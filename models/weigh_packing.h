@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * weigh_packing.h - which packing of ternary weights serves a model that is only run. */
-#ifndef TN_INFER_WEIGH_PACKING_H
-#define TN_INFER_WEIGH_PACKING_H
+#ifndef TN_MODELS_WEIGH_PACKING_H
+#define TN_MODELS_WEIGH_PACKING_H
 #include "core/status.h"
 
 /* For a model of so many ternary weights, before it is created: time one token through a stretch of weights in both

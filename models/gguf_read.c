@@ -7,7 +7,7 @@
 
 #include "core/par.h"
 #include "formats/ternary_block.h"
-#include "infer/gguf_weights.h"
+#include "models/gguf_weights.h"
 #include "kernels/gemm.h"
 
 enum { NAME_SIZE = 80, WHAT_SIZE = 256, TABLE_STRETCH = 256 };

@@ -7,7 +7,7 @@
 #include "core/half.h"
 #include "core/par.h"
 #include "formats/ternary_block.h"
-#include "infer/gguf_weights.h"
+#include "models/gguf_weights.h"
 
 /* What a parameter is to a file. */
 typedef enum role { ROLE_TERNARY, ROLE_MATRIX, ROLE_TABLE, ROLE_GAIN } role;

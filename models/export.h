@@ -4,14 +4,14 @@
  * and bytes on probe texts, and logits on a probe sequence, which must be EQUAL, bit for bit. What a type rounds by its
  * nature (F16) is rounded in the source too before it is asked, so equality is the test there as well, and the distance
  * to the unrounded source is reported. A file that differs is deleted; nothing unproven ever has the final name. */
-#ifndef TN_INFER_EXPORT_H
-#define TN_INFER_EXPORT_H
+#ifndef TN_MODELS_EXPORT_H
+#define TN_MODELS_EXPORT_H
 #include "kernels/table.h"
 
-/* Rows of infer/export_types.def. */
+/* Rows of models/export_types.def. */
 typedef enum tn_export_type {
 #define EXPORT_TYPE(name, ggml, file_type, help) TN_EXPORT_##ggml,
-#include "infer/export_types.def"
+#include "models/export_types.def"
 #undef EXPORT_TYPE
     TN_EXPORT_TYPE_COUNT
 } tn_export_type;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * proof.h - what a model answers to fixed questions, so that two models can be compared after one of them is gone. */
-#ifndef TN_INFER_PROOF_H
-#define TN_INFER_PROOF_H
-#include "infer/model_file.h"
+#ifndef TN_MODELS_PROOF_H
+#define TN_MODELS_PROOF_H
+#include "models/model_file.h"
 
 /* Logits [n_ids, vocab] at every place of a probe sequence, in `arena`. */
 typedef struct tn_probe {
