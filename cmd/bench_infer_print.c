@@ -9,11 +9,6 @@
 #include <jansson.h>
 #include <math.h>
 
-const char *tn_bench_infer_kv_name(tn_kv_type type) {
-    static const char *const names[] = {[TN_KV_F32] = "f32", [TN_KV_F16] = "f16", [TN_KV_Q8_0] = "q8_0"};
-    return names[type];
-}
-
 /* ---- figures ---- */
 
 static double rate_of(const tn_infer_test *t, double seconds) { return (double)tn_infer_test_tokens(t) / seconds; }
@@ -166,9 +161,8 @@ static tn_status print_tests(const tn_bench_infer_job *b) {
 static tn_status print_shares(const tn_bench_infer_job *b) {
     TN_TRY(tn_bench_print_machine(b->waited));
     if (b->limit)
-        TN_TRY(tn_cmd_print("preset %s: %lld MiB are allowed, which this %s\n",
-                            tn_run_preset_at(b->s->preset - 1)->name, (long long)(b->limit >> 20),
-                            b->rss <= b->limit ? "fits" : "does NOT fit"));
+        TN_TRY(tn_cmd_print("preset %s: %lld MiB are allowed, which this %s\n", tn_run_preset_at(b->s->preset)->name,
+                            (long long)(b->limit >> 20), b->rss <= b->limit ? "fits" : "does NOT fit"));
     TN_TRY(tn_cmd_print("loaded in %.2f s; resident %.0f MiB at the most\n", b->load_seconds, (double)b->rss / 0x1p20));
     TN_TRY(tn_cmd_print("weights read for a token: %.0f MiB; memory read: %.1f GB/s; generation uses %.0f%% of that\n",
                         b->work.bytes / 0x1p20, b->memory / 1e9, 100 * bandwidth_share(b)));
@@ -192,10 +186,10 @@ static tn_status print_summary(const tn_bench_infer_job *b) {
     json_object_set_new(object, "bandwidth_share", json_real(bandwidth_share(b)));
     json_object_set_new(object, "int8_ops_per_second", json_real(2 * b->int8));
     json_object_set_new(object, "int8_share", json_real(int8_share(b)));
-    json_object_set_new(object, "kv", json_string(tn_bench_infer_kv_name(b->session.kv)));
+    json_object_set_new(object, "kv", json_string(tn_kv_type_name(b->session.kv)));
     json_object_set_new(object, "head", json_string(b->session.head == TN_HEAD_EXACT ? "exact" : "screened"));
     if (b->limit) {
-        json_object_set_new(object, "preset", json_string(tn_run_preset_at(b->s->preset - 1)->name));
+        json_object_set_new(object, "preset", json_string(tn_run_preset_at(b->s->preset)->name));
         json_object_set_new(object, "memory_limit_bytes", json_integer((json_int_t)b->limit));
         json_object_set_new(object, "fits", json_boolean(b->rss <= b->limit));
     }

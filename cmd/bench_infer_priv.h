@@ -16,8 +16,8 @@ typedef struct tn_bench_list {
 typedef struct tn_bench_settings {
     const char *model;
     tn_option_list prompts, generated, both, depths, batches, threads;
-    int repeats, format, chunk, context, head, key_type, value_type;
-    int preset; /* of run_presets.def, plus 1; 0 = none */
+    int repeats, format, chunk, context, head;
+    int preset, key_type, value_type; /* as on the command line: TN_OPTION_PRESET, TN_OPTION_CACHE_TYPES */
     bool json, no_warmup, progress, levels;
 } tn_bench_settings;
 
@@ -41,6 +41,5 @@ tn_status tn_bench_infer_print(const tn_bench_infer_job *job);
 /* Median tokens a second of the first test that is a prompt alone, or generation alone; 0 when there is none. */
 double tn_bench_infer_prompt_rate(const tn_bench_infer_job *job);
 double tn_bench_infer_text_rate(const tn_bench_infer_job *job);
-const char *tn_bench_infer_kv_name(tn_kv_type type);
 
 #endif

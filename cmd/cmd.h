@@ -5,7 +5,7 @@
 #ifndef TN_CMD_CMD_H
 #define TN_CMD_CMD_H
 #include "core/buf.h"
-#include "kernels/attention.h"
+#include "core/status.h"
 
 enum { TN_EXIT_DONE = 0, TN_EXIT_FAILED = 1, TN_EXIT_USAGE = 2, TN_EXIT_SIGNAL = 128 /* plus the signal's number */ };
 
@@ -55,8 +55,6 @@ struct json_t *tn_cmd_json_path(const char *path);
 
 /* Make ready to compute: kernels for this CPU, `threads` workers (0 = all cores). */
 tn_status tn_cmd_start_compute(int threads);
-/* The one type of -ctk and -ctv (options.h). Fails: TN_E_ARG when they differ. */
-tn_status tn_cmd_cache_type(int keys, int values, tn_kv_type *type);
 /* One line when OpenBLAS is slower than this machine allows. For commands that train: forward passes use no BLAS. */
 void tn_cmd_warn_of_slow_blas(void);
 

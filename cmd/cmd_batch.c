@@ -6,6 +6,7 @@
 #include "cmd/generation_options.h"
 #include "cmd/model_options.h"
 #include "cmd/output_guard.h"
+#include "cmd/run_presets.h"
 #include "core/clock.h"
 #include "core/fs.h"
 #include "core/log.h"
@@ -91,15 +92,12 @@ static tn_status describe_settings(const run *r, json_t **out) {
     const settings *s = r->settings;
     const tn_chat_options *chat = &s->chat;
     const char *setting = chat->template_file ? chat->template_file : or_nothing(chat->template_arg);
-    char template_hash[17], grammar_hash[17];
+    char template_hash[17];
     TN_TRY(hash_file(setting, template_hash));
-    TN_TRY(hash_file(s->generation.grammar_file, grammar_hash));
-    json_t *more =
-        json_pack("{s:i, s:i, s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "context", tn_batch_context(r->batch), "kv",
-                  s->model.key_type, "conversation", s->conversation, "system", tn_buf_text(&chat->system),
-                  "chat_template", setting, "chat_template_hash", template_hash, "chat_template_kwargs",
-                  or_nothing(chat->variables_arg), "grammar", or_nothing(s->generation.grammar_text), "grammar_file",
-                  or_nothing(s->generation.grammar_file), "grammar_hash", grammar_hash);
+    json_t *more = json_pack("{s:i, s:i, s:b, s:s, s:s, s:s, s:s, s:s}", "context", tn_batch_context(r->batch), "kv",
+                             s->model.kv, "conversation", s->conversation, "system", tn_buf_text(&chat->system),
+                             "chat_template", setting, "chat_template_hash", template_hash, "chat_template_kwargs",
+                             or_nothing(chat->variables_arg), "grammar_hash", s->generation.grammar_hash);
     *out = tn_request_settings(&r->defaults);
     int failed = !more || !*out || json_object_update(*out, more);
     json_decref(more);
@@ -147,12 +145,12 @@ static bool look_up(void *context) {
 
 static tn_status open_batch(run *r) {
     settings *s = r->settings;
+    r->arena = tn_arena_create("model");
+    if (!r->arena) return TN_E_NOMEM;
+    TN_TRY(tn_model_options_load(&s->model, s->parallel, r->arena, &r->loaded));
     const tn_session_options session = tn_model_options_session(&s->model);
     const tn_batch_options options = {
         .slots = s->parallel, .context = session.context, .chunk = session.chunk, .kv = session.kv};
-    r->arena = tn_arena_create("model");
-    if (!r->arena) return TN_E_NOMEM;
-    TN_TRY(tn_model_options_load(&s->model, r->arena, &r->loaded));
     TN_TRY(tn_generation_open(&s->generation, r->loaded.tokenizer));
     TN_TRY(tn_chat_options_open(&s->chat, &r->loaded, s->generation.escape));
     TN_TRY(tn_batch_create(&r->batch, &r->loaded, options));
@@ -264,6 +262,7 @@ int tn_cmd_batch(int argc, char **argv) {
         .about =
             "Answer rows {\"id\", \"prompt\" or \"messages\", \"max_tokens\", \"temperature\", ...}, many at once. The "
             "same command\ngoes on after a stop: rows that are answered stay.",
+        .more = tn_run_presets_list,
         .options = options,
         .shared = {chat_rows, rows, model_rows},
         .min_arguments = 1,

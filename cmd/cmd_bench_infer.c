@@ -60,7 +60,7 @@ static tn_status make_tests(tn_bench_infer_job *b) {
     TN_TRY(read_list("-n", &s->generated, 0, 1 << 20, 128, &generated));
     TN_TRY(read_list("-d", &s->depths, 0, 1 << 20, 0, &depths));
     TN_TRY(read_list("--parallel", &s->batches, 1, TN_BATCH_SLOTS, 1, &batches));
-    TN_TRY(read_list("-t", &s->threads, 0, 256, 0, &b->threads));
+    TN_TRY(read_list("-t", &s->threads, 0, 256, tn_run_preset_threads(tn_run_preset_at(s->preset), 0), &b->threads));
     for (int k = 0; k < batches.count; k++)
         for (int d = 0; d < depths.count; d++) {
             const int depth = depths.values[d], batch = batches.values[k];
@@ -161,21 +161,17 @@ static tn_status measure_afresh(tn_bench_infer_job *b, int threads) {
     return measure(b);
 }
 
-/* What goes for all tests, with a preset's word where the command line says nothing. */
+/* What goes for all tests. */
 static tn_status settle(tn_bench_infer_job *b) {
     const tn_bench_settings *s = b->s;
+    const tn_run_preset *preset = tn_run_preset_at(s->preset);
     const int most = tn_model_get_config(b->loaded.model)->context;
-    b->session = (tn_session_options){.context = s->context ? s->context : longest(b),
+    const bool said = s->context || preset->context;
+    b->session = (tn_session_options){.context = said ? tn_run_preset_context(preset, s->context, most) : longest(b),
                                       .chunk = s->chunk,
                                       .head = (tn_head_kind)s->head};
-    TN_TRY(tn_cmd_cache_type(s->key_type, s->value_type, &b->session.kv));
-    if (!s->preset) return TN_OK;
-    const tn_run_preset *preset = tn_run_preset_at(s->preset - 1);
-    b->session.kv = preset->kv;
-    if (!s->context) b->session.context = TN_MIN(preset->context, most);
-    if (!s->threads.count) b->threads.values[0] = TN_MIN(preset->threads, tn_par_cores());
     b->limit = preset->limit;
-    return TN_OK;
+    return tn_run_preset_cache(preset, s->key_type, s->value_type, &b->session.kv);
 }
 
 /* ---- levels ---- */
@@ -192,7 +188,7 @@ static tn_status print_level(tn_bench_infer_job *b, const level *l) {
     double seconds = 0;
     for (int i = 0; i < b->n_tests; i++) seconds += tn_samples_median(&b->tests[i].seconds);
     return tn_cmd_print("| %s | %d | %s | %s | %.2f | %.2f | %.0f | %.0f | %.2f |\n", l->name, tn_par_threads(),
-                        l->head == TN_HEAD_EXACT ? "exact" : "screened", tn_bench_infer_kv_name(l->kv), prompt, text,
+                        l->head == TN_HEAD_EXACT ? "exact" : "screened", tn_kv_type_name(l->kv), prompt, text,
                         (double)b->rss / 0x1p20, 1e3 * seconds, 60 / seconds);
 }
 
@@ -239,9 +235,7 @@ static int run_bench(const tn_bench_settings *s) {
 }
 
 int tn_bench_infer(int argc, char **argv) {
-    tn_bench_settings s = {.repeats = 5, .chunk = 512, .key_type = TN_KV_F16, .value_type = TN_KV_F16};
-    char names[64];
-    snprintf(names, sizeof names, "none|%s", tn_run_preset_names);
+    tn_bench_settings s = {.repeats = 5, .chunk = 512};
     const tn_option options[] = {
         {"model", 'm', TN_OPT_TEXT, &s.model, "F", "run folder, checkpoint or GGUF file", 0, 0, NULL},
         {"n-prompt", 'p', TN_OPT_LIST, &s.prompts, "N,..", "tokens of a prompt, 512; 0: no such test", 0, 0, NULL},
@@ -256,7 +250,7 @@ int tn_bench_infer(int argc, char **argv) {
         {"ctx-size", 'c', TN_OPT_INT, &s.context, "N", "context in tokens; 0: what the tests need", 0, 1 << 20, NULL},
         {"head", 0, TN_OPT_CHOICE, &s.head, "KIND", "how the most likely token is found; same tokens", 0, 0,
          "screened|exact"},
-        {"preset", 0, TN_OPT_CHOICE, &s.preset, "NAME", "threads, context and keys for a kind of machine", 0, 0, names},
+        TN_OPTION_PRESET(&s.preset),
         {"levels", 0, TN_OPT_ON, &s.levels, NULL, "baseline, optimized and aggressive settings in one table", 0, 0,
          NULL},
         {"output", 'o', TN_OPT_CHOICE, &s.format, "FORMAT", "how to print the tests", 0, 0, "md|csv|json|jsonl"},
@@ -274,6 +268,7 @@ int tn_bench_infer(int argc, char **argv) {
         .synopsis = "-m MODEL [-p N] [-n N] [-r N]",
         .about = "Time prompts (pp) and generation (tg) of a model, as llama-bench does, and tell what share of the\n"
                  "memory's speed and of the int8 peak that is, both measured between the runs. --json gives medians.",
+        .more = tn_run_presets_list,
         .options = options,
     };
     const int status = tn_options_parse(&usage, &argc, argv);

@@ -6,6 +6,7 @@
 #include "cmd/escapes.h"
 #include "cmd/generation_options.h"
 #include "cmd/model_options.h"
+#include "cmd/run_presets.h"
 #include "core/log.h"
 
 #include <stdio.h>
@@ -96,7 +97,7 @@ static tn_status open_chat(chat *c) {
     settings *s = c->settings;
     c->arena = tn_arena_create("model");
     if (!c->arena) return TN_E_NOMEM;
-    TN_TRY(tn_model_options_load(&s->model, c->arena, &c->loaded));
+    TN_TRY(tn_model_options_load(&s->model, 1, c->arena, &c->loaded));
     TN_TRY(tn_session_create(&c->session, &c->loaded, tn_model_options_session(&s->model)));
     TN_TRY(tn_generation_open(&s->generation, c->loaded.tokenizer));
     TN_TRY(open_conversation(c));
@@ -144,6 +145,11 @@ static int check(settings *s) {
     return TN_OPTIONS_GO;
 }
 
+static tn_status put_more(tn_buf *out) {
+    TN_TRY(tn_run_presets_list(out));
+    return tn_chat_list_commands(out);
+}
+
 int tn_cmd_chat(int argc, char **argv) {
     settings s = {0};
     const tn_option *model_rows = tn_model_options_init(&s.model);
@@ -171,7 +177,7 @@ int tn_cmd_chat(int argc, char **argv) {
         .synopsis = "-m MODEL [-sys TEXT] [-p TEXT]",
         .about =
             "Talk with a model. Where the input is no terminal, each line is a message and only answers are written.",
-        .more = tn_chat_list_commands,
+        .more = put_more,
         .options = options,
         .shared = {chat_rows, rows, model_rows},
     };

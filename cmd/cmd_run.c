@@ -4,6 +4,7 @@
 #include "cmd/escapes.h"
 #include "cmd/generation_options.h"
 #include "cmd/model_options.h"
+#include "cmd/run_presets.h"
 #include "core/clock.h"
 #include "core/fs.h"
 #include "core/log.h"
@@ -58,7 +59,7 @@ static tn_status open_session(run *r) {
     settings *s = r->settings;
     r->arena = tn_arena_create("model");
     if (!r->arena) return TN_E_NOMEM;
-    TN_TRY(tn_model_options_load(&s->model, r->arena, &r->loaded));
+    TN_TRY(tn_model_options_load(&s->model, 1, r->arena, &r->loaded));
     TN_TRY(tn_session_create(&r->session, &r->loaded, tn_model_options_session(&s->model)));
     TN_TRY(tn_generation_open(&s->generation, r->loaded.tokenizer));
     int vocab = tn_model_get_config(r->loaded.model)->vocab_size;
@@ -291,6 +292,7 @@ int tn_cmd_run(int argc, char **argv) {
         .command = "run",
         .synopsis = "-m MODEL [-p TEXT | -f FILE]",
         .about = "Continue a text. Without a prompt the model begins one. With -cnv it is tern chat.",
+        .more = tn_run_presets_list,
         .options = options,
         .shared = {model_rows, rows},
     };

@@ -14,8 +14,3 @@ void tn_cmd_warn_of_slow_blas(void) {
     const char *warning = tn_blas_warning();
     if (warning) tn_log(TN_LOG_WARN, "kernels", "%s", warning);
 }
-
-tn_status tn_cmd_cache_type(int keys, int values, tn_kv_type *type) {
-    *type = (tn_kv_type)keys;
-    return keys == values ? TN_OK : TN_FAIL(ARG, "--cache-type-k and --cache-type-v differ, expected one type");
-}

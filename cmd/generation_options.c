@@ -4,9 +4,11 @@
 #include "core/clock.h"
 #include "core/fs.h"
 #include "core/rng.h"
+#include "formats/checksum.h"
 #include "infer/json_schema.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -132,6 +134,8 @@ static tn_status open_grammar(tn_generation *g, const char *file, const char *te
     else if (!status)
         status = tn_grammar_create(&g->grammar, tn_buf_text(&source), source.len);
     if (!status) status = tn_grammar_state_create(&g->how.grammar, g->grammar, tokenizer);
+    snprintf(g->grammar_hash, sizeof g->grammar_hash, "%016llx",
+             (unsigned long long)tn_checksum64(tn_buf_text(&source), source.len));
     tn_buf_release(&source);
     return status;
 }

@@ -31,6 +31,7 @@ typedef struct tn_generation {
     tn_text_values stops, breakers;
     tn_logit_bias biases[TN_OPTION_VALUES];
     tn_grammar *grammar;
+    char grammar_hash[17]; /* of the grammar or schema, "" = none; after tn_generation_open */
     tn_option rows[TN_GENERATION_ROWS];
 } tn_generation;
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/model_options.h"
+#include "cmd/run_presets.h"
 #include "core/log.h"
+#include "train/process.h"
 
 #include <string.h>
 
@@ -12,7 +14,7 @@
     { names, letter, TN_OPT_REFUSED, NULL, "V", why, 0, 0, NULL }
 
 const tn_option *tn_model_options_init(tn_model_options *o) {
-    *o = (tn_model_options){.chunk = 512, .key_type = TN_KV_F16, .value_type = TN_KV_F16};
+    *o = (tn_model_options){.chunk = 512};
     const tn_option rows[] = {
         {"model", 'm', TN_OPT_TEXT, &o->model, "F", "run folder, checkpoint or GGUF file", 0, 0, NULL},
         {"ctx-size", 'c', TN_OPT_INT, &o->context, "N", "context in tokens; 0: the model's", 0, 1 << 20, NULL},
@@ -22,6 +24,7 @@ const tn_option *tn_model_options_init(tn_model_options *o) {
         TN_OPTION_CACHE_TYPES(&o->key_type, &o->value_type),
         {"head", 0, TN_OPT_CHOICE, &o->head, "KIND", "screened: bounds spare most of the output head; same tokens", 0,
          0, "screened|exact"},
+        TN_OPTION_PRESET(&o->preset),
         {"n-gpu-layers|gpu-layers|ngl", 0, TN_OPT_INT, &o->gpu_layers, "N", "0: Tern runs on CPUs", -1, 1 << 20, NULL},
         IGNORED_VALUE("batch-size|b"),
         IGNORED_VALUE("flash-attn|fa"),
@@ -49,22 +52,39 @@ const tn_option *tn_model_options_init(tn_model_options *o) {
     return o->rows;
 }
 
-int tn_model_options_check(const tn_model_options *o) {
+int tn_model_options_check(tn_model_options *o) {
+    const tn_run_preset *preset = tn_run_preset_at(o->preset);
     if (!o->model) return tn_cmd_usage_error("-m is missing: a run folder, checkpoint or GGUF file");
-    if (o->key_type != o->value_type)
-        return tn_cmd_usage_error("--cache-type-k and --cache-type-v differ, expected one type");
+    if (tn_run_preset_cache(preset, o->key_type, o->value_type, &o->kv))
+        return tn_cmd_usage_error("%s", tn_error_message());
     if (o->gpu_layers > 0) return tn_cmd_usage_error("-ngl %d: Tern runs on CPUs only", o->gpu_layers);
+    o->threads = tn_run_preset_threads(preset, o->threads);
     return TN_OPTIONS_GO;
 }
 
-tn_status tn_model_options_load(const tn_model_options *o, tn_arena *arena, tn_loaded *loaded) {
+/* What the process holds now, and the keys and values that `slots` full texts will add. */
+static int64_t planned_bytes(const tn_model_options *o, int slots, const tn_model_config *c) {
+    const size_t text = tn_kv_bytes(o->kv, c->n_kv_head, c->head_dim, o->context) * (size_t)c->n_layer;
+    return tn_process_resident_bytes() + (int64_t)text * slots;
+}
+
+static void fit_preset(tn_model_options *o, int slots, const tn_model_config *c) {
+    const tn_run_preset *preset = tn_run_preset_at(o->preset);
+    o->context = tn_run_preset_context(preset, o->context, c->context);
+    const int64_t bytes = planned_bytes(o, slots, c);
+    if (preset->limit && bytes > preset->limit)
+        tn_log(TN_LOG_WARN, "run", "preset %s allows %lld MiB; this model with %d texts of %d tokens takes %lld MiB",
+               preset->name, (long long)(preset->limit >> 20), slots, o->context, (long long)(bytes >> 20));
+}
+
+tn_status tn_model_options_load(tn_model_options *o, int slots, tn_arena *arena, tn_loaded *loaded) {
     TN_TRY(tn_cmd_start_compute(o->threads));
     TN_TRY(tn_model_file_load(o->model, arena, TN_MODEL_RUN, loaded));
     tn_log(TN_LOG_INFO, "run", "%s: %s", loaded->path, loaded->description);
+    fit_preset(o, slots, tn_model_get_config(loaded->model));
     return TN_OK;
 }
 
 tn_session_options tn_model_options_session(const tn_model_options *o) {
-    return (tn_session_options){
-        .context = o->context, .chunk = o->chunk, .kv = (tn_kv_type)o->key_type, .head = (tn_head_kind)o->head};
+    return (tn_session_options){.context = o->context, .chunk = o->chunk, .kv = o->kv, .head = (tn_head_kind)o->head};
 }

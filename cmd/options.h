@@ -65,12 +65,28 @@ typedef struct tn_usage {
 #define TN_OPTION_THREADS(number)                                                                                      \
     { "threads", 't', TN_OPT_INT, number, "N", "worker threads, 0 = all cores", 0, 256, NULL }
 
-/* Both set one type: keys and values lie in one tile. */
+/* Both set one type: keys and values lie in one tile. 0 = auto, else a tn_kv_type plus 1; tn_run_preset_cache joins
+ * them. */
 #define TN_OPTION_CACHE_TYPES(key_type, value_type)                                                                    \
-    {"cache-type-k|ctk", 0, TN_OPT_CHOICE, key_type, "TYPE", "keys and values of a session in f32, f16 or q8_0", 0, 0, \
-     "f32|f16|q8_0"},                                                                                                  \
+    {"cache-type-k|ctk",                                                                                               \
+     0,                                                                                                                \
+     TN_OPT_CHOICE,                                                                                                    \
+     key_type,                                                                                                         \
+     "TYPE",                                                                                                           \
+     "keys of a session; auto: as --preset says, else f16",                                                            \
+     0,                                                                                                                \
+     0,                                                                                                                \
+     "auto|f32|f16|q8_0"},                                                                                             \
     {                                                                                                                  \
-        "cache-type-v|ctv", 0, TN_OPT_CHOICE, value_type, "TYPE", "as -ctk, which it must equal", 0, 0, "f32|f16|q8_0" \
+        "cache-type-v|ctv", 0, TN_OPT_CHOICE, value_type, "TYPE", "values, in the type of the keys", 0, 0,             \
+            "auto|f32|f16|q8_0"                                                                                        \
+    }
+
+/* The number of a row of run_presets.def. */
+#define TN_OPTION_PRESET(number)                                                                                       \
+    {                                                                                                                  \
+        "preset", 0, TN_OPT_CHOICE, number, "NAME", "settings for a kind of machine, as listed below", 0, 0,           \
+            tn_run_preset_names                                                                                        \
     }
 
 enum { TN_OPTIONS_GO = -1 };

@@ -12,8 +12,6 @@
 
 enum { FORMAT_VERSION = 1, LAYER_NAME = 32, SHAPE = 80 };
 
-static const char *const kv_names[] = {[TN_KV_F32] = "f32", [TN_KV_F16] = "f16", [TN_KV_Q8_0] = "q8_0"};
-
 static size_t position_bytes(const tn_kv *kv) { return (size_t)kv->n_head * tn_kv_row_bytes(kv->type, kv->d); }
 
 static void layer_name(int layer, char name[LAYER_NAME]) { snprintf(name, LAYER_NAME, "layers/%d", layer); }
@@ -35,7 +33,7 @@ static tn_status put_header(tn_h5 *file, const tn_session *s, const tn_sampler *
     TN_TRY(tn_h5_set_int(file, "format_version", FORMAT_VERSION));
     TN_TRY(tn_h5_set_text(file, "shape", shape));
     TN_TRY(tn_h5_set_text(file, "tokenizer_hash", tokenizer));
-    TN_TRY(tn_h5_set_text(file, "kv_type", kv_names[s->cache.layers[0].type]));
+    TN_TRY(tn_h5_set_text(file, "kv_type", tn_kv_type_name(s->cache.layers[0].type)));
     TN_TRY(tn_h5_set_int(file, "n_tokens", s->cache.length));
     TN_TRY(tn_h5_set_int(file, "dropped", s->dropped));
     TN_TRY(tn_h5_set_int(file, "seed", (int64_t)tn_sampler_seed(sampler)));
@@ -97,7 +95,7 @@ static tn_status check_owner(tn_h5 *file, const tn_session *s) {
     tn_tokenizer_hash(s->loaded->tokenizer, tokenizer);
     TN_TRY(check_text(file, "shape", shape, "another model"));
     TN_TRY(check_text(file, "tokenizer_hash", tokenizer, "another tokenizer"));
-    return check_text(file, "kv_type", kv_names[s->cache.layers[0].type], "another type of keys and values");
+    return check_text(file, "kv_type", tn_kv_type_name(s->cache.layers[0].type), "another type of keys and values");
 }
 
 static tn_status read_header(tn_h5 *file, const tn_session *s, header *h) {

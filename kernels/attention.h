@@ -33,6 +33,11 @@ typedef struct tn_attention_rows {
  * changes no bit with any of them. */
 typedef enum tn_kv_type { TN_KV_F32, TN_KV_F16, TN_KV_Q8_0, TN_KV_TYPES } tn_kv_type;
 
+static inline const char *tn_kv_type_name(tn_kv_type type) {
+    static const char *const names[] = {[TN_KV_F32] = "f32", [TN_KV_F16] = "f16", [TN_KV_Q8_0] = "q8_0"};
+    return names[type];
+}
+
 /* A tile holds TN_KEY_TILE positions of one head: k [d][TN_KEY_TILE], v [TN_KEY_TILE][d rounded up to 16], and for
  * Q8_0 the units. Bytes of one, a multiple of TN_ALIGN. */
 static inline size_t tn_kv_tile_bytes(tn_kv_type type, int d) {

@@ -74,6 +74,7 @@ grep -q '"kept":60' "$dir/out" || fail "no summary: $(cat "$dir/out")"
 
 status 1 'was begun with "temperature" = 1.2, not 0.5' batch -o "$dir/k.jsonl" --temp 0.5
 status 1 'was begun with "chat_template" = "chatml", not "zephyr"' batch -o "$dir/k.jsonl" --chat-template zephyr
+status 1 'was begun with "grammar_hash" = ""' batch -o "$dir/k.jsonl" -j '{}'
 status 1 'was begun with seed 11' batch -o "$dir/k.jsonl" -s 12
 echo '{"prompt": "another"}' >"$dir/other.jsonl"
 status 1 'belong to another input' "$tern" batch "$dir/other.jsonl" "${settings[@]}" -o "$dir/k.jsonl"

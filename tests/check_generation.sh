@@ -3,7 +3,7 @@
 # check_generation.sh - the flags of tern run that say how a text is written, on a model of a few steps.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tern=$PWD/${TERN:-build/tern}
+root=$PWD tern=$PWD/${TERN:-build/tern}
 dir=$(mktemp -d "${TMPDIR:-/tmp}/tern-check-XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 cd "$dir"
@@ -116,6 +116,21 @@ refused 1 'line 1' --grammar-file bad.gbnf
 refused 2 'only one can be given' --grammar-file bad.gbnf --grammar 'root ::= "a"'
 refused 1 'JSON schema: line 1' -j '{'
 same "a stop string" "Once" "$(run -n 20 --temp 0 -r "$(echo "$cold" | cut -c5-7)")"
+
+# ---- presets ----
+same "a preset" "$cold" "$(run -n 20 --temp 0 --preset server)"
+eight=$(run -n 20 --temp 0 -ctk q8_0 -ctv q8_0)
+same "what a preset fills in" "$eight" "$(run -n 20 --temp 0 --preset mobile)"
+same "what flags say, against a preset" "$cold" "$(run -n 20 --temp 0 --preset mobile -ctk f16 -ctv f16)"
+refused 2 '-ctk f32 and -ctv q8_0: expected one type' --preset mobile -ctk f32
+refused 2 '--preset: "palm" is not one of none|mobile|edge|server|cloud' --preset palm
+for command in run chat batch 'bench infer'; do
+    # shellcheck disable=SC2086
+    "$tern" $command --help | sed -nE \
+        's/^  (mobile|edge|server|cloud) +([0-9]+) threads, context ([0-9]+), cache (\w+) +([0-9]+ MiB): (.*)/| \1 | \2 | \3 | \4 | \5 | \6 |/p' >presets
+    [ "$(wc -l <presets)" -eq 4 ] || fail "tern $command --help lists $(wc -l <presets) presets"
+    while read -r row; do grep -qxF "$row" "$root/docs/generation.md" || fail "docs/generation.md has no row $row"; done <presets
+done
 
 # ---- flags of other tools ----
 for flag in '-ctk q4_0' '-ctk f32 -ctv f16' '--lora x' '-hf x' '-ts 1' '--control-vector x' '-C f' '-md x' '--adaptive-target 1'; do
