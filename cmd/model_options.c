@@ -62,26 +62,38 @@ int tn_model_options_check(tn_model_options *o) {
     return TN_OPTIONS_GO;
 }
 
-/* What the process holds now, and the keys and values that `slots` full texts will add. */
-static int64_t planned_bytes(const tn_model_options *o, int slots, const tn_model_config *c) {
-    const size_t text = tn_kv_bytes(o->kv, c->n_kv_head, c->head_dim, o->context) * (size_t)c->n_layer;
-    return tn_process_resident_bytes() + (int64_t)text * slots;
+/* Tables that lie in the file's map: a head reads all of it for each token. */
+static int64_t mapped_bytes(tn_model *model) {
+    int n;
+    tn_param **params = tn_model_params(model, &n);
+    int64_t bytes = 0;
+    for (int i = 0; i < n; i++)
+        if (params[i]->table.data)
+            bytes += params[i]->rows * (int64_t)tn_table_row_bytes(params[i]->table.type, params[i]->cols);
+    return bytes;
 }
 
-static void fit_preset(tn_model_options *o, int slots, const tn_model_config *c) {
+static int64_t cache_bytes(const tn_model_options *o, const tn_model_config *c) {
+    return (int64_t)tn_kv_bytes(o->kv, c->n_kv_head, c->head_dim, o->context) * c->n_layer;
+}
+
+/* The model was just loaded: its weights are resident, nothing is yet of its tables and texts. */
+static void fit_preset(tn_model_options *o, int slots, tn_model *model) {
     const tn_run_preset *preset = tn_run_preset_at(o->preset);
+    const tn_model_config *c = tn_model_get_config(model);
     o->context = tn_run_preset_context(preset, o->context, c->context);
-    const int64_t bytes = planned_bytes(o, slots, c);
+    const int64_t bytes = tn_process_resident_bytes() + mapped_bytes(model) + slots * cache_bytes(o, c);
     if (preset->limit && bytes > preset->limit)
-        tn_log(TN_LOG_WARN, "run", "preset %s allows %lld MiB; this model with %d texts of %d tokens takes %lld MiB",
-               preset->name, (long long)(preset->limit >> 20), slots, o->context, (long long)(bytes >> 20));
+        tn_log(TN_LOG_WARN, "run",
+               "preset %s allows %lld MiB; this model with %d x %d tokens of context takes %lld MiB", preset->name,
+               (long long)(preset->limit >> 20), slots, o->context, (long long)(bytes >> 20));
 }
 
 tn_status tn_model_options_load(tn_model_options *o, int slots, tn_arena *arena, tn_loaded *loaded) {
     TN_TRY(tn_cmd_start_compute(o->threads));
     TN_TRY(tn_model_file_load(o->model, arena, TN_MODEL_RUN, loaded));
     tn_log(TN_LOG_INFO, "run", "%s: %s", loaded->path, loaded->description);
-    fit_preset(o, slots, tn_model_get_config(loaded->model));
+    fit_preset(o, slots, loaded->model);
     return TN_OK;
 }
 

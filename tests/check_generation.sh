@@ -122,6 +122,13 @@ same "a preset" "$cold" "$(run -n 20 --temp 0 --preset server)"
 eight=$(run -n 20 --temp 0 -ctk q8_0 -ctv q8_0)
 same "what a preset fills in" "$eight" "$(run -n 20 --temp 0 --preset mobile)"
 same "what flags say, against a preset" "$cold" "$(run -n 20 --temp 0 --preset mobile -ctk f16 -ctv f16)"
+"$tern" make-dummy --set model.vocab_size=300 --set model.d_model=256 --set model.n_head=4 --set model.d_ff=256 \
+    --set model.n_layer=2 --set model.context=131072 -o long.gguf >/dev/null 2>err || fail "$(cat err)"
+"$tern" run -m long.gguf -n 2 --preset mobile >/dev/null 2>err || fail "$(cat err)"
+if grep -q allows err; then fail "a small model does not fit: $(cat err)"; fi
+"$tern" run -m long.gguf -n 2 --preset mobile -c 131072 -ctk f32 -ctv f32 >/dev/null 2>err || fail "$(cat err)"
+grep -q 'preset mobile allows 512 MiB; this model with 1 x 131072 tokens of context takes 5[0-9][0-9] MiB' err ||
+    fail "nothing is said of 512 MiB of keys and values: $(cat err)"
 refused 2 '-ctk f32 and -ctv q8_0: expected one type' --preset mobile -ctk f32
 refused 2 '--preset: "palm" is not one of none|mobile|edge|server|cloud' --preset palm
 for command in run chat batch 'bench infer'; do
