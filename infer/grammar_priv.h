@@ -163,7 +163,8 @@ typedef struct tn_place {
     int32_t mask; /* number in the cache; -1 = none */
 } tn_place;
 
-enum { TN_MASKS = 32 };
+/* Enough for the places that a list of records comes by once an item; each takes a bit a token of the vocabulary. */
+enum { TN_MASKS = 128 };
 
 typedef struct tn_visit {
     tn_item item;
