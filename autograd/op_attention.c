@@ -2,8 +2,9 @@
  * op_attention.c -  per head: P = softmax(Q K' / sqrt D + causal), O = P V
  *                   q, o [B,T,H*D]  k, v [B,T,G*D]  aux lse [B,H,T]
  *                   dV = P' dO, dP = dO V', dS = P (dP - rowsum(dO O)), dQ = dS K / sqrt D, dK = dS' Q / sqrt D
- * Query head h reads kv head h G / H (docs/math.md, "Attention"). With caches, the rows of k and v are appended to
- * theirs first and the queries of a run see all that its cache holds. No [T,T] matrix exists: the kernels work on tiles
+ * Query head h reads kv head h G / H (docs/math.md, "Attention"). Runs are sequences that share the rows of a pass:
+ * the causal mask is each one's own. With caches, the rows of k and v are appended to theirs first and the queries of a
+ * run see all that its cache holds. No [T,T] matrix exists: the kernels work on tiles
  * with an online softmax. */
 #include "autograd/op_page.h"
 
@@ -39,31 +40,45 @@ static tn_status check_shapes(const tn_op_args *a) {
     return TN_OK;
 }
 
-static tn_status check_caches(const tn_op_args *a) {
+static bool has_caches(const attention_options *o) { return o->n_runs && o->runs[0].kv; }
+
+static tn_status check_cache(const tn_op_args *a, const tn_kv_rows *run) {
+    const attention_options *o = a->options;
+    const tn_kv *kv = run->kv;
+    if (kv->n_head != o->n_kv_head || kv->d * kv->n_head != a->in[1]->dims[2])
+        return TN_FAIL(SHAPE, "attention: a cache of %d heads of %d for keys of %d heads in %d numbers", kv->n_head,
+                       kv->d, o->n_kv_head, a->in[1]->dims[2]);
+    if (run->rows > kv->capacity - kv->length)
+        return TN_FAIL(RANGE, "attention: the cache holds %d of %d positions, no room for %d more", kv->length,
+                       kv->capacity, run->rows);
+    return TN_OK;
+}
+
+static tn_status check_runs(const tn_op_args *a) {
     const attention_options *o = a->options;
     const tn_tensor *q = a->in[0];
-    if (q->dims[0] != 1) return TN_FAIL(SHAPE, "attention: caches serve rows [1,T,..], not %d times T", q->dims[0]);
-    if (tn_op_keeps(a)) return TN_FAIL(NOGRAD, "attention: there is no gradient through a cache");
+    if (has_caches(o) && q->dims[0] != 1)
+        return TN_FAIL(SHAPE, "attention: caches serve rows [1,T,..], not %d times T", q->dims[0]);
+    if (has_caches(o) && tn_op_keeps(a)) return TN_FAIL(NOGRAD, "attention: there is no gradient through a cache");
     int64_t rows = 0;
     for (int i = 0; i < o->n_runs; i++) {
-        const tn_kv *kv = o->runs[i].kv;
         rows += o->runs[i].rows;
-        if (kv->n_head != o->n_kv_head || kv->d * kv->n_head != a->in[1]->dims[2])
-            return TN_FAIL(SHAPE, "attention: a cache of %d heads of %d for keys of %d heads in %d numbers", kv->n_head,
-                           kv->d, o->n_kv_head, a->in[1]->dims[2]);
-        if (o->runs[i].rows > kv->capacity - kv->length)
-            return TN_FAIL(RANGE, "attention: the cache holds %d of %d positions, no room for %d more", kv->length,
-                           kv->capacity, o->runs[i].rows);
+        if (o->runs[i].rows < 1 || !o->runs[i].kv != !has_caches(o))
+            return TN_FAIL(SHAPE,
+                           "attention: run %d has %d rows and %s cache, expected rows, and caches in all or none", i,
+                           o->runs[i].rows, o->runs[i].kv ? "a" : "no");
+        if (o->runs[i].kv) TN_TRY(check_cache(a, &o->runs[i]));
     }
-    if (rows != q->dims[1])
-        return TN_FAIL(SHAPE, "attention: %d rows, but runs of %lld altogether", q->dims[1], (long long)rows);
+    if (rows != tn_tensor_rows(q))
+        return TN_FAIL(SHAPE, "attention: %lld rows, but runs of %lld altogether", (long long)tn_tensor_rows(q),
+                       (long long)rows);
     return TN_OK;
 }
 
 tn_status tn_op_attention_check(tn_op_args *a) {
     const attention_options *o = a->options;
     TN_TRY(check_shapes(a));
-    if (o->n_runs) TN_TRY(check_caches(a));
+    if (o->n_runs) TN_TRY(check_runs(a));
     TN_TRY(tn_op_rows_result(a, a->in[0]->dims[2]));
     if (!tn_op_keeps(a)) return TN_OK;
     tn_real *lse;
@@ -72,7 +87,7 @@ tn_status tn_op_attention_check(tn_op_args *a) {
     return tn_op_reserve_grads(a, 3);
 }
 
-/* One sequence of this pass: its rows, which stand together. */
+/* One sequence of this pass, a document or a continuation: its rows, which stand together. */
 typedef struct sequence {
     int number;
     int64_t row; /* the first, of the flat [B,T] */
@@ -216,7 +231,7 @@ void tn_op_attention_forward(const tn_op_args *a) {
         items += items_of(a, s);
         row += s.rows;
     }
-    if (o->n_runs) /* a few rows are not worth waking threads */
+    if (has_caches(o)) /* a few rows are not worth waking threads */
         tn_par_for(o->n_kv_head, row < 16 ? o->n_kv_head : 1, append_heads, (void *)(uintptr_t)a);
     tn_par_for(items, 1, forward_items, (void *)(uintptr_t)a);
 }
@@ -226,40 +241,49 @@ typedef struct attention_grads {
     tn_real *dq, *dk, *dv;
 } attention_grads;
 
-/* Items of the flat [B, G]: one owner for each kv head, its query heads in ascending order. */
+/* Items of the flat [sequences, G]: one owner for each kv head, its query heads in ascending order. */
 static void backward_items(void *context, int64_t begin, int64_t end) {
     const attention_grads *g = context;
     const tn_op_args *a = g->a;
     const attention_options *o = a->options;
     int group = o->n_head / o->n_kv_head;
-    for (int64_t i = begin; i < end; i++)
+    sequence s = sequence_at(a, 0, 0);
+    for (int64_t i = begin; i < end; i++) {
+        while (s.number < i / o->n_kv_head) s = sequence_at(a, s.number + 1, s.row + s.rows);
         for (int j = 0; j < group; j++) {
-            int b = (int)(i / o->n_kv_head), n_time = a->in[0]->dims[1];
             int h = (int)(i % o->n_kv_head) * group + j;
-            tn_attention_back back = {.forward = rows_of(a, sequence_at(a, b, (int64_t)b * n_time), h, 0, n_time)};
+            tn_attention_back back = {.forward = rows_of(a, s, h, 0, s.rows)};
             back.d_o = a->out->grad + (back.forward.o - a->out->real);
             back.dq = g->dq + (back.forward.q - a->in[0]->real);
             back.dk = g->dk + (back.forward.k - a->in[1]->real);
             back.dv = g->dv + (back.forward.v - a->in[2]->real);
             tn_k->attention_rows_back(&back);
         }
+    }
 }
 
 void tn_op_attention_backward(const tn_op_args *a) {
     const attention_options *o = a->options;
     attention_grads g = {.a = a, .dq = tn_op_grad(a, 0), .dk = tn_op_grad(a, 1), .dv = tn_op_grad(a, 2)};
     if (!g.dq || !g.dk || !g.dv) return;
-    tn_par_for((int64_t)a->in[0]->dims[0] * o->n_kv_head, 1, backward_items, &g);
+    tn_par_for((int64_t)n_sequences(a) * o->n_kv_head, 1, backward_items, &g);
 }
 
 static const attention_options one = {1, 1, NULL, 0}, plain = {3, 3, NULL, 0}, grouped = {4, 2, NULL, 0},
                                shared = {6, 1, NULL, 0}, uneven = {4, 3, NULL, 0};
+/* Documents in two rows of nine, and in one of several query blocks. */
+static const tn_kv_rows pieces[] = {{NULL, 4}, {NULL, 5}, {NULL, 1}, {NULL, 8}}, halves[] = {{NULL, 66}, {NULL, 65}};
+static const attention_options packed = {4, 2, pieces, 4}, long_packed = {6, 1, halves, 2},
+                               short_runs = {4, 2, pieces, 3};
 #define OPTIONS(o) .options = &(o), .options_size = sizeof(o)
 const tn_op_sample tn_op_attention_samples[] = {
     {.dims = {{1, 1, 1}, {1, 1, 1}, {1, 1, 1}}, OPTIONS(one)},
     {.dims = {{2, 7, 15}, {2, 7, 15}, {2, 7, 15}}, OPTIONS(plain)},
     {.dims = {{2, 9, 32}, {2, 9, 16}, {2, 9, 16}}, OPTIONS(grouped)},
     {.dims = {{1, 131, 36}, {1, 131, 6}, {1, 131, 6}}, OPTIONS(shared)}, /* several query blocks and key tiles */
+    {.dims = {{2, 9, 32}, {2, 9, 16}, {2, 9, 16}}, OPTIONS(packed)},
+    {.dims = {{1, 131, 36}, {1, 131, 6}, {1, 131, 6}}, OPTIONS(long_packed)},
+    {.dims = {{2, 9, 32}, {2, 9, 16}, {2, 9, 16}}, OPTIONS(short_runs), .expect = TN_E_SHAPE},
     {.dims = {{2, 9, 32}, {2, 9, 32}, {2, 9, 32}}, OPTIONS(grouped), .expect = TN_E_SHAPE},
     {.dims = {{2, 9, 32}, {2, 8, 16}, {2, 8, 16}}, OPTIONS(grouped), .expect = TN_E_SHAPE},
     {.dims = {{2, 9, 24}, {2, 9, 18}, {2, 9, 18}}, OPTIONS(uneven), .expect = TN_E_SHAPE},

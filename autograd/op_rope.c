@@ -8,7 +8,7 @@
 
 typedef struct rope_options {
     const tn_rope_table *table;
-    const int *positions; /* [T], or NULL: t */
+    const int *positions; /* [B,T], or NULL: t */
     bool in_place;
 } rope_options;
 
@@ -57,7 +57,10 @@ tn_tensor *tn_rope_in_place(tn_tape *t, tn_tensor *x, const tn_rope_table *table
     return tn_tape_apply(t, TN_OP_rope, &x, &options, sizeof options);
 }
 
-static int position(const rope_options *o, int t) { return o->positions ? o->positions[t] : t; }
+/* Of a row of the flat [B,T]. */
+static int position(const rope_options *o, int64_t row, int n_time) {
+    return o->positions ? o->positions[row] : (int)(row % n_time);
+}
 
 tn_status tn_op_rope_check(tn_op_args *a) {
     const rope_options *o = a->options;
@@ -66,9 +69,12 @@ tn_status tn_op_rope_check(tn_op_args *a) {
     char shape[64];
     if (x->n_dims != 3 || x->dims[2] % o->table->d)
         return TN_FAIL(SHAPE, "rope: x %s is not [B,T,H*%d]", tn_tensor_shape(x, shape), o->table->d);
-    for (int i = 0; i < x->dims[1]; i++)
-        if (position(o, i) < 0 || position(o, i) >= o->table->n_positions)
-            return TN_FAIL(RANGE, "rope: position %d, the table has 0..%d", position(o, i), o->table->n_positions - 1);
+    int64_t rows = o->positions ? tn_tensor_rows(x) : x->dims[1];
+    for (int64_t i = 0; i < rows; i++) {
+        int at = position(o, i, x->dims[1]);
+        if (at < 0 || at >= o->table->n_positions)
+            return TN_FAIL(RANGE, "rope: position %d, the table has 0..%d", at, o->table->n_positions - 1);
+    }
     if (!o->in_place) return tn_op_rows_result(a, x->dims[2]);
     a->out = tn_op_result_over(a, x->n_dims, x->dims);
     return a->out ? TN_OK : TN_E_NOMEM;
@@ -83,7 +89,7 @@ static void turn(const tn_op_args *a, int64_t begin, int64_t end, turn_kernel *k
     const tn_rope_table *table = o->table;
     int d = table->d, n_head = a->out->dims[2] / d, n_time = a->out->dims[1];
     for (int64_t i = begin; i < end; i++) {
-        int64_t angle = (int64_t)position(o, (int)(i / n_head % n_time)) * (d / 2);
+        int64_t angle = (int64_t)position(o, i / n_head, n_time) * (d / 2);
         kernel(d, from + i * d, table->cosine + angle, table->sine + angle, sign, to + i * d);
     }
 }
@@ -114,7 +120,7 @@ static tn_real cosines[] = {1, 1, (tn_real).6, (tn_real).8, 0, (tn_real).28, (tn
 static tn_real sines[] = {0, 0, (tn_real).8, (tn_real).6, 1, (tn_real).96, (tn_real).8, -1, 0, (tn_real)-.28};
 static const tn_rope_table small = {.n_positions = 5, .d = 4, .cosine = cosines, .sine = sines};
 static const tn_rope_table pair = {.n_positions = 10, .d = 2, .cosine = cosines, .sine = sines};
-static const int mixed[] = {4, 0, 2}, beyond[] = {0, 1, 5};
+static const int mixed[] = {4, 0, 2, 1, 1, 3}, beyond[] = {0, 1, 5};
 static const rope_options start = {&small, NULL, false}, placed = {&small, mixed, false},
                           outside = {&small, beyond, false}, narrow = {&pair, NULL, false}, over = {&small, NULL, true};
 const tn_op_sample tn_op_rope_samples[] = {

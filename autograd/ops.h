@@ -46,8 +46,8 @@ typedef struct tn_rope_table {
 tn_status tn_rope_table_init(tn_rope_table *table, tn_arena *arena, int n_positions, int d); /* memory */
 /* slowdown [d/2] or NULL: ones. theta > 0. Parallel inside. */
 void tn_rope_table_fill(tn_rope_table *table, double theta, const float *slowdown);
-/* x [B,T,H*d]; row (b,t) is at position positions[t], NULL: t; they are borrowed until the next begin. Half-split pairs
- * (i, i+d/2), "NEOX". */
+/* x [B,T,H*d]; row (b,t) is at position positions[b T + t], NULL: t; they are borrowed until the next begin. Half-split
+ * pairs (i, i+d/2), "NEOX". */
 tn_tensor *tn_rope(tn_tape *t, tn_tensor *x, const tn_rope_table *table, const int *positions);
 /* The same over the numbers of x, which are gone afterwards: for a result that nothing else reads, neither another op
  * nor the backward of the op that made it. */
@@ -67,14 +67,16 @@ size_t tn_kv_bytes(tn_kv_type type, int n_head, int d, int positions);
 /* One position as files have it, n_head times tn_kv_row_bytes; and back. */
 void tn_kv_save(const tn_kv *kv, int position, void *rows);
 void tn_kv_restore(tn_kv *kv, int position, const void *rows);
-/* A run of rows of one pass that belongs to one sequence, after what its cache holds. */
+/* A run of rows of one pass that belongs to one sequence: after what its cache holds, or, without one, from its
+ * beginning. */
 typedef struct tn_kv_rows {
-    tn_kv *kv;
-    int rows;
+    tn_kv *kv; /* NULL = none */
+    int rows;  /* > 0 */
 } tn_kv_rows;
 /* q [B,T,n_head*d], k, v [B,T,n_kv_head*d] -> [B,T,n_head*d]; query head i reads kv head i * n_kv_head / n_head.
- * n_runs 0: B sequences, whose T positions are all there is. Else B = 1, and the T rows are `runs` end to end, each
- * with a cache of its own; forward only; fails with TN_E_RANGE when a cache is full. */
+ * n_runs 0: B sequences, whose T positions are all there is. Else the B T rows are `runs` end to end, which are
+ * borrowed until the next begin: none with a cache (documents that share rows), or all, each with its own; then B = 1,
+ * forward only, and a full cache fails with TN_E_RANGE. */
 tn_tensor *tn_attention(tn_tape *t, tn_tensor *q, tn_tensor *k, tn_tensor *v, int n_head, int n_kv_head,
                         const tn_kv_rows *runs, int n_runs);
 

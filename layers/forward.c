@@ -6,10 +6,10 @@ typedef struct pass {
     tn_model *model;
     tn_tape *t;
     const tn_stretch *stretches;
-    int n_stretches;      /* 0 = no caches: B sequences from their beginning */
-    const int *positions; /* [T] of the rows, NULL without caches */
-    tn_kv_rows *runs;     /* [n_stretches], room for the caches of one layer */
-    int layer;
+    int n_stretches;      /* 0 = no caches: sequences from their beginning */
+    const int *positions; /* [B,T], NULL: t */
+    tn_kv_rows *runs;     /* [n_runs] of one layer: stretches with its caches, or documents; none: B sequences */
+    int n_runs, layer;
 } pass;
 
 static tn_real eps(const pass *p) { return (tn_real)p->model->config.norm_eps; }
@@ -67,7 +67,7 @@ static tn_tensor *rotate(const pass *p, tn_tensor *x, tn_param *norm) {
     return tn_rope_in_place(p->t, x, &p->model->rope, p->positions);
 }
 
-/* The caches of this layer. */
+/* With the caches of this layer. */
 static const tn_kv_rows *runs(const pass *p) {
     for (int i = 0; i < p->n_stretches; i++)
         p->runs[i] = (tn_kv_rows){&p->stretches[i].cache->layers[p->layer], p->stretches[i].rows};
@@ -80,7 +80,7 @@ static tn_tensor *attention(const pass *p, const tn_block *b, tn_tensor *x) {
     tn_tensor *qkv[3];
     project_each(p, n, (tn_param *const[]){b->attn_q, b->attn_k, b->attn_v}, 3, qkv);
     tn_tensor *q = rotate(p, qkv[0], b->attn_q_norm), *k = rotate(p, qkv[1], b->attn_k_norm);
-    tn_tensor *o = tn_attention(p->t, q, k, qkv[2], c->n_head, c->n_kv_head, runs(p), p->n_stretches);
+    tn_tensor *o = tn_attention(p->t, q, k, qkv[2], c->n_head, c->n_kv_head, runs(p), p->n_runs);
     return add_branch(p, x, input(p, o, b->attn_sub_norm, "attn_output"), b->attn_output, 0);
 }
 
@@ -142,13 +142,36 @@ static tn_status place_rows(pass *p) {
     TN_TAKE(position, step, at, "positions");
     TN_TAKE(p->runs, step, p->n_stretches, "positions");
     p->positions = position;
+    p->n_runs = p->n_stretches;
     for (int i = 0; i < p->n_stretches; i++)
         for (int j = 0; j < p->stretches[i].rows; j++) *position++ = p->stretches[i].cache->length + j;
     return TN_OK;
 }
 
-static tn_status begin(pass *p, const tn_tensor *ids) {
+/* Documents to runs, row by row. What is taken does not depend on how many there are, so that a plan can count it. */
+static tn_status place_documents(pass *p, const tn_tensor *ids, const int32_t *first) {
+    const int n_time = ids->dims[1];
+    const int64_t count = tn_tensor_count(ids);
+    int *position;
+    TN_TAKE(position, tn_tape_step(p->t), count, "positions");
+    TN_TAKE(p->runs, tn_tape_step(p->t), count, "positions");
+    p->positions = position;
+    for (int64_t i = 0; i < count; i++) {
+        const int t = (int)(i % n_time);
+        if (first[i] != t && (t == 0 || first[i] != first[i - 1]))
+            return TN_FAIL(RANGE,
+                           "the token at place %d of row %d belongs to a document that begins at %d, expected %d%s", t,
+                           (int)(i / n_time), first[i], t ? first[i - 1] : 0, t ? " or its own place" : "");
+        if (first[i] == t) p->runs[p->n_runs++] = (tn_kv_rows){NULL, 0};
+        p->runs[p->n_runs - 1].rows++;
+        position[i] = t - first[i];
+    }
+    return TN_OK;
+}
+
+static tn_status begin(pass *p, const tn_tensor *ids, const int32_t *first) {
     TN_TRY(check_positions(p, ids));
+    if (first) return place_documents(p, ids, first);
     return p->n_stretches ? place_rows(p) : TN_OK;
 }
 
@@ -162,15 +185,10 @@ static int segment_blocks(const tn_model *model, const tn_tape *t) {
     return tn_tape_recording(t) ? model->recompute : 1;
 }
 
-tn_tensor *tn_model_hidden(tn_model *model, tn_tape *t, tn_tensor *ids, tn_cache *cache) {
-    const tn_stretch whole = {cache, tn_tensor_cols(ids)};
-    return tn_model_hidden_batch(model, t, ids, &whole, cache != NULL);
-}
-
-tn_tensor *tn_model_hidden_batch(tn_model *model, tn_tape *t, tn_tensor *ids, const tn_stretch *stretches, int n) {
-    if (tn_tape_status(t)) return tn_tape_empty(t);
-    pass p = {.model = model, .t = t, .stretches = stretches, .n_stretches = n};
-    if (tn_tape_fail(t, begin(&p, ids))) return tn_tape_empty(t);
+static tn_tensor *run_pass(pass p, tn_tensor *ids, const int32_t *first) {
+    tn_model *model = p.model;
+    tn_tape *t = p.t;
+    if (tn_tape_status(t) || tn_tape_fail(t, begin(&p, ids, first))) return tn_tape_empty(t);
     tn_tensor *x = tn_embedding(t, ids, model->embedding);
     x = tn_dropout(t, x, (tn_real)model->config.dropout, (uint32_t)model->config.n_layer * 4);
     int step = segment_blocks(model, t);
@@ -179,8 +197,21 @@ tn_tensor *tn_model_hidden_batch(tn_model *model, tn_tape *t, tn_tensor *ids, co
         x = step ? tn_tape_segment(t, run_blocks, &s, sizeof s, x) : run_blocks(&s, t, x);
     }
     x = tn_rms_norm(t, x, model->output_norm, eps(&p));
-    for (int i = 0; i < n && !tn_tape_status(t); i++) lengthen(stretches[i].cache, stretches[i].rows);
+    for (int i = 0; i < p.n_stretches && !tn_tape_status(t); i++) lengthen(p.stretches[i].cache, p.stretches[i].rows);
     return x;
+}
+
+tn_tensor *tn_model_hidden_batch(tn_model *model, tn_tape *t, tn_tensor *ids, const tn_stretch *stretches, int n) {
+    return run_pass((pass){.model = model, .t = t, .stretches = stretches, .n_stretches = n}, ids, NULL);
+}
+
+tn_tensor *tn_model_hidden(tn_model *model, tn_tape *t, tn_tensor *ids, tn_cache *cache) {
+    const tn_stretch whole = {cache, tn_tensor_cols(ids)};
+    return tn_model_hidden_batch(model, t, ids, &whole, cache != NULL);
+}
+
+tn_tensor *tn_model_hidden_documents(tn_model *model, tn_tape *t, tn_tensor *ids, const int32_t *first) {
+    return run_pass((pass){.model = model, .t = t}, ids, first);
 }
 
 void tn_model_recompute(tn_model *model, int blocks) { model->recompute = blocks; }
@@ -191,6 +222,8 @@ tn_tensor *tn_model_logits(tn_model *model, tn_tape *t, tn_tensor *hidden) {
     return tn_linear(t, hidden, tn_model_head(model));
 }
 
-tn_tensor *tn_model_loss(tn_model *model, tn_tape *t, tn_tensor *ids, tn_tensor *targets, tn_loss_options options) {
-    return tn_head_loss(t, tn_model_hidden(model, t, ids, NULL), tn_model_head(model), targets, options);
+tn_tensor *tn_model_loss(tn_model *model, tn_tape *t, tn_tensor *ids, tn_tensor *targets, const int32_t *first,
+                         tn_loss_options options) {
+    tn_tensor *hidden = tn_model_hidden_documents(model, t, ids, first);
+    return tn_head_loss(t, hidden, tn_model_head(model), targets, options);
 }

@@ -62,11 +62,18 @@ typedef struct tn_stretch {
 /* The same for `n` > 0 sequences in one pass: ids [1,T] are the stretches end to end. A row gets the bits that it gets
  * alone. */
 tn_tensor *tn_model_hidden_batch(tn_model *model, tn_tape *t, tn_tensor *ids, const tn_stretch *stretches, int n);
+/* The same for documents that share rows: first [B,T] is the place in its row where the document of a token begins, and
+ * is read during the call alone. A document sees itself, its positions count from there, and it gets the bits that it
+ * gets in a row of its own. NULL: every row is one document. Fails (sticky): TN_E_RANGE for a `first` that is neither
+ * the token's own place nor that of the token before. */
+tn_tensor *tn_model_hidden_documents(tn_model *model, tn_tape *t, tn_tensor *ids, const int32_t *first);
 /* Passes that train keep the input of every `blocks` blocks alone and run them again in backward; 0: keep all. */
 void tn_model_recompute(tn_model *model, int blocks);
 tn_param *tn_model_head(tn_model *model); /* [V,C]: the embedding table where they are tied */
 tn_tensor *tn_model_logits(tn_model *model, tn_tape *t, tn_tensor *hidden); /* [..,C] -> [..,V] */
-tn_tensor *tn_model_loss(tn_model *model, tn_tape *t, tn_tensor *ids, tn_tensor *targets, tn_loss_options options);
+/* Of tn_model_hidden_documents. */
+tn_tensor *tn_model_loss(tn_model *model, tn_tape *t, tn_tensor *ids, tn_tensor *targets, const int32_t *first,
+                         tn_loss_options options);
 
 /* Called with the input codes of every BitLinear of a pass (q/k/v share one, gate/up too), for diagnostics. */
 typedef void tn_observer(void *context, int layer, const char *site, const tn_tensor *codes);

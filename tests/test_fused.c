@@ -111,7 +111,7 @@ static void rope__in_place_is_rope(void **state) {
         const int dims[] = {2, 10, 12};
         x[in_place] = tn_tape_real(t, 3, dims, tn_graph_normal(&g[in_place], 240, 1), true);
         tn_tensor *twice = tn_scale(t, x[in_place], 2);
-        static const int positions[] = {3, 4, 5, 6, 7, 8, 0, 1, 2, 15};
+        static const int positions[] = {3, 4, 5, 6, 7, 8, 0, 1, 2, 15, 0, 1, 0, 1, 2, 3, 4, 5, 9, 10};
         y[in_place] = in_place ? tn_rope_in_place(t, twice, &table, positions) : tn_rope(t, twice, &table, positions);
         if (in_place) assert_true(y[1]->real == twice->real);
         assert_ok(tn_tape_backward(t, tn_graph_dot(&g[in_place], y[in_place], tn_graph_normal(&g[in_place], 240, 2))));

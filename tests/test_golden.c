@@ -120,7 +120,7 @@ static double run(void) {
     double sum;
     tn_loss_options options = {.divisor = g.divisor, .z_loss = (tn_real)g.z_loss, .sum = &sum};
     tn_tensor *tokens = start(TN_TAPE_RECORD, g.tokens), *targets = start(TN_TAPE_RECORD, g.targets);
-    tn_tensor *loss = tn_model_loss(g.model, g.tape, tokens, targets, options);
+    tn_tensor *loss = tn_model_loss(g.model, g.tape, tokens, targets, NULL, options);
     assert_ok(tn_tape_backward(g.tape, loss));
     return (double)loss->real[0];
 }

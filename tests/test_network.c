@@ -68,7 +68,7 @@ static double forward(network *n, tn_tape_mode mode, const tn_rng *rng, tn_tenso
     tn_loss_options options = {.divisor = n->batch * n->time, .sum = &sum};
     tn_tape_begin(n->tape, mode, rng);
     tn_tensor *ids = tn_tape_ids(n->tape, 2, dims, n->tokens), *targets = tn_tape_ids(n->tape, 2, dims, n->targets);
-    *loss = tn_model_loss(n->model, n->tape, ids, targets, options);
+    *loss = tn_model_loss(n->model, n->tape, ids, targets, NULL, options);
     assert_ok(tn_tape_status(n->tape));
     return sum / options.divisor;
 }

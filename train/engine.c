@@ -21,7 +21,7 @@ static tn_status pass_forward(tn_engine *e, const tn_run_config *config) {
     tn_tape_begin(e->tape, TN_TAPE_FORWARD, NULL);
     tn_tensor *ids = tn_tape_ids(e->tape, 2, dims, e->stepper.tokens);
     tn_tensor *targets = tn_tape_ids(e->tape, 2, dims, e->stepper.targets);
-    tn_model_loss(e->model, e->tape, ids, targets, (tn_loss_options){.divisor = 1});
+    tn_model_loss(e->model, e->tape, ids, targets, NULL, (tn_loss_options){.divisor = 1});
     return tn_tape_status(e->tape);
 }
 

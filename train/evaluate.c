@@ -32,7 +32,7 @@ static tn_status run_batch(evaluator *e, int64_t window, int rows) {
     tn_tape_begin(e->tape, TN_TAPE_FORWARD, NULL);
     tn_tensor *ids = tn_tape_ids(e->tape, 2, dims, e->tokens);
     tn_tensor *wanted = tn_tape_ids(e->tape, 2, dims, e->targets);
-    tn_model_loss(e->model, e->tape, ids, wanted, (tn_loss_options){.divisor = 1, .sum = &sum});
+    tn_model_loss(e->model, e->tape, ids, wanted, NULL, (tn_loss_options){.divisor = 1, .sum = &sum});
     TN_TRY(tn_tape_status(e->tape));
     e->sum += sum;
     e->n_targets += targets;

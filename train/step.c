@@ -28,7 +28,7 @@ tn_status tn_stepper_pass(tn_stepper *s, int64_t step, int micro, double divisor
     tn_tensor *targets = tn_tape_ids(s->tape, 2, dims, s->targets + first);
     tn_loss_options options = {
         .divisor = divisor, .z_loss = (tn_real)s->config->z_loss, .sum = sum, .final = true};
-    tn_tensor *loss = tn_model_loss(s->model, s->tape, ids, targets, options);
+    tn_tensor *loss = tn_model_loss(s->model, s->tape, ids, targets, NULL, options);
     return tn_tape_backward(s->tape, loss);
 }
 
