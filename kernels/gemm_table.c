@@ -28,8 +28,7 @@ static void multiply_panel(const table_job *t, int64_t first, int count) {
         const unsigned char *row = (const unsigned char *)t->table->data + (size_t)first * row_bytes;
         if (at) row += tn_table_row_bytes(t->table->type, at);
         depth = TN_MIN((int)DEPTH, t->k - at);
-        for (int r = 0; r < count; r++, row += row_bytes) tn_k->table_row(t->table->type, depth, row, rows + r * depth);
-        tn_panels_pack_turned(depth, count, rows, depth, panel);
+        tn_k->table_panel(t->table->type, count, depth, row, (int64_t)row_bytes, rows, panel);
         tn_panels_multiply(t->n, count, depth, t->x + at, t->k, panel, at ? TN_SUM_ADD : TN_SUM_SET, t->y + first,
                            t->m);
     }

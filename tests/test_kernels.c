@@ -208,6 +208,23 @@ static void case_table_row(const tn_kernels *k, int n, room *r) {
         for (int i = 0; i < VALUES; i++) OUT(type % 2)[i] = OUT(type % 2)[i] / 3 + y[i];
     }
 }
+/* Seven rows, of which 256 numbers lie in the first lanes of the panel's rows. */
+static void case_table_panel(const tn_kernels *k, int n, room *r) {
+    enum { VALUES = 256, ROWS = 7, STRIDE = 4 * VALUES, MOST_WIDTH = 64 };
+    static unsigned char rows[ROWS * STRIDE];
+    static tn_real work[ROWS * VALUES], panel[VALUES * MOST_WIDTH];
+    if (n < VALUES) return;
+    for (size_t i = 0; i < sizeof rows; i++) rows[i] = (unsigned char)(r->codes[(i * 7 + i / 99) % MOST] & 0xbb);
+    for (int type = 0; type < TN_TABLE_TYPES; type++) {
+        k->table_panel((tn_table_type)type, ROWS, VALUES, rows, STRIDE, work, panel);
+        for (int i = 0; i < VALUES; i++)
+            for (int j = 0; j < k->real_panel_width; j++)
+                if (j < ROWS)
+                    OUT(j % 3)[i] = OUT(j % 3)[i] / 3 + panel[i * k->real_panel_width + j];
+                else
+                    assert_true(panel[i * k->real_panel_width + j] == 0);
+    }
+}
 static void case_chain(const tn_kernels *k, int n, room *r) {
     whole_numbers(n, r, IN(0));
     whole_numbers(n, r, IN(1));
