@@ -209,7 +209,9 @@ tn_tensor *tn_tape_apply(tn_tape *tape, tn_op_id id, tn_tensor *const *in, const
 
 static tn_tensor *leaf(tn_tape *tape, tn_dtype dtype, int n_dims, const int *dims);
 
-static tn_tensor *copy_result(tn_tape *tape, const tn_tensor *x) {
+/* What receives the result. Nothing will ask for x again in a pass that records nothing. */
+static tn_tensor *result_of_segment(tn_tape *tape, tn_tensor *x) {
+    if (!tn_tape_recording(tape)) return x;
     tn_tensor *out = leaf(tape, TN_REAL, x->n_dims, x->dims);
     if (out) out->real = tn_arena_array(tape->step, (size_t)tn_tensor_count(x), sizeof *out->real, "activations");
     if (!out || !out->real) return NULL;
@@ -238,7 +240,7 @@ tn_tensor *tn_tape_segment(tn_tape *tape, tn_segment_body *body, const void *con
     if (!s || !copy) return fail(tape, TN_E_NOMEM);
     *s = (segment){body, memcpy(copy, context, context_size)};
     if (tape->skims || tape->residual_mode != TN_RESIDUAL_OFF) return body(s->context, tape, x);
-    const tn_op_args args = {.tape = tape, .in = {x}, .out = copy_result(tape, x), .aux = s};
+    const tn_op_args args = {.tape = tape, .in = {x}, .out = result_of_segment(tape, x), .aux = s};
     tn_status status = args.out ? skim(tape, s, x, args.out) : TN_E_NOMEM;
     if (!status) status = record(tape, NULL, &args);
     return status ? fail(tape, status) : args.out;

@@ -55,8 +55,8 @@ tn_status tn_tape_backward(tn_tape *tape, tn_tensor *loss);
 /* Maps x to a tensor of the same shape; pure: it may run twice, and must give the same bits. */
 typedef tn_tensor *tn_segment_body(void *context, tn_tape *tape, tn_tensor *x);
 /* body(context, tape, x), of whose run nothing is kept but x and the result: backward runs it again. `context` is
- * copied. In a pass that records nothing the body runs once, so it need not be pure; one that keeps residuals keeps
- * all. */
+ * copied. In a pass that records nothing the body runs once, so it need not be pure, and the result takes the place of
+ * x, which is returned; one that keeps residuals keeps all. */
 tn_tensor *tn_tape_segment(tn_tape *tape, tn_segment_body *body, const void *context, size_t context_size,
                            tn_tensor *x);
 

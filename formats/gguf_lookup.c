@@ -167,11 +167,19 @@ static tn_status find_element(const tn_gguf *file, const char *name, int64_t i, 
     return TN_OK;
 }
 
+/* Lengths lead from the mark before it to the text. */
+static tn_gguf_text text_at(const tn_gguf_key *key, int64_t i) {
+    tn_gguf_text text = to_text(key->value + key->starts[i / TN_GGUF_STRIDE]);
+    for (int64_t left = i % TN_GGUF_STRIDE; left > 0; left--)
+        text = to_text((const unsigned char *)text.data + text.len);
+    return text;
+}
+
 tn_status tn_gguf_array_text(const tn_gguf *file, const char *key, int64_t i, tn_gguf_text *value) {
     const tn_gguf_key *k = NULL;
     TN_TRY(find_element(file, key, i, &k));
     if (k->element != TN_GGUF_STRING) return wrong_kind(file, key, k->element, "STRING in the array");
-    *value = to_text(k->value + k->starts[i]);
+    *value = text_at(k, i);
     return TN_OK;
 }
 

@@ -19,6 +19,7 @@ enum {
     TN_GGUF_MAX_STRING = 1 << 30,
     TN_GGUF_MAX_ARRAY = 1 << 30,
     TN_GGUF_MAX_DIMS = 4,
+    TN_GGUF_STRIDE = 16,
     TN_GGUF_LAST_KIND = TN_GGUF_F64
 };
 
@@ -26,7 +27,7 @@ typedef struct tn_gguf_key {
     tn_gguf_kind kind, element;
     int64_t count;              /* elements of an array */
     const unsigned char *value; /* in the map: the scalar, a string's length, an array's first element */
-    const uint64_t *starts;     /* arrays of strings: where each element begins, counted from `value` */
+    const uint64_t *starts;     /* arrays of strings: where every TN_GGUF_STRIDE-th begins, counted from `value` */
 } tn_gguf_key;
 
 struct tn_gguf {

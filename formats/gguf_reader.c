@@ -80,12 +80,12 @@ static tn_status take_kind(cursor *c, const char *name, tn_gguf_kind *kind) {
 
 static tn_status take_strings(cursor *c, tn_gguf_key *key) {
     uint64_t *starts;
-    TN_TAKE(starts, c->file->arena, key->count, TAG);
+    TN_TAKE(starts, c->file->arena, (key->count + TN_GGUF_STRIDE - 1) / TN_GGUF_STRIDE, TAG);
     size_t begin = c->at;
     for (int64_t i = 0; i < key->count; i++) {
         const char *text;
         size_t len;
-        starts[i] = c->at - begin;
+        if (i % TN_GGUF_STRIDE == 0) starts[i / TN_GGUF_STRIDE] = c->at - begin;
         TN_TRY(take_string(c, TN_GGUF_MAX_STRING, "a text of an array", &text, &len));
     }
     key->starts = starts;

@@ -103,6 +103,16 @@ static tn_status check_use(const tn_gguf *file, const tn_model_config *config, t
                    tn_gguf_path(file));
 }
 
+/* One piece of memory, where the doubling of an arena would leave an end of each huge page unused. */
+static tn_status reserve(tn_arena *arena, const tn_model_config *config, tn_model_use use) {
+    tn_model *rehearsed;
+    tn_arena *dry = tn_arena_create_virtual("model");
+    tn_status status = dry ? tn_model_create(&rehearsed, dry, config, use) : TN_E_NOMEM;
+    if (!status) status = tn_arena_reserve(arena, tn_arena_peak(dry));
+    tn_arena_free(dry);
+    return status;
+}
+
 static tn_status load(tn_arena *arena, tn_arena *scratch, tn_model_use use, tn_loaded *out) {
     const tn_gguf *file = out->file;
     tn_model_config config;
@@ -111,6 +121,7 @@ static tn_status load(tn_arena *arena, tn_arena *scratch, tn_model_use use, tn_l
     TN_TRY(check_tensors(file, &config, scratch));
     TN_TRY(tn_tokenizer_from_gguf(&out->tokenizer, file));
     if (use == TN_MODEL_RUN) TN_TRY(tn_packing_weigh(tn_model_config_counts(&config).ternary));
+    if (!tn_arena_peak(arena)) TN_TRY(reserve(arena, &config, use));
     TN_TRY(tn_model_create(&out->model, arena, &config, use));
     TN_TRY(read_slowdown(file, out->model));
     TN_TRY(read_params(file, out->model, use, arena, scratch));
