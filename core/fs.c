@@ -110,14 +110,15 @@ void tn_map_drop(const tn_map *map, size_t begin, size_t end) {
     if (begin < end) (void)madvise((void *)(uintptr_t)(map->data + begin), end - begin, MADV_DONTNEED);
 }
 
-static tn_status write_fd(int fd, const char *path, const void *data, size_t len) {
+tn_status tn_fd_write(int fd, const char *path, const void *data, size_t len, int64_t at) {
     const char *p = data;
     while (len) {
-        ssize_t n = write(fd, p, len);
+        ssize_t n = at < 0 ? write(fd, p, len) : pwrite(fd, p, len, at);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return tn_fail_errno(path, "write");
         p += n;
         len -= (size_t)n;
+        if (at >= 0) at += n;
     }
     return TN_OK;
 }
@@ -125,7 +126,7 @@ static tn_status write_fd(int fd, const char *path, const void *data, size_t len
 static tn_status write_with(const char *path, const char *shown, int flags, const void *data, size_t len) {
     int fd = open(path, flags | O_WRONLY | O_CLOEXEC, 0666);
     if (fd < 0) return tn_fail_errno(shown, "write");
-    tn_status status = write_fd(fd, shown, data, len);
+    tn_status status = tn_fd_write(fd, shown, data, len, -1);
     if (close(fd) != 0 && !status) status = tn_fail_errno(shown, "write");
     return status;
 }

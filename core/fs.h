@@ -40,6 +40,10 @@ void tn_atomic_abort(tn_atomic *file);
 void tn_atomic_abort_all(void);
 tn_status tn_file_write(const char *path, const void *data, size_t len); /* begin, write, commit */
 
+/* Write all `len` bytes to an open file, at byte `at`, or where it stands when `at` is negative. `path` is for the
+ * sentence of a failure. */
+tn_status tn_fd_write(int fd, const char *path, const void *data, size_t len, int64_t at);
+
 /* Append `len` bytes and flush them to the kernel. */
 tn_status tn_file_append(const char *path, const void *data, size_t len);
 

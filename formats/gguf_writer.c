@@ -4,7 +4,6 @@
 #include "formats/checksum.h"
 #include "formats/gguf_priv.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -212,17 +211,8 @@ tn_status tn_gguf_announce(tn_gguf_writer *w, const char *name, int type, int n_
 
 /* ---- to the disk ---- */
 
-static tn_status write_at(tn_gguf_writer *w, const void *data, size_t bytes, int64_t at) {
-    const char *p = data;
-    while (bytes && !w->dry) {
-        ssize_t n = at < 0 ? write(w->fd, p, bytes) : pwrite(w->fd, p, bytes, at);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return tn_fail_errno(path_of(w), "write");
-        p += n;
-        bytes -= (size_t)n;
-        if (at >= 0) at += n;
-    }
-    return TN_OK;
+static tn_status write_at(const tn_gguf_writer *w, const void *data, size_t bytes, int64_t at) {
+    return w->dry ? TN_OK : tn_fd_write(w->fd, path_of(w), data, bytes, at);
 }
 
 /* Append, in the file and in the checksum. */
