@@ -14,7 +14,7 @@ typedef struct tn_bench_list {
 } tn_bench_list;
 
 typedef struct tn_bench_settings {
-    const char *model;
+    const char *model, *prompts_file;
     tn_option_list prompts, generated, both, depths, batches, threads;
     int repeats, format, chunk, context, head;
     int preset, key_type, value_type; /* as on the command line: TN_OPTION_PRESET, TN_OPTION_CACHE_TYPES */
@@ -38,6 +38,9 @@ typedef struct tn_bench_infer_job {
 
 /* As the settings say: a table, rows or one object. */
 tn_status tn_bench_infer_print(const tn_bench_infer_job *job);
+/* Instead of the tests: continue each line of s->prompts_file by at most `generate` tokens, the most likely ones, and
+ * print how that went. A prompt that fails counts as such. */
+tn_status tn_bench_prompts(const tn_bench_infer_job *job, int generate);
 /* Median tokens a second of the first test that is a prompt alone, or generation alone; 0 when there is none. */
 double tn_bench_infer_prompt_rate(const tn_bench_infer_job *job);
 double tn_bench_infer_text_rate(const tn_bench_infer_job *job);

@@ -210,11 +210,20 @@ static tn_status run_levels(tn_bench_infer_job *b) {
     return TN_OK;
 }
 
+/* -n says how long the answers may be; a prompt may take the rest of the model's context. */
+static tn_status run_prompts(tn_bench_infer_job *b) {
+    tn_bench_list generated = {0};
+    TN_TRY(read_list("-n", &b->s->generated, 1, 1 << 20, 100, &generated));
+    if (!b->s->context) b->session.context = 0;
+    return tn_bench_prompts(b, generated.values[0]);
+}
+
 static tn_status run_all(tn_bench_infer_job *b) {
     TN_TRY(make_tests(b));
     TN_TRY(tn_cmd_start_compute(b->threads.values[0]));
     TN_TRY(load(b));
     TN_TRY(settle(b));
+    if (b->s->prompts_file) return run_prompts(b);
     if (b->s->levels) return run_levels(b);
     for (int i = 0; i < b->threads.count; i++) {
         TN_TRY(measure_afresh(b, b->threads.values[i]));
@@ -241,6 +250,8 @@ int tn_bench_infer(int argc, char **argv) {
         {"n-prompt", 'p', TN_OPT_LIST, &s.prompts, "N,..", "tokens of a prompt, 512; 0: no such test", 0, 0, NULL},
         {"n-gen", 'n', TN_OPT_LIST, &s.generated, "N,..", "tokens to write, 128; 0: no such test", 0, 0, NULL},
         {"pg", 0, TN_OPT_LIST, &s.both, "P,G", "a prompt and what follows it, as one test", 0, 0, NULL},
+        {"prompts", 0, TN_OPT_TEXT, &s.prompts_file, "F",
+         "continue each line of F by -n tokens, 100, in place of the tests", 0, 0, NULL},
         {"n-depth", 'd', TN_OPT_LIST, &s.depths, "N,..", "tokens before a test that are not timed, 0", 0, 0, NULL},
         {"parallel|np", 0, TN_OPT_LIST, &s.batches, "N,..", "texts at once, 1", 0, 0, NULL},
         {"threads", 't', TN_OPT_LIST, &s.threads, "N,..", "worker threads, 0 = all cores", 0, 0, NULL},

@@ -77,6 +77,11 @@ has preset preset memory_limit_bytes fits kv head
 grep -q '"kv":"q8_0"' preset || complain "the preset does not set the type of keys: $(cat preset)"
 "$tern" bench infer -m run -p 8 -n 4 -r 1 --levels >levels 2>err || complain "bench infer: $(cat err)"
 [ "$(grep -cE '^\| (baseline|optimized|aggressive) ' levels)" -eq 3 ] || complain "not three levels: $(cat levels)"
+printf 'Once\n\n{"prompt": "Once"}\n' >prompts
+"$tern" bench infer -m run --prompts prompts -n 5 -r 2 --json >answers 2>err || complain "bench infer: $(cat err)"
+grep -q '"total_runs":4,"successful_runs":4,"success_rate":1.0,' answers || complain "--prompts: $(cat answers)"
+printf '{"x": 1}\n' >prompts
+refuses 'prompts: line 1: expected a JSON object with "prompt"' "$tern" bench infer -m run --prompts prompts
 refuses 'was trained for 2 to 64' "$tern" bench infer -m run -p 65 -n 0
 refuses 'there is nothing to measure' "$tern" bench infer -m run -p 0 -n 0
 refuses '-p.*not a number|-p.*"x"' "$tern" bench infer -m run -p 8,x
