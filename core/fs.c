@@ -103,11 +103,15 @@ void tn_map_release(tn_map *map) {
     *map = (tn_map){0};
 }
 
+void tn_pages_drop(const void *data, size_t bytes) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
+    const uintptr_t begin = at / page * page, end = TN_ROUND_UP(at + bytes, page);
+    if (bytes) (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 void tn_map_drop(const tn_map *map, size_t begin, size_t end) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    begin = begin / page * page;
-    end = TN_ROUND_UP(TN_MIN(end, map->size), page);
-    if (begin < end) (void)madvise((void *)(uintptr_t)(map->data + begin), end - begin, MADV_DONTNEED);
+    end = TN_MIN(end, map->size);
+    if (begin < end) tn_pages_drop(map->data + begin, end - begin);
 }
 
 tn_status tn_fd_write(int fd, const char *path, const void *data, size_t len, int64_t at) {

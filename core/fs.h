@@ -20,6 +20,7 @@ tn_status tn_map_init(tn_map *map, const char *path);
 void tn_map_release(tn_map *map);
 /* Let go of the memory of the pages that bytes [begin, end) lie in: what is looked at again is read again. */
 void tn_map_drop(const tn_map *map, size_t begin, size_t end);
+void tn_pages_drop(const void *data, size_t bytes); /* of any map */
 
 /* An atomic write: begin chooses a temporary name beside `path` and makes sure the folder can be written; the caller
  * writes `temp` by any means and closes it; commit fsyncs it, renames it over `path` and fsyncs the folder; abort

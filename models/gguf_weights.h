@@ -9,8 +9,8 @@
  * Every other parameter is floats, or Q8_0 or Q6_K for an embedding or head. Norm gains are F32 always. */
 #ifndef TN_MODELS_GGUF_WEIGHTS_H
 #define TN_MODELS_GGUF_WEIGHTS_H
-#include "autograd/param.h"
 #include "formats/gguf.h"
+#include "models/stored.h"
 
 /* The type of a table that a tensor of that type (tn_ggml_type) is; false when it cannot be one. */
 bool tn_gguf_table_type(int type, tn_table_type *out);
@@ -26,17 +26,11 @@ int64_t tn_gguf_tensor_row(const tn_param *param, int paired_heads, int64_t row)
 
 /* ---- reading ---- */
 
-enum { TN_ZEROS_NAMED = 8 };
-
-/* How the parameters of one model are read, and what was found. */
+/* How the parameters of one model are read. */
 typedef struct tn_gguf_reading {
-    const tn_gguf *file;
-    int paired_heads;  /* of the architecture */
-    bool by_reference; /* tables stay in the file's map, which must live as long as the model */
-    tn_arena *arena;   /* for the values of tables that do not */
-    tn_arena *scratch;
-    int n_zero;   /* matrices so far whose every weight is zero */
-    tn_buf zeros; /* names of the first TN_ZEROS_NAMED of them, with commas */
+    const tn_gguf *file; /* must live as long as a model with tables */
+    int paired_heads;    /* of the architecture */
+    tn_reading reading;
 } tn_gguf_reading;
 
 /* Shape of the tensor of that name against the parameter. Fails: TN_E_MISSING, TN_E_MISMATCH. */

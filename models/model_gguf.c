@@ -57,23 +57,14 @@ static tn_status check_tensors(const tn_gguf *file, const tn_model_config *confi
     return TN_OK;
 }
 
-static void warn_of_zeros(const tn_gguf_reading *r) {
-    if (r->n_zero)
-        tn_log(TN_LOG_WARN, "infer", "%s: every weight is zero in %d of its matrices: %s%s", tn_gguf_path(r->file),
-               r->n_zero, tn_buf_text(&r->zeros), r->n_zero > TN_ZEROS_NAMED ? ", ..." : "");
-}
-
-static tn_status read_params(const tn_gguf *file, tn_model *model, tn_model_use use, tn_arena *arena,
-                             tn_arena *scratch) {
-    tn_gguf_reading reading = {.file = file, .arena = arena, .scratch = scratch};
+static tn_status read_params(const tn_gguf *file, tn_model *model, tn_arena *scratch) {
+    tn_gguf_reading reading = {.file = file, .reading = {.scratch = scratch}};
     int n;
     tn_param **params = tn_model_params(model, &n);
-    reading.by_reference = use == TN_MODEL_RUN || use == TN_MODEL_EXPORT;
     reading.paired_heads = tn_gguf_paired_heads(tn_gguf_architecture_of(file), tn_model_get_config(model));
     tn_status status = TN_OK;
     for (int i = 0; i < n && !status; i++) status = tn_gguf_read_weights(&reading, params[i]);
-    if (!status) warn_of_zeros(&reading);
-    tn_buf_release(&reading.zeros);
+    tn_reading_end(&reading.reading, tn_gguf_path(file));
     return status;
 }
 
@@ -124,7 +115,7 @@ static tn_status load(tn_arena *arena, tn_arena *scratch, tn_model_use use, tn_l
     if (!tn_arena_peak(arena)) TN_TRY(reserve(arena, &config, use));
     TN_TRY(tn_model_create(&out->model, arena, &config, use));
     TN_TRY(read_slowdown(file, out->model));
-    TN_TRY(read_params(file, out->model, use, arena, scratch));
+    TN_TRY(read_params(file, out->model, scratch));
     snprintf(out->description, sizeof out->description, "GGUF %s, %s, embedding %s", tn_gguf_architecture_of(file),
              tn_ggml_type_name(tn_gguf_find(file, "blk.0.attn_q.weight")->type),
              tn_ggml_type_name(tn_gguf_find(file, "token_embd.weight")->type));
