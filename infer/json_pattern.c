@@ -281,24 +281,35 @@ static tn_status put_atom(pattern *p) {
     return put_one(p, code);
 }
 
-static bool take_number(pattern *p) {
+/* Larger numbers than a grammar may have all read as one more than that. */
+static bool take_number(pattern *p, int *number) {
     const char *from = p->at;
-    while (p->at < p->end && *p->at >= '0' && *p->at <= '9') p->at++;
+    *number = 0;
+    for (; p->at < p->end && *p->at >= '0' && *p->at <= '9'; p->at++)
+        *number = TN_MIN(*number * 10 + (*p->at - '0'), TN_SCHEMA_COUNT + 1);
     return p->at > from;
 }
 
 /* {m}, {m,} or {m,n}, behind the brace */
-static bool take_braces(pattern *p) {
-    if (!take_number(p)) return false;
-    if (take(p, ",")) take_number(p);
-    return take(p, "}");
+static tn_status take_braces(pattern *p) {
+    int min, max;
+    bool whole = take_number(p, &min);
+    max = min;
+    if (whole && take(p, ",") && !take_number(p, &max)) max = min;
+    if (!whole || !take(p, "}")) return fail(p, TN_E_FORMAT, "expected {m}, {m,} or {m,n}");
+    if (max < min)
+        return fail(p, TN_E_FORMAT, "the largest number of repetitions before it is below the smallest");
+    if (max > TN_SCHEMA_COUNT)
+        return tn_schema_fail_at(p->w, TN_E_RANGE, __FILE__, __LINE__, "pattern: byte %td: repeats more than %d times",
+                                 p->at - p->text, TN_SCHEMA_COUNT);
+    return TN_OK;
 }
 
 /* Grammars write repetitions in the same way. */
 static tn_status put_repeat(pattern *p) {
     const char *from = p->at;
     bool braces = take(p, "{");
-    if (braces && !take_braces(p)) return fail(p, TN_E_FORMAT, "expected {m}, {m,} or {m,n}");
+    if (braces) TN_TRY(take_braces(p));
     if (!braces && !take(p, "*") && !take(p, "+") && !take(p, "?")) return TN_OK;
     TN_TRY(tn_buf_append(p->out, from, (size_t)(p->at - from)));
     if (take(p, "?")) return TN_OK; /* lazy: the same strings match */

@@ -46,7 +46,7 @@ static void use(const tn_buf *gbnf, uint64_t random) {
     tn_grammar_state *s;
     tn_status status = tn_grammar_create(&grammar, tn_buf_text(gbnf), gbnf->len);
     bool recursion = strstr(tn_error_message(), "begins with itself") || strstr(tn_error_message(), "has no end");
-    TN_ASSERT(!status || status == TN_E_RANGE || recursion || strstr(tn_error_message(), "below the smallest"));
+    TN_ASSERT(!status || status == TN_E_RANGE || recursion);
     if (!status && !tn_grammar_state_create(&s, grammar, tokenizer)) {
         s->shared->work_limit = WORK;
         walk(s, tokenizer, random);
