@@ -9,7 +9,8 @@
  * name. Known to differ: a letter whose other case is several letters keeps its case, but for those in letters.def.
  *
  * A template is foreign text: the nesting of its source, the steps, the memory and the output of a run are limited.
- * Each failure is one sentence that begins with "NAME: line L, column C: ", columns being counted in characters from 1.
+ * Each failure is one sentence that begins with "NAME: line L, column C: ", columns being counted in characters from 1;
+ * of a source that is no UTF-8 with "NAME: byte N ".
  */
 #ifndef TN_DATA_JINJA_H
 #define TN_DATA_JINJA_H

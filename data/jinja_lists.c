@@ -340,6 +340,7 @@ static tn_status choose(tn_jinja_run *run, const tn_jinja_value *self, const tn_
     const tn_jinja_list *list;
     const tn_jinja_builtin *test = NULL;
     const tn_jinja_value absent = {.kind = TN_JINJA_ABSENT}, *path = has_path ? args->list : &absent;
+    tn_jinja_args more = {.count = 0};
     TN_TRY(tn_jinja_new_list(run, TN_JINJA_GENERATOR, 0, out));
     if (!tn_jinja_truth(self)) return TN_OK;
     if (has_path && !args->count) return RUN_FAIL(run, MISMATCH, "%s: expected an attribute", run->builtin->name);
@@ -348,8 +349,8 @@ static tn_status choose(tn_jinja_run *run, const tn_jinja_value *self, const tn_
         TN_TRY(expect_text(run, args, has_path, "test", &name));
         test = tn_jinja_find_test(name);
         if (!test) return RUN_FAIL(run, UNSUPPORTED, "there is no test \"%.*s\"", TEXT_SHOWN(name));
+        more = rest(args, has_path + 1);
     }
-    const tn_jinja_args more = rest(args, test ? has_path + 1 : has_path);
     TN_TRY(tn_jinja_iterate(run, self, &list));
     for (size_t i = 0; i < list->count; i++) {
         tn_jinja_value item, passed;
