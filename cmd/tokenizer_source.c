@@ -24,5 +24,5 @@ tn_status tn_tokenizer_from_flags(tn_tokenizer **out, const tn_tokenizer_flags *
         .specials = flags->specials.items,
         .n_specials = flags->specials.count,
     };
-    return tn_tokenizer_learn(out, &options, paths, n_paths);
+    return tn_tokenizer_learn(out, &options, NULL, paths, n_paths);
 }

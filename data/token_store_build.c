@@ -85,8 +85,8 @@ static tn_status add_document(void *context, const char *text, size_t len, int s
     builder *b = context;
     if (b->n_docs) TN_TRY(end_document(b)); /* of the one before: whether the last gets one is not known yet */
     b->ids.count = 0;
-    tn_status status = tn_tokenizer_encode(b->tokenizer, text, len, false, &b->ids);
-    if (status) return tn_fail_at(status, __FILE__, __LINE__, "%s: %s", name, tn_error_message());
+    (void)name;
+    TN_TRY(tn_tokenizer_encode(b->tokenizer, text, len, false, &b->ids));
     TN_GROW(b->offsets, &b->offsets_cap, b->n_docs + 2);
     b->offsets[b->n_docs++] = (uint64_t)b->n_tokens;
     b->n_bytes += (int64_t)len;

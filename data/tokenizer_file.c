@@ -2,7 +2,6 @@
 #include "data/tokenizer_file.h"
 
 #include "core/fs.h"
-#include "data/text_reader.h"
 #include "data/token_store.h"
 #include "data/tokenizer_gguf.h"
 #include "data/tokenizer_spm_file.h"
@@ -15,18 +14,42 @@ enum { MAX_TOKENIZER = 256 << 20 };
 
 /* ---- learning ---- */
 
-static tn_status add_document(void *context, const char *text, size_t len, int source, const char *name) {
-    (void)source, (void)name;
-    return tn_tokenizer_trainer_add(context, text, len);
+static tn_status add_text(tn_tokenizer_trainer *trainer, const json_t *text) {
+    if (!json_is_string(text)) return TN_OK;
+    return tn_tokenizer_trainer_add(trainer, json_string_value(text), json_string_length(text));
+}
+
+/* What is said, be it one text or in parts; what templates put around it is not known here. */
+static tn_status add_message(tn_tokenizer_trainer *trainer, const json_t *message) {
+    const json_t *content = json_object_get(message, "content");
+    for (size_t i = 0; i < json_array_size(content); i++)
+        TN_TRY(add_text(trainer, json_object_get(json_array_get(content, i), "text")));
+    return add_text(trainer, content);
+}
+
+static tn_status add_row(void *context, const tn_row *row) {
+    if (!row->n_said) return TN_FAIL(UNSUPPORTED, "is a row of tokens, which has no text to learn a tokenizer from");
+    for (int i = 0; i < row->n_said; i++) {
+        const tn_said *said = &row->said[i];
+        size_t from = i ? said->answer : 0; /* both sides of a preference have the same prompt */
+        if (!said->messages && said->len > from)
+            TN_TRY(tn_tokenizer_trainer_add(context, said->text + from, said->len - from));
+        for (size_t m = from; m < json_array_size(said->messages); m++)
+            TN_TRY(add_message(context, json_array_get(said->messages, m)));
+    }
+    return TN_OK;
 }
 
 bool tn_tokenizer_is_learnt(const char *setting) { return strcmp(setting, "char") == 0 || strcmp(setting, "bpe") == 0; }
 
-tn_status tn_tokenizer_learn(tn_tokenizer **out, const tn_tokenizer_options *options, const char *const *paths,
-                             int n_paths) {
+tn_status tn_tokenizer_learn(tn_tokenizer **out, const tn_tokenizer_options *options, const tn_row_options *rows,
+                             const char *const *paths, int n_paths) {
+    const tn_row_options defaults = {0};
+    tn_data_report report = {0};
     tn_tokenizer_trainer *trainer;
     TN_TRY(tn_tokenizer_trainer_create(&trainer, options));
-    tn_status status = tn_read_documents(paths, n_paths, add_document, trainer);
+    tn_status status = tn_read_rows(paths, n_paths, rows ? rows : &defaults, &report, add_row, trainer);
+    tn_data_report_release(&report);
     if (!status) return tn_tokenizer_trainer_finish(trainer, out);
     tn_tokenizer_trainer_free(trainer);
     return status;

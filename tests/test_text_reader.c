@@ -88,14 +88,14 @@ static void jsonl__bad_rows_are_named_with_their_line(void **state) {
         const char *text, *part;
     } cases[] = {
         {"{\"text\": \"a\"}\n\n{\"text\": \"b\"\n", "a.jsonl:3:"},
-        {"{\"text\": \"a\"}\n[1]\n", "a.jsonl:2: row is no JSON object"},
-        {"{\"prompt\": \"a\", \"completion\": \"b\"}\n", "row has keys \"prompt\", \"completion\", expected \"text\""},
-        {"{}\n", "row has keys (none)"},
-        {"{\"text\": 5}\n", "row has keys \"text\", expected \"text\" with a string"},
+        {"{\"text\": \"a\"}\n[1]\n", "a.jsonl:2: row is a list, expected a JSON object"},
+        {"{\"prompt\": \"a\", \"completion\": \"b\"}\n", "a.jsonl:1: row is of kind completion, expected a \"text\""},
+        {"{}\n", "row has keys (none), expected \"input_ids\", \"chosen\" with \"rejected\", "},
+        {"{\"text\": 5}\n", "a.jsonl:1: \"text\" is the number 5, expected a string"},
         {"{\"text\": \"a\"} {\"text\": \"b\"}\n", "a.jsonl:1:"},
         {"{\"text\": \"a\\u0000b\"}\n", ": has the character \\u0000, which no text may have"},
         {"{\"text\": \"a\", \"text\": \"b\"}\n", "a.jsonl:1:"},
-        {"{\"text\": \"a\", \"messages\": []}\n", "a.jsonl:1: row has both \"text\" and \"messages\""},
+        {"{\"text\": \"a\", \"messages\": []}\n", "a.jsonl:1: row has both \"messages\" and \"text\""},
         {"{\"text\": \"\\ud800\"}\n", "a.jsonl:1:"},
         {"{\"text\": NaN}\n", "a.jsonl:1:"},
     };
@@ -125,7 +125,7 @@ static void text__that_is_not_utf8_is_refused_with_its_place(void **state) {
     assert_refused(put(*state, "a.txt", "abc\xFFxyz", 7), TN_E_TEXT, "a.txt: byte 3 (0xff)");
     assert_refused(put(*state, "b.txt", "\xEF\xBB\xBFzz\xC3", 6), TN_E_TEXT, "byte 5");
     assert_refused(put(*state, "c.jsonl", "{\"text\": \"a\"}\n{\"text\": \"\xE9\"}\n", 29), TN_E_TEXT,
-                   "c.jsonl: byte 24");
+                   "c.jsonl:2: the row: byte 10 (0xe9)");
     assert_refused(put(*state, "d.txt", "ab\0c", 4), TN_E_TEXT, "byte 2 is NUL");
     assert_refused(put(*state, "e.txt",
                        "\xFF\xFE"

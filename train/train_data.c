@@ -14,7 +14,7 @@
 
 static tn_status learn_tokenizer(tn_tokenizer **out, const tn_data_config *c, tn_tokenizer_kind kind) {
     const tn_tokenizer_options options = {.kind = kind, .split = (tn_split)c->split, .vocab_size = c->vocab_size};
-    return tn_tokenizer_learn(out, &options, c->train.items, c->train.count);
+    return tn_tokenizer_learn(out, &options, NULL, c->train.items, c->train.count);
 }
 
 static tn_status make_tokenizer(tn_tokenizer **out, const tn_data_config *c, const char *file) {
