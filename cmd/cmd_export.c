@@ -47,7 +47,7 @@ static tn_status print_report(const settings *s, const char *type, const tn_expo
     TN_TRY(tn_cmd_print("proven: loaded again, %d logits equal bit for bit, token ids of %d texts equal\n", r->logits,
                         r->texts));
     if (r->difference == 0) return TN_OK;
-    return tn_cmd_print("the F16 numbers in it move logits by at most %.3g from the source's\n", r->difference);
+    return tn_cmd_print("what the file rounds moves logits by at most %.3g from the source's\n", r->difference);
 }
 
 /* Of a run folder only the checkpoints are read; a GGUF file may stand beside them. */

@@ -15,6 +15,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 
 typedef struct settings {
@@ -66,10 +67,20 @@ static tn_status open_session(run *r) {
     return tn_sampler_create(&r->sampler, vocab, &s->generation.sampler);
 }
 
+/* A file that cannot be written is known before the text, not after it. */
+static tn_status try_to_write(const char *path) {
+    tn_atomic file;
+    TN_TRY(tn_atomic_begin(&file, path));
+    tn_atomic_abort(&file);
+    return TN_OK;
+}
+
 /* What --session holds, if there is such a file; without a prompt it is gone on with. */
 static tn_status restore_session(run *r) {
     const settings *s = r->settings;
-    if (!s->session || !tn_path_exists(s->session)) return TN_OK;
+    if (!s->session) return TN_OK;
+    if (!s->read_only) TN_TRY(try_to_write(s->session));
+    if (!tn_path_exists(s->session)) return TN_OK;
     TN_TRY(tn_session_restore(r->session, r->sampler, s->session));
     tn_log(TN_LOG_INFO, "run", "%s: %d tokens", s->session, tn_session_length(r->session));
     r->goes_on = !s->prompt && !s->file;
@@ -177,7 +188,11 @@ static tn_status write_sample(run *r, int number) {
     tn_generated done;
     r->number = number;
     tn_buf_reset(&r->text);
-    TN_TRY(continue_prompt(r, seed, &done));
+    tn_status status = continue_prompt(r, seed, &done);
+    /* whatever is said next begins a line */
+    tn_status ended = s->json ? TN_OK : tn_cmd_print(number + 1 < s->samples ? "\n\n" : "\n");
+    TN_TRY(status);
+    TN_TRY(ended);
     if (done.reason == TN_STOP_CONTEXT)
         tn_log(s->generation.how.max_tokens < 0 ? TN_LOG_INFO : TN_LOG_WARN, "run",
                "text %d ends after %d tokens: the context of %d tokens is full (%s)", number + 1, done.tokens,
@@ -185,8 +200,7 @@ static tn_status write_sample(run *r, int number) {
                s->generation.how.shift ? "and --keep leaves nothing to drop" : "--context-shift drops older ones");
     tn_log(TN_LOG_DEBUG, "run", "text %d: %d tokens, seed %llu, ended by %s", number + 1, done.tokens,
            (unsigned long long)seed, tn_stop_reason_name(done.reason));
-    if (s->json) return keep_sample(r, seed, &done);
-    return tn_cmd_print(number + 1 < s->samples ? "\n\n" : "\n");
+    return s->json ? keep_sample(r, seed, &done) : TN_OK;
 }
 
 static double rate(double count, double seconds) { return seconds > 0 ? count / seconds : 0; }
@@ -194,9 +208,10 @@ static double rate(double count, double seconds) { return seconds > 0 ? count / 
 static tn_status report(run *r) {
     double prompt = rate((double)r->ids.count - r->reused, r->prompt_seconds),
            text = rate((double)r->tokens, r->seconds);
+    char kept[32] = "";
+    if (r->reused) snprintf(kept, sizeof kept, ", %d of them kept", r->reused);
     tn_log(TN_LOG_INFO, "run", "prompt: %zu tokens%s, %.1f tokens/s; text: %lld tokens, %.1f tokens/s; seed %llu",
-           r->ids.count, r->reused ? ", some of them kept" : "", prompt, (long long)r->tokens, text,
-           (unsigned long long)r->seed);
+           r->ids.count, kept, prompt, (long long)r->tokens, text, (unsigned long long)r->seed);
     if (r->settings->generation.how.draft)
         tn_log(TN_LOG_INFO, "run", "guesses: %lld tokens, of which %lld came true", (long long)r->drafted,
                (long long)r->guessed);

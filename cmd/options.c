@@ -50,12 +50,19 @@ const tn_option *tn_usage_row(const tn_usage *usage, int i) {
     return NULL;
 }
 
+/* Underscores serve for dashes, as llama.cpp has it: --top_k. */
+static bool is_name(const char *known, const char *typed, size_t len) {
+    for (size_t i = 0; i < len; i++)
+        if (known[i] == '\0' || known[i] != (typed[i] == '_' ? '-' : typed[i])) return false;
+    return known[len] == '\0';
+}
+
 static const tn_option *find_name(const tn_usage *usage, const char *name, size_t len) {
     char known[TN_OPTION_NAME];
     const tn_option *option;
     for (int i = 0; (option = tn_usage_row(usage, i)) != NULL; i++)
         for (int k = 0; tn_option_get_name(option, k, known); k++)
-            if (strlen(known) == len && memcmp(known, name, len) == 0) return option;
+            if (is_name(known, name, len)) return option;
     return NULL;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * options.h - a command line as a table: each row gives the flag, its type, range, default, environment variable, help.
  *
- * A flag is spelled --name V, --name=V, -name V, -name=V, -k V, or -k4 (a number glued to its letter). Names are taken
- * whole: "--mod" is not --model. "--" ends the flags, "-" is an argument (stdin). Flags and arguments may be mixed.
- * Sources of a value: the target's content before the call < TERN_<NAME> in the environment < the flag.
- * Written by hand because glibc's argp takes prefixes for names, reads "-nope" as "-n ope", and leaves no way to name
- * the flag that was meant. */
+ * A flag is spelled --name V, --name=V, -name V, -name=V, -k V, or -k4 (a number glued to its letter); _ serves for -
+ * in a name. Names are taken whole: "--mod" is not --model. "--" ends the flags, "-" is an argument (stdin). Flags and
+ * arguments may be mixed. Sources of a value: the target's content before the call < TERN_<NAME> in the environment <
+ * the flag. Written by hand because glibc's argp takes prefixes for names, reads "-nope" as "-n ope", and leaves no way
+ * to name the flag that was meant. */
 #ifndef TN_CMD_OPTIONS_H
 #define TN_CMD_OPTIONS_H
 #include "cmd/cmd.h"

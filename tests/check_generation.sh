@@ -38,6 +38,7 @@ END
 # ---- samplers ----
 cold=$(run -n 20 --temp 0)
 same "the most likely, by top-k" "$cold" "$(run -n 20 --top-k 1 -s 5)"
+same "the most likely, with underscores" "$cold" "$(run --n_predict 20 --top_k 1 --repeat_penalty 1)"
 same "the most likely, by letters" "$cold" "$(run -n 20 --sampler-seq k --top-k 1 -s 5)"
 same "the most likely, from the environment" "$cold" "$(TERN_TEMPERATURE=0 run -n 20)"
 same "the most likely, by both heads" "$cold" "$(run -n 20 --temp 0 --head exact)"
@@ -91,6 +92,9 @@ grep -q '"tokens":90' shifted || fail "--context-shift: $(cat shifted)"
 same "a shift with guesses" "$(run -n 90 -s 3 --ignore-eos --context-shift)" \
     "$(run -n 90 -s 3 --ignore-eos --context-shift --lookup)"
 
+"$tern" run -m run -p Once -c 32 -n 90 -s 3 --ignore-eos >text 2>&1 || fail "$(cat text)"
+grep -q '^[^ ]*Z WARN run: text 1 ends' text || fail "the note of a full context begins no line: $(cat text)"
+
 # ---- sessions ----
 whole=$(run -n 24 -s 9 --mirostat 2 --repeat-penalty 1.2)
 first=$(run -n 10 -s 9 --mirostat 2 --repeat-penalty 1.2 --session s.h5)
@@ -99,7 +103,7 @@ same "a session gone on with" "$whole" "$first${rest%$'\n.'}"
 grep -q 'seed 9' err || fail "the seed of a session is not kept: $(cat err)"
 cp s.h5 kept.h5
 same "a prompt with a session" "$cold" "$(run -n 20 --temp 0 --prompt-cache s.h5 --prompt-cache-ro)"
-grep -q 'some of them kept' err || fail "nothing of the session was kept: $(cat err)"
+grep -q 'prompt: 4 tokens, 4 of them kept' err || fail "nothing of the session was kept: $(cat err)"
 cmp s.h5 kept.h5 || fail "--prompt-cache-ro wrote"
 run -n 20 --temp 0 --session s.h5 --json | grep -q '"prompt_reused":4' || fail "a session reused nothing"
 refused 1 'the context holds 8' --session kept.h5 -c 8
@@ -107,6 +111,8 @@ refused 1 'kv_type is f16, expected f32' --session kept.h5 -ctk f32 -ctv f32
 printf 'x' | dd of=s.h5 bs=1 seek=5000 conv=notrunc 2>/dev/null
 refused 1 's.h5: is damaged' --session s.h5
 refused 1 'text.txt' --session text.txt
+refused 1 'nowhere/s.h5: cannot write' --session nowhere/s.h5
+[ ! -s out ] || fail "a session that cannot be kept was written: $(cat out)"
 refused 2 '--session: keeps one text' --session kept.h5 --n-best 2
 
 # ---- what a text may be ----
