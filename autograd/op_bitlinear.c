@@ -4,7 +4,8 @@
  *                   dX = a dY T,  dW = dY' (q / s)        straight through both quantisers, onto X and the latent W
  *                   on exact integers when the tape says so (kernels/backward.h), else in f32
  * lambda < 1: Y = X V', V = W + lambda (a T - W), both real;  dX = dY V,  dW = dY' X.
- * Frozen residuals (tape.h): KEEP stores V - W; REPLAY uses V = W + stored. A frozen ternary weight has no W: V = a T.
+ * Frozen residuals (tape.h): KEEP stores V - W; REPLAY uses V = W + stored. A frozen ternary weight has no W: V = a T,
+ * dX goes through its panels, and there is no dW.
  * For backward only references to the codes and the states are held. */
 #include "autograd/op_page.h"
 #include "kernels/backward.h"
@@ -20,6 +21,7 @@ typedef struct bit_aux {
     tn_real *replayed; /* [m,k] V of a replay, or NULL */
     const tn_real *v;  /* [m,k] V of a real product; NULL when the product is of codes and states */
     void *packed;      /* V of a replay, packed */
+    int8_t *room;      /* [m,k] of a replay of states that are not kept, or NULL */
 } bit_aux;
 
 /* bitlinear_add has X0 in front of the inputs of bitlinear. */
@@ -61,9 +63,6 @@ static tn_status check_operands(const tn_op_args *a, bool replay) {
     const tn_param *w = weights_of(a);
     if (!w || w->quantizer == TN_QUANT_NONE)
         return TN_FAIL(DTYPE, "bitlinear: %s is no quantised parameter", w ? w->name : "the last input");
-    if (!w->states && (tn_op_keeps(a) || replay))
-        return TN_FAIL(DTYPE, "bitlinear: no gradient goes through %s, whose states are packed for running alone",
-                       w->name);
     bool real = replay || w->lambda < 1;
     TN_TRY(tn_op_need(a, "bitlinear", codes_at(a), real ? TN_REAL : TN_CODES));
     char shape[64];
@@ -81,6 +80,7 @@ static tn_status prepare_residual(const tn_op_args *a, bit_aux *aux, bool replay
     if (!replay) return TN_OK;
     TN_TAKE(aux->replayed, tn_tape_step(a->tape), count, "activations");
     aux->v = aux->replayed;
+    if (!w->states) TN_TAKE(aux->room, tn_tape_scratch(a->tape), count, "op scratch");
     aux->packed = tn_arena_alloc(tn_tape_scratch(a->tape), tn_pack_real_bytes(w->rows, w->cols), "op scratch");
     return aux->packed ? TN_OK : TN_E_NOMEM;
 }
@@ -89,27 +89,33 @@ static tn_status prepare_residual(const tn_op_args *a, bit_aux *aux, bool replay
 static bool on_integers(const tn_op_args *a) {
     const bit_aux *aux = a->aux;
     const tn_param *w = weights_of(a);
-    return !aux->v && w->packed_turned && w->rows <= TN_FIXED_M_MAX &&
-           tn_tape_backward_arithmetic(a->tape) == TN_BACKWARD_INT16;
+    return !aux->v && w->rows <= TN_FIXED_M_MAX && tn_tape_backward_arithmetic(a->tape) == TN_BACKWARD_INT16;
 }
 
-/* In reals, as scratch is counted. */
+/* Scratch is counted in reals. */
+static int64_t reals_of(size_t bytes) { return (int64_t)(bytes / sizeof(tn_real) + 1); }
+
 static int64_t dx_scratch(const tn_op_args *a) {
-    size_t bytes = tn_ternary_dx_scratch((int)tn_tensor_rows(codes_of(a)), weights_of(a)->rows);
-    return (int64_t)(bytes / sizeof(tn_real) + 1);
+    const tn_param *w = weights_of(a);
+    const int n = (int)tn_tensor_rows(codes_of(a));
+    return reals_of(w->packed_turned ? tn_ternary_dx_scratch(n, w->rows)
+                                     : tn_ternary_dx_packed_scratch(n, w->rows, w->cols));
 }
 static int64_t dw_scratch(const tn_op_args *a) {
     const tn_param *w = weights_of(a);
-    size_t bytes = tn_ternary_dw_scratch((int)tn_tensor_rows(codes_of(a)), w->rows, w->cols);
-    return (int64_t)(bytes / sizeof(tn_real) + 1);
+    return reals_of(tn_ternary_dw_scratch((int)tn_tensor_rows(codes_of(a)), w->rows, w->cols));
 }
 
+/* Numbers, and bytes behind them, of a slice of states. */
+static int64_t state_count(const tn_param *w) { return (int64_t)TN_MIN(w->rows, slice_rows(w->cols)) * w->cols; }
+static int64_t state_scratch(const tn_param *w) { return state_count(w) + reals_of((size_t)state_count(w)); }
+
 static tn_status reserve_scratch(const tn_op_args *a) {
-    if (on_integers(a)) return tn_op_reserve(a, TN_MAX(dx_scratch(a), dw_scratch(a)));
     const tn_param *w = weights_of(a);
-    int64_t states = (int64_t)TN_MIN(w->rows, slice_rows(w->cols)) * w->cols;
-    int64_t rows = TN_MIN(tn_tensor_rows(codes_of(a)), slice_rows(w->rows + w->cols));
-    return tn_op_reserve(a, TN_MAX(states, rows * ((int64_t)w->rows + w->cols)));
+    const bool moves = w->tensor.needs_grad;
+    if (on_integers(a)) return tn_op_reserve(a, moves ? TN_MAX(dx_scratch(a), dw_scratch(a)) : dx_scratch(a));
+    int64_t rows = moves ? TN_MIN(tn_tensor_rows(codes_of(a)), slice_rows(w->rows + w->cols)) : 0;
+    return tn_op_reserve(a, TN_MAX(state_scratch(w), rows * ((int64_t)w->rows + w->cols)));
 }
 
 tn_status tn_op_bitlinear_check(tn_op_args *a) {
@@ -155,11 +161,30 @@ static void keep_run(void *context, int64_t i, int64_t end) {
 static void replay_run(void *context, int64_t i, int64_t end) {
     const tn_op_args *a = context;
     const bit_aux *aux = a->aux;
-    const tn_param *w = weights_of(a);
-    if (aux->residual)
-        tn_k->add(end - i, weights_of(a)->tensor.real + i, aux->residual + i, aux->replayed + i);
-    else
-        tn_k->expand_states(end - i, w->states + i, w->scale, aux->replayed + i);
+    tn_k->add(end - i, weights_of(a)->tensor.real + i, aux->residual + i, aux->replayed + i);
+}
+
+/* Rows of states as numbers. */
+typedef struct expansion {
+    const tn_param *w;
+    int64_t first; /* row of T */
+    tn_real scale;
+    tn_real *y;   /* [rows, k] */
+    int8_t *room; /* [rows, k], for states that are not kept */
+} expansion;
+
+static void expand_rows(void *context, int64_t begin, int64_t end) {
+    const expansion *e = context;
+    const int64_t k = e->w->cols;
+    int8_t *room = e->room ? e->room + begin * k : NULL;
+    tn_k->expand_states((end - begin) * k, tn_param_states(e->w, (int)(e->first + begin), (int)(end - begin), room),
+                        e->scale, e->y + begin * k);
+}
+
+static void replay_states(const tn_op_args *a) {
+    const bit_aux *aux = a->aux;
+    expansion e = {.w = weights_of(a), .scale = weights_of(a)->scale, .y = aux->replayed, .room = aux->room};
+    tn_par_for(e.w->rows, TN_MAX(TN_OP_RUN / e.w->cols, 1), expand_rows, &e);
 }
 
 static void multiply_codes(const tn_op_args *a) {
@@ -185,7 +210,10 @@ void tn_op_bitlinear_forward(const tn_op_args *a) {
     bool keep = aux->residual && !aux->replayed;
     if (keep) tn_par_for(tn_param_count(w), TN_OP_RUN, keep_run, (void *)(uintptr_t)a);
     if (aux->replayed) {
-        tn_par_for(tn_param_count(w), TN_OP_RUN, replay_run, (void *)(uintptr_t)a);
+        if (aux->residual)
+            tn_par_for(tn_param_count(w), TN_OP_RUN, replay_run, (void *)(uintptr_t)a);
+        else
+            replay_states(a);
         tn_pack_real(m, k, aux->replayed, aux->packed);
         tn_gemm_real(n, m, k, x->real, aux->packed, a->out->real);
     } else if (aux->v) {
@@ -216,33 +244,25 @@ static void backward_real(const tn_op_args *a, const tn_real *v) {
         tn_product(TN_TRANSPOSED, TN_AS_IS, m, k, n, 1, dy, m, x->real, k, tn_op_beta(a, at + 1), w->tensor.grad, k);
 }
 
-typedef struct slice {
-    const tn_op_args *a;
-    int64_t first;         /* row of T, or of q */
-    tn_real *states;       /* [rows, k] */
-    tn_real *codes, *rows; /* q [rows, k] and dY / s [rows, m] */
-} slice;
-
-static void expand_state_rows(void *context, int64_t begin, int64_t end) {
-    const slice *p = context;
-    const tn_param *w = weights_of(p->a);
-    int64_t k = w->cols;
-    tn_k->expand_states((end - begin) * k, w->states + (p->first + begin) * k, 1, p->states + begin * k);
-}
-
 /* dX += a (dY T), over slices of T's rows in order. */
 static void backward_dx(const tn_op_args *a) {
     const tn_param *w = weights_of(a);
     int n = (int)tn_tensor_rows(codes_of(a)), m = w->rows, k = w->cols, step = TN_MIN(m, slice_rows(k));
-    slice p = {.a = a, .states = tn_op_scratch(a, (int64_t)step * k)};
-    for (int first = 0; p.states && first < m; first += step) {
-        int count = TN_MIN(step, m - first);
-        p.first = first;
-        tn_par_for(count, TN_MAX(TN_OP_RUN / k, 1), expand_state_rows, &p);
-        tn_product(TN_AS_IS, TN_AS_IS, n, k, count, w->scale, a->out->grad + first, m, p.states, k,
-                   first ? 1 : tn_op_beta(a, codes_at(a)), codes_of(a)->grad, k);
+    expansion e = {.w = w, .scale = 1, .y = tn_op_scratch(a, state_scratch(w))};
+    if (e.y) e.room = (int8_t *)(e.y + state_count(w));
+    for (; e.y && e.first < m; e.first += step) {
+        int count = TN_MIN(step, m - (int)e.first);
+        tn_par_for(count, TN_MAX(TN_OP_RUN / k, 1), expand_rows, &e);
+        tn_product(TN_AS_IS, TN_AS_IS, n, k, count, w->scale, a->out->grad + e.first, m, e.y, k,
+                   e.first ? 1 : tn_op_beta(a, codes_at(a)), codes_of(a)->grad, k);
     }
 }
+
+typedef struct slice {
+    const tn_op_args *a;
+    int64_t first;         /* row of q */
+    tn_real *codes, *rows; /* q [rows, k] and dY / s [rows, m] */
+} slice;
 
 /* The row scale goes into dY first, so that the product runs on the exact integers q. */
 static void expand_code_rows(void *context, int64_t begin, int64_t end) {
@@ -279,10 +299,15 @@ static tn_sum sum_of(const tn_op_args *a, int input) {
 static void integer_dx(const tn_op_args *a) {
     const tn_tensor *x = codes_of(a);
     const tn_param *w = weights_of(a);
+    const int n = (int)tn_tensor_rows(x);
     void *scratch = tn_op_scratch(a, dx_scratch(a));
     if (!scratch) return;
-    tn_ternary_dx((int)tn_tensor_rows(x), w->rows, w->cols, a->out->grad, w->packed_turned, w->scale,
-                  sum_of(a, codes_at(a)), x->grad, scratch);
+    if (w->packed_turned)
+        tn_ternary_dx(n, w->rows, w->cols, a->out->grad, w->packed_turned, w->scale, sum_of(a, codes_at(a)), x->grad,
+                      scratch);
+    else
+        tn_ternary_dx_packed(n, w->rows, w->cols, a->out->grad, w->packing, w->packed, w->scale, sum_of(a, codes_at(a)),
+                             x->grad, scratch);
 }
 
 static void integer_dw(const tn_op_args *a) {

@@ -84,6 +84,12 @@ const tn_real *tn_param_rows(const tn_param *param, int first, int rows, tn_real
     return room;
 }
 
+const int8_t *tn_param_states(const tn_param *param, int first, int rows, int8_t *room) {
+    if (param->states) return param->states + (int64_t)first * param->cols;
+    tn_unpack_ternary_rows(param->packing, param->cols, first, rows, param->packed_states, room);
+    return room;
+}
+
 tn_real *tn_param_grad(tn_param *param) {
     tn_real *grad = param->tensor.grad;
     if (grad && param->grad_empty) memset(grad, 0, sizeof(tn_real) * (size_t)tn_param_count(param));

@@ -48,10 +48,10 @@ typedef struct tn_param {
     tn_real *mixed; /* W + lambda (Wq - W), [rows, cols]; only while lambda < 1 or residuals are replayed */
     /* sum |W| of each block (tn_param_block_size), where a is to come from; trained latents only */
     double *block_sums;
-    bool sums_known; /* block_sums are those of the value: left by the optimizer step for the next refresh */
-    bool stale;      /* `packed` of a float matrix that is trained is made when a product asks for it */
+    bool sums_known;    /* block_sums are those of the value: left by the optimizer step for the next refresh */
+    bool stale;         /* `packed` of a float matrix that is trained is made when a product asks for it */
     tn_packing packing; /* of packed_states */
-    void *packed;    /* tiles of states (lambda = 1), of mixed, or of value */
+    void *packed;       /* tiles of states (lambda = 1), of mixed, or of value */
     void *packed_states, *packed_real; /* where those tiles live */
     void *packed_turned; /* tiles of the states turned, for the integer backward; quantised and trained only */
 } tn_param;
@@ -69,6 +69,8 @@ tn_status tn_param_put_table(tn_param *param, tn_table table);
 tn_status tn_param_take_value(tn_param *param, tn_arena *arena);
 /* Rows first..first+rows-1 of a float matrix: of its value, or decoded into room [rows, cols]. */
 const tn_real *tn_param_rows(const tn_param *param, int first, int rows, tn_real *room);
+/* States first..first+rows-1 of a ternary matrix: those that are kept, or unpacked into room [rows, cols]. Serial. */
+const int8_t *tn_param_states(const tn_param *param, int first, int rows, int8_t *room);
 /* Room for `mixed`, needed before the first refresh with lambda < 1. */
 tn_status tn_param_allow_mixing(tn_param *param, tn_arena *arena);
 /* The gradient, ready for adding: cleared first when it was empty. NULL when the parameter is not trained. */

@@ -13,6 +13,7 @@
 #ifndef TN_KERNELS_BACKWARD_H
 #define TN_KERNELS_BACKWARD_H
 #include "core/compiler.h"
+#include "kernels/packing.h"
 
 enum {
     TN_FIXED_CHUNK = 512,  /* tokens of dW that share one scale an output: 512 x 32512 x 128 < 2^31 */
@@ -35,6 +36,12 @@ void tn_pack_ternary_turned(int m, int k, const int8_t *states, void *packed);
 size_t tn_ternary_dx_scratch(int n, int m);
 void tn_ternary_dx(int n, int m, int k, const tn_real *dy, const void *packed_turned, tn_real a, tn_sum sum,
                    tn_real *dx, void *scratch);
+
+/* The same bits from panels that were packed for the forward product (packing.h), which a frozen matrix has and no
+ * others: they are turned, each once for TN_FIXED_CHUNK tokens. */
+size_t tn_ternary_dx_packed_scratch(int n, int m, int k);
+void tn_ternary_dx_packed(int n, int m, int k, const tn_real *dy, tn_packing packing, const void *packed, tn_real a,
+                          tn_sum sum, tn_real *dx, void *scratch);
 
 /* dW [m,k] (= or +=) (dY / s)' q: chunks of tokens in order, each exact. q [n,k], s [n]. */
 size_t tn_ternary_dw_scratch(int n, int m, int k);

@@ -2,19 +2,11 @@
  * dX = a dY T: each token of dY as two rows of signed digits, which meet T turned in the byte products of the forward.
  * A task is a block of tokens against all of T: its digits stay in a cache while the panels pass, a panel while the
  * rows of the block do. */
-#include "kernels/backward.h"
+#include "kernels/backward_priv.h"
 #include "kernels/gemm.h"
-#include "kernels/kernels_priv.h"
-#include "kernels/ternary_rows.h"
 #include "core/par.h"
 
 #include <string.h>
-
-enum {
-    DIGITS = 2,
-    TOKENS = TN_BLOCK_ROWS / DIGITS, /* of a task */
-    LAST_TOKENS = TOKENS / 4         /* of the tasks at the end, so that threads get done together */
-};
 
 /* ---- packing ---- */
 size_t tn_pack_ternary_turned_bytes(int m, int k) {
@@ -61,75 +53,66 @@ void tn_pack_ternary_turned(int m, int k, const int8_t *states, void *packed) {
     tn_par_for((k + t.width - 1) / t.width, tn_grain_of((int64_t)t.width * m), turn_panels, &t);
 }
 
-/* ---- product ---- */
-typedef struct dx_job {
-    int n, m, k;
-    int64_t m_stride; /* of digits */
-    const tn_real *dy;
-    const uint32_t *packed;
-    tn_real a;
-    tn_sum sum;
-    tn_real *dx;
-    int whole;      /* tasks of TOKENS; the others follow */
-    int8_t *digits; /* a worker: [TOKENS][DIGITS][m_stride] */
-} dx_job;
-
-static size_t digit_bytes(int m) { return (size_t)TOKENS * DIGITS * TN_ROUND_UP((size_t)m, TN_ALIGN); }
-
-size_t tn_ternary_dx_scratch(int n, int m) {
-    (void)n;
-    return digit_bytes(m) * (size_t)tn_par_threads();
+/* ---- shared with backward_packed.c ---- */
+void tn_dx_make_digits(const tn_dx_job *p, int token, int tokens, int8_t *digits, tn_real *units) {
+    const int64_t stride = tn_dx_stride(p->m);
+    for (int t = 0; t < tokens; t++, digits += TN_DX_DIGITS * stride)
+        units[t] = p->a * tn_k->digit_row(p->m, p->dy + (int64_t)(token + t) * p->m, digits, digits + stride);
 }
 
-/* Where the tiles of a block of tokens and a panel belong. */
-typedef struct dx_place {
-    const dx_job *job;
-    tn_real units[TOKENS]; /* times a */
-    int token, tokens, panel;
-} dx_place;
-
-static void store_dx(void *context, const int32_t *sums, int row, int rows) {
-    const dx_place *place = context;
-    const dx_job *p = place->job;
+void tn_dx_store(void *context, const int32_t *sums, int row, int rows) {
+    const tn_dx_place *place = context;
+    const tn_dx_job *p = place->job;
     const int width = tn_k->ternary_panel_width, first = place->panel * width, count = TN_MIN(width, p->k - first);
-    const int token = row / DIGITS, tokens = rows / DIGITS, next = token + tokens;
+    const int token = row / TN_DX_DIGITS, tokens = rows / TN_DX_DIGITS, next = token + tokens;
     tn_real *dx = p->dx + (int64_t)(place->token + token) * p->k + first;
     tn_prefetch_tile(dx + (int64_t)tokens * p->k, TN_MIN(tokens, place->tokens - next), count, p->k);
     (p->sum == TN_SUM_ADD ? tn_k->join_digits_add : tn_k->join_digits)(tokens, count, sums, width, place->units + token,
                                                                        dx, p->k);
 }
 
-static void dx_task(const dx_job *p, tn_ternary_room *room, int token, int tokens, int8_t *digits) {
-    const int width = tn_k->ternary_panel_width;
-    dx_place at = {.job = p, .token = token, .tokens = tokens};
-    for (int t = 0; t < tokens; t++) {
-        int8_t *high = digits + t * DIGITS * p->m_stride;
-        at.units[t] = p->a * tn_k->digit_row(p->m, p->dy + (int64_t)(token + t) * p->m, high, high + p->m_stride);
-    }
-    tn_ternary_rows_begin(room, TN_PACKING_PAIRS, DIGITS * tokens, p->m, digits, p->m_stride);
-    for (; at.panel * width < p->k; at.panel++)
-        tn_ternary_rows_multiply(room, p->packed + (size_t)at.panel * tn_ternary_panel_words(TN_PACKING_PAIRS, p->m),
-                                 store_dx, &at);
+/* ---- product ---- */
+enum { LAST_TOKENS = TN_DX_TOKENS / 4 /* of the tasks at the end, so that threads get done together */ };
+
+typedef struct turned_job {
+    tn_dx_job dx;
+    const uint32_t *packed;
+    int whole;      /* tasks of TN_DX_TOKENS; the others follow */
+    int8_t *digits; /* a worker: [TN_DX_TOKENS] of them */
+} turned_job;
+
+size_t tn_ternary_dx_scratch(int n, int m) {
+    (void)n;
+    return tn_dx_digit_bytes(TN_DX_TOKENS, m) * (size_t)tn_par_threads();
+}
+
+static void dx_task(const turned_job *p, tn_ternary_room *room, int token, int tokens, int8_t *digits) {
+    const int width = tn_k->ternary_panel_width, m = p->dx.m;
+    tn_real units[TN_DX_TOKENS];
+    tn_dx_place at = {.job = &p->dx, .units = units, .token = token, .tokens = tokens};
+    tn_dx_make_digits(&p->dx, token, tokens, digits, units);
+    tn_ternary_rows_begin(room, TN_PACKING_PAIRS, TN_DX_DIGITS * tokens, m, digits, tn_dx_stride(m));
+    for (; at.panel * width < p->dx.k; at.panel++)
+        tn_ternary_rows_multiply(room, p->packed + (size_t)at.panel * tn_ternary_panel_words(TN_PACKING_PAIRS, m),
+                                 tn_dx_store, &at);
 }
 
 static void dx_tasks(void *context, int64_t begin, int64_t end) {
-    const dx_job *p = context;
-    int8_t *digits = p->digits + digit_bytes(p->m) * (size_t)tn_par_worker();
+    const turned_job *p = context;
+    int8_t *digits = p->digits + tn_dx_digit_bytes(TN_DX_TOKENS, p->dx.m) * (size_t)tn_par_worker();
     tn_ternary_room room;
     for (int task = (int)begin; task < end; task++) {
-        const int size = task < p->whole ? TOKENS : LAST_TOKENS,
-                  token = TN_MIN(task, p->whole) * TOKENS + TN_MAX(task - p->whole, 0) * LAST_TOKENS;
-        dx_task(p, &room, token, TN_MIN(size, p->n - token), digits);
+        const int size = task < p->whole ? TN_DX_TOKENS : LAST_TOKENS,
+                  token = TN_MIN(task, p->whole) * TN_DX_TOKENS + TN_MAX(task - p->whole, 0) * LAST_TOKENS;
+        dx_task(p, &room, token, TN_MIN(size, p->dx.n - token), digits);
     }
 }
 
 void tn_ternary_dx(int n, int m, int k, const tn_real *dy, const void *packed_turned, tn_real a, tn_sum sum,
                    tn_real *dx, void *scratch) {
     TN_ASSERT(m <= TN_FIXED_M_MAX);
-    dx_job p = {.n = n, .m = m, .k = k, .dy = dy, .packed = packed_turned, .a = a, .sum = sum, .dx = dx};
-    p.m_stride = TN_ROUND_UP(m, TN_ALIGN);
-    p.digits = scratch;
-    p.whole = TN_MAX(n / TOKENS - tn_par_threads(), 0);
-    const int64_t tasks = p.whole + (n - p.whole * TOKENS + LAST_TOKENS - 1) / LAST_TOKENS;
+    turned_job p = {.dx = {n, m, k, dy, a, sum, dx}, .packed = packed_turned, .digits = scratch};
+    p.whole = TN_MAX(n / TN_DX_TOKENS - tn_par_threads(), 0);
+    const int64_t tasks = p.whole + (n - p.whole * TN_DX_TOKENS + LAST_TOKENS - 1) / LAST_TOKENS;
     tn_par_for(tasks, tn_grain_of((int64_t)LAST_TOKENS * m * k / 2), dx_tasks, &p);
 }

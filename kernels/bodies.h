@@ -16,6 +16,7 @@
 #include "kernels/bodies_peak.h"
 #include "kernels/bodies_backward.h"
 #include "kernels/bodies_pairs.h"
+#include "kernels/bodies_turn.h"
 #include "kernels/bodies_screen.h"
 #include "kernels/bodies_table.h"
 

@@ -87,6 +87,36 @@ void tn_pack_ternary(tn_packing packing, int m, int k, const int8_t *states, voi
     tn_pack_ternary_rows(packing, m, k, 0, m, states, packed);
 }
 
+/* ---- and back ---- */
+
+/* States of a group of triples, or of pairs, of `count` outputs of a panel from `lane` on; rows of states k apart. */
+static void unpack_triples(const uint32_t *group, int lane, int count, int k, int most, int8_t *states) {
+    const int width = tn_k->ternary_panel_width;
+    uint32_t bytes[TN_TRIPLE_GROUP / 4 * TN_TERNARY_WIDTH_MAX];
+    tn_k->triple_bytes(1, group, bytes);
+    for (int j = 0; j < count; j++)
+        for (int i = 0; i < most; i++)
+            states[(int64_t)j * k + i] = (int8_t)((bytes[i / 4 * width + lane + j] >> 8 * (i % 4) & 3) - 1);
+}
+
+static void unpack_pairs(const uint32_t *group, int lane, int count, int k, int most, int8_t *states) {
+    for (int j = 0; j < count; j++)
+        for (int i = 0; i < most; i++)
+            states[(int64_t)j * k + i] = (int8_t)((group[lane + j] >> (8 * (i % 4) + 2 * (i / 4)) & 3) - 1);
+}
+
+void tn_unpack_ternary_rows(tn_packing packing, int k, int first, int rows, const void *packed, int8_t *states) {
+    const int width = tn_k->ternary_panel_width, group = tn_ternary_group(packing);
+    for (int count; rows > 0; first += count, rows -= count, states += (int64_t)count * k) {
+        const uint32_t *words = packed;
+        words += (size_t)(first / width) * tn_ternary_panel_words(packing, k);
+        count = TN_MIN(width - first % width, rows);
+        for (int at = 0; at < k; at += group, words += tn_ternary_group_words(packing))
+            (packing == TN_PACKING_TRIPLES ? unpack_triples : unpack_pairs)(words, first % width, count, k,
+                                                                            TN_MIN(group, k - at), states + at);
+    }
+}
+
 /* ---- ternary product ---- */
 typedef struct ternary_job {
     int n, k;

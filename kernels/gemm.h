@@ -16,6 +16,8 @@ void tn_pack_ternary(tn_packing packing, int m, int k, const int8_t *states, voi
  * last ones. Every row of `packed` must have been given once; threads may give different ones at the same time. */
 enum { TN_PACK_ROWS = 64 };
 void tn_pack_ternary_rows(tn_packing packing, int m, int k, int first, int rows, const int8_t *states, void *packed);
+/* And back: states [rows, k] of any rows. Serial. */
+void tn_unpack_ternary_rows(tn_packing packing, int k, int first, int rows, const void *packed, int8_t *states);
 size_t tn_pack_real_bytes(int m, int k);
 void tn_pack_real(int m, int k, const tn_real *w, void *packed);
 

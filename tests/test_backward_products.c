@@ -5,6 +5,7 @@
 #include "core/par.h"
 #include "core/rng.h"
 #include "kernels/backward.h"
+#include "kernels/gemm.h"
 #include "kernels/kernels.h"
 #include "tests/kernel_rig.h"
 
@@ -21,9 +22,9 @@ typedef struct example {
     int8_t *q, *states;                /* [n,k], [m,k] */
 } example;
 
-static const int shapes[][3] = {{1, 1, 1},      {7, 5, 33},   {2, 67, 130}, {257, 1, 33},
-                                {257, 5, 130},  {7, 67, 1},   {97, 49, 65}, {256, 67, 33},
-                                {513, 130, 67}, {1, 67, 257}, {50, 257, 7}, {1100, 48, 64}};
+static const int shapes[][3] = {{1, 1, 1},    {7, 5, 33},     {2, 67, 130},  {257, 1, 33},   {257, 5, 130},
+                                {7, 67, 1},   {97, 49, 65},   {256, 67, 33}, {513, 130, 67}, {1, 67, 257},
+                                {50, 257, 7}, {1100, 48, 64}, {3, 16, 72},   {5, 81, 200}};
 
 static tn_real *take_normal(size_t count, double size, uint32_t stream) {
     const tn_rng rng = tn_rng_make(21, TN_PURPOSE_TEST, stream);
@@ -78,6 +79,28 @@ static tn_real *run_dx(const example *e, tn_sum sum) {
     tn_ternary_dx(e->n, e->m, e->k, e->dy, packed, scale_of_t, sum, dx, scratch);
     check_guard(e, "dx", dx, count);
     return dx;
+}
+
+/* From the panels of the forward product. */
+static tn_real *run_dx_packed(const example *e, tn_packing packing, tn_sum sum) {
+    const size_t count = (size_t)e->n * e->k, bytes = tn_ternary_dx_packed_scratch(e->n, e->m, e->k);
+    void *packed = take(tn_pack_ternary_bytes(packing, e->m, e->k), 1);
+    char *scratch = take(bytes + GUARD, 1);
+    memset(scratch, 0x5a, bytes + GUARD);
+    tn_real *dx = copy_guarded(e->old_dx, count);
+    tn_pack_ternary(packing, e->m, e->k, e->states, packed);
+    tn_ternary_dx_packed(e->n, e->m, e->k, e->dy, packing, packed, scale_of_t, sum, dx, scratch);
+    check_guard(e, "dx", dx, count);
+    for (int i = 0; i < GUARD; i++) assert_int_equal(scratch[bytes + (size_t)i], 0x5a);
+    return dx;
+}
+
+/* Whatever the panels: NaN too. */
+static void check_packed(const example *e, tn_sum sum, const tn_real *dx) {
+    for (int packing = TN_PACKING_PAIRS; packing <= TN_PACKING_TRIPLES; packing++)
+        if (memcmp(dx, run_dx_packed(e, (tn_packing)packing, sum), sizeof *dx * (size_t)e->n * (size_t)e->k))
+            fail_msg("[%d,%d,%d] %s: dx from panels of %s differs", e->n, e->m, e->k, tn_kernels_isa(),
+                     packing ? "triples" : "pairs");
 }
 
 static tn_real *run_dw(const example *e, tn_sum sum) {
@@ -153,6 +176,7 @@ static void check_sets(const example *e, tn_sum sum) {
         if (memcmp(dx, my_dx, sizeof *dx * (size_t)(e->n * e->k)) ||
             memcmp(dw, my_dw, sizeof *dw * (size_t)(e->m * e->k)))
             fail_msg("[%d,%d,%d]: %s differs", e->n, e->m, e->k, tn_kernels_isa());
+        check_packed(e, sum, dx);
     }
 }
 
@@ -188,7 +212,9 @@ static void backward_products__hold_the_widest_matrix(void **state) {
         example e = take_example((const int[]){1, TN_FIXED_M_MAX, 1});
         memset(e.states, -1, (size_t)e.m);
         for (int i = 0; i < e.m; i++) e.dy[i] = 1;
-        assert_true(run_dx(&e, TN_SUM_SET)[0] == dx_by_definition(&e, 0, 0, TN_SUM_SET));
+        const tn_real *dx = run_dx(&e, TN_SUM_SET);
+        assert_true(dx[0] == dx_by_definition(&e, 0, 0, TN_SUM_SET));
+        check_packed(&e, TN_SUM_SET, dx);
     }
 }
 
@@ -260,6 +286,7 @@ static void backward_products__pass_on_what_is_not_finite(void **state) {
                     for (int j = 0; j < e.k; j++) assert_int_equal(isnan(dx[i * e.k + j]) != 0, i == row);
                 for (int o = 0; o < e.m; o++)
                     for (int j = 0; j < e.k; j++) assert_int_equal(isnan(dw[o * e.k + j]) != 0, o == where);
+                check_packed(&e, TN_SUM_SET, dx);
             }
 }
 
@@ -303,6 +330,7 @@ static void backward_products__threads_change_no_bit(void **state) {
             assert_ok(tn_par_set_threads(threads));
             assert_memory_equal(run_dx(&e, TN_SUM_ADD), dx, sizeof *dx * (size_t)(e.n * e.k));
             assert_memory_equal(run_dw(&e, TN_SUM_ADD), dw, sizeof *dw * (size_t)(e.m * e.k));
+            check_packed(&e, TN_SUM_ADD, dx);
         }
         assert_ok(tn_par_set_threads(1));
     }

@@ -182,25 +182,72 @@ static void act_quant__readers_share_codes_and_add_gradients(void **state) {
     tn_graph_release(&g);
 }
 
+/* A matrix of the states and the scale of `latent`, and nothing else. */
+static void freeze(tn_graph *g, const tn_param *latent, tn_param_use use, tn_packing packing, tn_param *frozen) {
+    *frozen = (tn_param){.name = "frozen",
+                         .rows = latent->rows,
+                         .cols = latent->cols,
+                         .quantizer = TN_QUANT_ABSMEAN_TERNARY,
+                         .product = true};
+    tn_kernels_use_packing(packing);
+    assert_ok(tn_param_init(frozen, g->arena, use));
+    tn_kernels_use_packing(TN_PACKING_PAIRS);
+    assert_null(frozen->tensor.real);
+    tn_param_put_states(frozen, 0, latent->rows, latent->states);
+    frozen->scale = latent->scale;
+}
+
+/* Forward, and the gradient of x, through both. */
+static void check_frozen(tn_graph *g, tn_param *latent, tn_param *frozen, const tn_real *x, const tn_real *dy) {
+    const int n = N, m = latent->rows, k = latent->cols;
+    tn_graph_begin(g);
+    tn_tensor *xa = tn_tape_real(g->tape, 2, (const int[]){n, k}, x, true);
+    tn_tensor *xb = tn_tape_real(g->tape, 2, (const int[]){n, k}, x, true);
+    tn_tensor *a = tn_bitlinear(g->tape, tn_act_quant(g->tape, xa, 1), latent);
+    tn_tensor *b = tn_bitlinear(g->tape, tn_act_quant(g->tape, xb, 1), frozen);
+    assert_memory_equal(a->real, b->real, (size_t)(n * m) * sizeof(tn_real));
+    assert_ok(tn_tape_backward(g->tape, tn_add(g->tape, tn_graph_dot(g, a, dy), tn_graph_dot(g, b, dy))));
+    assert_memory_equal(xa->grad, xb->grad, (size_t)(n * k) * sizeof(tn_real));
+    assert_null(frozen->tensor.grad);
+}
+
 static void bitlinear__frozen_states_need_no_latent(void **state) {
+    tn_graph g;
+    enum { ROWS = 131, COLS = 100 };
+    (void)state;
+    tn_graph_init(&g);
+    const tn_real *x = tn_graph_normal(&g, N * COLS, 1), *dy = tn_graph_normal(&g, N * ROWS, 2);
+    tn_param *latent = tn_graph_latent(&g, ROWS, COLS, tn_graph_normal(&g, ROWS * COLS, 0), 1), frozen;
+    for (int use = TN_PARAM_FROZEN; use <= TN_PARAM_KEPT; use++)
+        for (int packing = TN_PACKING_PAIRS; packing <= TN_PACKING_TRIPLES; packing++)
+            for (int arithmetic = TN_BACKWARD_F32; arithmetic <= TN_BACKWARD_INT16; arithmetic++) {
+                freeze(&g, latent, (tn_param_use)use, (tn_packing)packing, &frozen);
+                tn_tape_set_backward(g.tape, (tn_backward)arithmetic);
+                check_frozen(&g, latent, &frozen, x, dy);
+            }
+    tn_graph_release(&g);
+}
+
+/* The slope that a replay takes through a T goes through the states as they are packed. */
+static void bitlinear__a_replay_goes_through_packed_states(void **state) {
     tn_graph g;
     (void)state;
     tn_graph_init(&g);
     const tn_real *x = tn_graph_normal(&g, N * K, 1), *dy = tn_graph_normal(&g, N * M, 2);
-    tn_param *latent = tn_graph_latent(&g, M, K, tn_graph_normal(&g, M * K, 0), 1);
-    tn_param frozen = {.name = "frozen", .rows = M, .cols = K, .quantizer = TN_QUANT_ABSMEAN_TERNARY, .product = true};
-    assert_ok(tn_param_init(&frozen, g.arena, TN_PARAM_KEPT));
-    assert_null(frozen.tensor.real);
-    tn_param_put_states(&frozen, 0, M, latent->states);
-    frozen.scale = latent->scale;
-    tn_tensor *xa = tn_tape_real(g.tape, 2, (const int[]){N, K}, x, true);
-    tn_tensor *xb = tn_tape_real(g.tape, 2, (const int[]){N, K}, x, true);
-    tn_tensor *a = tn_bitlinear(g.tape, tn_act_quant(g.tape, xa, 1), latent);
-    tn_tensor *b = tn_bitlinear(g.tape, tn_act_quant(g.tape, xb, 1), &frozen);
-    assert_memory_equal(a->real, b->real, N * M * sizeof(tn_real));
-    assert_ok(tn_tape_backward(g.tape, tn_add(g.tape, tn_graph_dot(&g, a, dy), tn_graph_dot(&g, b, dy))));
-    assert_memory_equal(xa->grad, xb->grad, N * K * sizeof(tn_real));
-    assert_null(frozen.tensor.grad);
+    tn_param *latent = tn_graph_latent(&g, M, K, tn_graph_normal(&g, M * K, 0), 1), frozen[2];
+    tn_real dx[2][N * K];
+    for (int i = 0; i < 2; i++) {
+        freeze(&g, latent, i ? TN_PARAM_KEPT : TN_PARAM_FROZEN, TN_PACKING_TRIPLES, &frozen[i]);
+        for (int mode = TN_RESIDUAL_KEEP; mode <= TN_RESIDUAL_REPLAY; mode++) {
+            tn_tape_residuals(g.tape, (tn_residual_mode)mode);
+            tn_graph_begin(&g);
+            tn_tensor *xr = tn_tape_real(g.tape, 2, (const int[]){N, K}, x, true);
+            tn_tensor *y = tn_bitlinear(g.tape, tn_act_quant(g.tape, xr, 1), &frozen[i]);
+            assert_ok(tn_tape_backward(g.tape, tn_graph_dot(&g, y, dy)));
+            memcpy(dx[i], xr->grad, sizeof dx[i]);
+        }
+    }
+    assert_memory_equal(dx[0], dx[1], sizeof dx[0]);
     tn_graph_release(&g);
 }
 
@@ -260,6 +307,7 @@ int main(void) {
         cmocka_unit_test(bitlinear__operands_must_belong_together),
         cmocka_unit_test(act_quant__readers_share_codes_and_add_gradients),
         cmocka_unit_test(bitlinear__frozen_states_need_no_latent),
+        cmocka_unit_test(bitlinear__a_replay_goes_through_packed_states),
         cmocka_unit_test(bitlinear__backward_on_integers_is_the_integer_products),
         cmocka_unit_test(bitlinear__backward_on_integers_is_near_the_float_one),
     };

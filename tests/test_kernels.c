@@ -289,6 +289,15 @@ static void case_triple_panel(const tn_kernels *k, int n, room *r) {
     tn_gemm_ternary_codes(TN_PACKING_TRIPLES, n / 28, 3, 28, r->codes, packed, r->acc);
 }
 #define case_triple_bytes case_triple_panel
+/* n / 16 squares, whose words differ, in place of 32-bit sums. */
+enum { TURN_SQUARES = MOST / 32 };
+#define SQUARES_OF(n) TN_MIN((n) / 16, (int)TURN_SQUARES)
+CASE(turn_pairs, k->turn_pairs(SQUARES_OF(n), (const uint32_t *)r->in[0], (uint32_t *)r->acc, 16))
+static void case_turn_bytes(const tn_kernels *k, int n, room *r) {
+    uint32_t bytes[4 * 16 * TURN_SQUARES];
+    for (size_t i = 0; i < TN_COUNT(bytes); i++) bytes[i] = (uint32_t)r->acc[i % MOST] & 0x03030303;
+    k->turn_bytes(SQUARES_OF(n), bytes, 16 * TURN_SQUARES, (uint32_t *)r->acc, 16);
+}
 CASE(sum_codes, r->result = k->sum_codes(n, r->codes))
 CASE(turn, (k->turn(7, n / 7, IN(0), n / 7, OUT(0), 7), k->turn(n / 20, 20, IN(1), 20, OUT(1), n / 20)))
 /* A set may do more a round than another, so only that it did anything is compared; bf16 is not in every set. */
