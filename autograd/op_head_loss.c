@@ -10,6 +10,7 @@
  * in order.
  *
  * With TN_BACKWARD_INT16, a pass that keeps what backward needs multiplies codes instead: head_words.c.
+ * Where w is a table its blocks are decoded where they are wanted; it has no dw.
  *
  * A pass that ends here (tn_loss_options.final) makes G in forward, from z while it is there, and with it dw and dx.
  * Otherwise backward makes z again. The cuts are functions of V and N: both ways and any threads give the same bits. */
@@ -26,6 +27,7 @@ enum {
     G_NUMBERS = 1 << 23,
     CHUNK_LEAST = 128,
     CHUNK_MOST = 256,
+    CHUNK_STREAMED = 512,
     GROUP_TOKENS = 256, /* of a block that one worker takes at once */
     ROWS = 16
 };
@@ -73,24 +75,46 @@ static bool trains(const tn_op_args *a, int input) {
     return tn_op_keeps(a) && x->needs_grad && (!x->param || x->grad);
 }
 
-/* Memory of a pass: of one that makes gradients, or of one that makes the loss alone. */
-static tn_status make_room(tn_head_pass *p, const tn_op_args *a, bool gradients) {
+/* How a pass computes, and its cuts: functions of the sizes. */
+static tn_head_pass plan_pass(const tn_op_args *a, bool gradients) {
     const tn_param *w = a->in[1]->param;
     const int64_t n = tn_tensor_rows(a->in[0]);
-    tn_arena *scratch = tn_tape_scratch(a->tape);
     const tn_backward arithmetic = tn_op_keeps(a) ? tn_tape_backward_arithmetic(a->tape) : TN_BACKWARD_F32;
-    *p = (tn_head_pass){.a = a,
-                        .v = w->rows,
-                        .c = w->cols,
-                        .rounds = arithmetic == TN_BACKWARD_BF16,
-                        .codes = arithmetic == TN_BACKWARD_INT16};
-    p->width = p->codes ? tn_k->pair_panel_width : tn_k->real_panel_width;
-    p->chunk = (int)TN_MIN(n, TN_MIN(TN_MAX(G_NUMBERS / p->v / 64 * 64, CHUNK_LEAST), CHUNK_MOST));
-    p->parts = TN_MIN((p->v + PART_IDS - 1) / PART_IDS, PARTS_MOST);
-    p->blocks = p->parts * (((p->v + p->parts - 1) / p->parts + TN_HEAD_BLOCK - 1) / TN_HEAD_BLOCK);
-    p->stride = TN_ROUND_UP(p->chunk, p->width) + TN_HEAD_PAD;
-    p->room = TN_HEAD_BLOCK * (p->width + (w->table.data ? (int64_t)p->c : 0));
-    TN_TAKE(p->tokens, scratch, n, "op scratch");
+    tn_head_pass p = {.a = a,
+                      .v = w->rows,
+                      .c = w->cols,
+                      .makes_g = gradients,
+                      .makes_dx = gradients && trains(a, 0),
+                      .makes_dw = gradients && trains(a, 1),
+                      .rounds = arithmetic == TN_BACKWARD_BF16 && !w->table.data,
+                      .codes = arithmetic == TN_BACKWARD_INT16};
+    p.streams = p.codes && !trains(a, 1);
+    p.width = p.codes ? tn_k->pair_panel_width : tn_k->real_panel_width;
+    const int most = TN_MIN(TN_MAX(G_NUMBERS / p.v / 64 * 64, CHUNK_LEAST), CHUNK_MOST);
+    p.chunk = (int)TN_MIN(n, p.streams ? (int)CHUNK_STREAMED : most);
+    p.parts = TN_MIN((p.v + PART_IDS - 1) / PART_IDS, PARTS_MOST);
+    p.blocks = p.parts * (((p.v + p.parts - 1) / p.parts + TN_HEAD_BLOCK - 1) / TN_HEAD_BLOCK);
+    p.stride = TN_ROUND_UP(p.chunk, p.width) + TN_HEAD_PAD;
+    return p;
+}
+
+/* Numbers that a worker needs room for: where logits are made, then where gradients are. */
+static int64_t worker_room(const tn_head_pass *p) {
+    const int64_t decoded = p->a->in[1]->param->table.data ? (int64_t)TN_HEAD_BLOCK * p->c : 0;
+    const int64_t logits = TN_HEAD_BLOCK * p->width + (p->codes ? tn_head_words_block_room(p) : decoded);
+    int64_t after = 0;
+    if (p->codes)
+        after = tn_head_words_room(p, p->makes_g);
+    else if (p->makes_g)
+        after = (int64_t)p->chunk * (TN_HEAD_BLOCK + TN_HEAD_PAD) + tn_panels_count(TN_HEAD_BLOCK, p->c) + decoded;
+    return TN_ROUND_UP(TN_MAX(logits, after), 64);
+}
+
+/* Memory of a pass: of one that makes gradients, or of one that makes the loss alone. */
+static tn_status make_room(tn_head_pass *p, const tn_op_args *a, bool gradients) {
+    tn_arena *scratch = tn_tape_scratch(a->tape);
+    *p = plan_pass(a, gradients);
+    TN_TAKE(p->tokens, scratch, tn_tensor_rows(a->in[0]), "op scratch");
     TN_TAKE(p->nll, scratch, p->chunk, "op scratch");
     TN_TAKE(p->z_term, scratch, p->chunk, "op scratch");
     TN_TAKE(p->target, scratch, p->chunk, "op scratch");
@@ -102,17 +126,11 @@ static tn_status make_room(tn_head_pass *p, const tn_op_args *a, bool gradients)
     TN_TAKE(p->top, scratch, p->blocks * p->stride, "op scratch");
     TN_TAKE(p->sum, scratch, p->blocks * p->stride, "op scratch");
     if (gradients) {
-        p->makes_dx = trains(a, 0);
-        p->makes_dw = trains(a, 1);
-        if (!p->codes) {
-            p->room = (int64_t)p->chunk * (TN_HEAD_BLOCK + TN_HEAD_PAD) + tn_panels_count(TN_HEAD_BLOCK, p->c);
-            TN_TAKE(p->x_panels, scratch, tn_panels_count(p->chunk, p->c), "op scratch");
-        }
-        TN_TAKE(p->g, scratch, p->v * p->stride, "op scratch");
+        if (!p->codes) TN_TAKE(p->x_panels, scratch, tn_panels_count(p->chunk, p->c), "op scratch");
+        if (!p->streams) TN_TAKE(p->g, scratch, p->v * p->stride, "op scratch");
         TN_TAKE(p->part_dx, scratch, (int64_t)p->parts * p->chunk * p->c, "op scratch");
     }
-    if (p->codes) p->room = TN_MAX(p->room, tn_head_words_room(p, gradients));
-    p->room = TN_ROUND_UP(p->room, 64);
+    p->room = worker_room(p);
     TN_TAKE(p->rooms, scratch, p->room * tn_par_threads(), "op scratch");
     return TN_OK;
 }
@@ -187,22 +205,29 @@ static void catch_targets(const tn_head_pass *p, int first_id, int ids, int firs
 static void logit_blocks(void *context, int64_t begin, int64_t end) {
     const tn_head_pass *p = context;
     const int width = p->width, panels = token_panels(p);
-    const tn_real *w = NULL; /* of the block, decoded once for all its panels that are in these items */
+    const tn_real *w = NULL; /* of the block, made once for all its panels that are in these items */
+    const uint32_t *words = NULL;
     for (int64_t item = begin; item < end; item++) {
         const int64_t block = item / panels;
         const int id = tn_head_block_first(p, block), ids = tn_head_block_first(p, block + 1) - id,
                   first = (int)(item % panels) * width;
         const int64_t stride = p->g ? p->stride : width;
         tn_real *z = p->g ? p->g + id * p->stride + first : tn_head_room(p);
-        if (item == begin || first == 0)
-            w = tn_param_rows(p->a->in[1]->param, id, ids, tn_head_room(p) + TN_HEAD_BLOCK * width);
+        tn_real *room = tn_head_room(p) + TN_HEAD_BLOCK * width;
+        if (item == begin || first == 0) {
+            if (p->codes)
+                words = tn_head_words_block(p, block, room);
+            else
+                w = tn_param_rows(p->a->in[1]->param, id, ids, room);
+        }
         if (p->codes)
-            tn_head_words_logits(p, block, first, z, stride);
+            tn_head_words_logits(p, block, words, first, z, stride);
         else
             tn_panels_multiply(ids, width, p->c, w, p->c, p->x_turned + (int64_t)first * p->c, TN_SUM_SET, z, stride);
         catch_targets(p, id, ids, first, TN_MIN(width, p->rows - first), z, stride);
         tn_k->exp_columns(ids, width, z, stride, p->top + block * p->stride + first,
                           p->sum + block * p->stride + first);
+        if (p->streams && p->makes_g) tn_head_words_keep_p(p, block, first, z);
     }
 }
 
@@ -216,7 +241,7 @@ static void finish_token(const tn_head_pass *p, int i) {
     const double lse = top + log(sum), factor = p->weight * (1 + 2 * (double)o->z_loss * lse);
     p->nll[i] = lse - (double)p->target[i];
     p->z_term[i] = (double)o->z_loss * lse * lse;
-    for (int64_t b = 0; b < p->blocks && p->g; b++)
+    for (int64_t b = 0; b < p->blocks && p->makes_g; b++)
         p->top[b * p->stride + i] = (tn_real)(factor * exp((double)p->top[b * p->stride + i] - lse));
 }
 
@@ -242,8 +267,9 @@ static void make_g(const tn_head_pass *p, int64_t block) {
 
 static void add_block_dx(const tn_head_pass *p, const tn_real *g, int id, int ids, tn_sum sum, tn_real *dx) {
     tn_real *turned = tn_head_room(p), *panels = turned + (int64_t)p->chunk * (TN_HEAD_BLOCK + TN_HEAD_PAD);
+    const tn_real *w = tn_param_rows(p->a->in[1]->param, id, ids, panels + tn_panels_count(TN_HEAD_BLOCK, p->c));
     tn_k->turn(ids, p->rows, g, p->stride, turned, TN_HEAD_BLOCK + TN_HEAD_PAD);
-    tn_panels_pack(ids, p->c, p->a->in[1]->real + (int64_t)id * p->c, p->c, panels);
+    tn_panels_pack(ids, p->c, w, p->c, panels);
     tn_panels_multiply(p->rows, p->c, ids, turned, TN_HEAD_BLOCK + TN_HEAD_PAD, panels, sum, dx, p->c);
 }
 
@@ -303,13 +329,13 @@ static void sum_dx(void *context, int64_t begin, int64_t end) {
 static void run_chunk(tn_head_pass *p) {
     const int panels = token_panels(p);
     tn_par_for(panels, 1, gather_panels, p);
-    tn_par_for((int64_t)p->blocks * panels, TN_MAX(GROUP_TOKENS / p->width, 1), logit_blocks, p);
+    tn_par_for((int64_t)p->blocks * panels, p->streams ? panels : TN_MAX(GROUP_TOKENS / p->width, 1), logit_blocks, p);
     tn_par_for(p->rows, ROWS, finish_tokens, p);
     for (int i = 0; i < p->rows; i++) {
         p->total_nll += p->nll[i];
         p->total_z += p->z_term[i];
     }
-    if (!p->g) return;
+    if (!p->makes_g) return;
     if (p->rounds) {
         multiply_rounded(p);
     } else {

@@ -27,11 +27,7 @@ tn_param *tn_op_float_param(const tn_op_args *a, const char *op, int input, bool
 
 tn_param *tn_op_tabular_param(const tn_op_args *a, const char *op, int input, bool packed) {
     tn_param *param = a->in[input]->param;
-    if (!param || !param->table.data) return tn_op_float_param(a, op, input, packed);
-    if (!tn_op_keeps(a)) return param;
-    (void)TN_FAIL(DTYPE, "%s: no gradient goes through %s, which is a table of %s as its file has it", op, param->name,
-                  tn_table_type_name(param->table.type));
-    return NULL;
+    return param && param->table.data ? param : tn_op_float_param(a, op, input, packed);
 }
 
 tn_status tn_op_check_same(tn_op_args *a, const char *op, int n) {

@@ -15,8 +15,8 @@ enum { TN_OP_RUN = 16384 };
 tn_status tn_op_need(const tn_op_args *a, const char *op, int input, tn_dtype dtype);
 /* The float parameter at `input`, with its value and, when `packed`, its packing at hand. NULL and TN_E_DTYPE else. */
 tn_param *tn_op_float_param(const tn_op_args *a, const char *op, int input, bool packed);
-/* The same of a matrix that may also be a table, but not where a gradient is to go through it: the op reads rows of it
- * with tn_param_rows, or multiplies it. Fails: TN_E_DTYPE. */
+/* The same of a matrix that may also be a table, which has no gradient: the op reads rows of it with tn_param_rows, or
+ * multiplies it. Fails: TN_E_DTYPE. */
 tn_param *tn_op_tabular_param(const tn_op_args *a, const char *op, int input, bool packed);
 /* Inputs 0..n-1 are REAL and of one shape; the result gets that shape. */
 tn_status tn_op_check_same(tn_op_args *a, const char *op, int n);
