@@ -26,6 +26,13 @@ bool tn_gguf_table_type(int type, tn_table_type *out) {
     }
 }
 
+tn_status tn_gguf_table(const tn_gguf_tensor *t, tn_table *out) {
+    out->data = t->data;
+    if (tn_gguf_table_type(t->type, &out->type)) return TN_OK;
+    return TN_FAIL(UNSUPPORTED, "%s: %s is %s, expected floats or Q8_0 or Q6_K", t->path, t->name,
+                   tn_ggml_type_name(t->type));
+}
+
 static bool in_pairs(const tn_param *p, int paired_heads) {
     return paired_heads && (strstr(p->name, ".attn_q.weight") || strstr(p->name, ".attn_k.weight"));
 }
@@ -71,9 +78,10 @@ static tn_stored stored_in(const tn_gguf_tensor *t, int paired_heads) {
 
 static tn_status read_floats(tn_gguf_reading *r, const tn_gguf_tensor *t, tn_param *p) {
     tn_stored stored = stored_in(t, r->paired_heads);
-    if (tn_gguf_table_type(t->type, &stored.type)) return tn_reading_take_floats(&r->reading, &stored, p);
-    return TN_FAIL(UNSUPPORTED, "%s: %s is %s, expected floats or Q8_0 or Q6_K", t->path, t->name,
-                   tn_ggml_type_name(t->type));
+    tn_table table;
+    TN_TRY(tn_gguf_table(t, &table));
+    stored.type = table.type;
+    return tn_reading_take_floats(&r->reading, &stored, p);
 }
 
 /* ---- ternary matrices ---- */

@@ -15,6 +15,8 @@
 /* The type of a table that a tensor of that type (tn_ggml_type) is; false when it cannot be one. */
 bool tn_gguf_table_type(int type, tn_table_type *out);
 int tn_gguf_type_of_table(tn_table_type type); /* the way back */
+/* A tensor as a table in the file. Fails: TN_E_UNSUPPORTED for a type that is none. */
+tn_status tn_gguf_table(const tn_gguf_tensor *tensor, tn_table *out);
 /* The name of the scale tensor of a matrix: "blk.0.attn_q.scale" for "blk.0.attn_q.weight". False when it has none, or
  * it does not fit. */
 bool tn_gguf_scale_name(const char *name, char *scale, size_t size);

@@ -3,17 +3,20 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "formats/checkpoint_file.h"
 #include "models/model_file_priv.h"
 
-static tn_status read_config(tn_ckpt *ckpt, tn_arena *arena, tn_model_config *model) {
+static tn_status read_config(tn_ckpt *ckpt, tn_model_config *model) {
     tn_section section = tn_model_section(model);
-    tn_config config = {.arena = arena, .sections = &section, .n_sections = 1, .ignore_other_sections = true};
+    tn_config config = {.arena = tn_arena_create("configuration"),
+                        .sections = &section,
+                        .n_sections = 1,
+                        .ignore_other_sections = true};
     tn_buf text = {0};
-    tn_status status = tn_config_defaults(&config);
+    tn_status status = config.arena ? tn_config_defaults(&config) : TN_E_NOMEM;
     if (!status) status = tn_ckpt_get_text(ckpt, TN_CKPT_CONFIG, &text);
     if (!status) status = tn_config_load_text(&config, tn_ckpt_path(ckpt), tn_buf_text(&text), text.len);
     tn_buf_release(&text);
+    tn_arena_free(config.arena);
     return status;
 }
 
@@ -58,8 +61,12 @@ static tn_status read_values(tn_ckpt *ckpt, const tn_param *p, const staging *bu
     return TN_OK;
 }
 
-static tn_status read_param(tn_ckpt *ckpt, tn_param *p, const staging *buffers, tn_arena *arena) {
-    if (p->tabular && !p->tensor.real) TN_TRY(tn_param_take_value(p, arena));
+static tn_status place(const tn_loaded *loaded, tn_param *table, tn_arena *arena) {
+    (void)loaded;
+    return tn_param_take_value(table, arena);
+}
+
+static tn_status read_param(tn_ckpt *ckpt, tn_param *p, const staging *buffers) {
     if (p->tensor.real) return read_values(ckpt, p, buffers, p->tensor.real);
     TN_TRY(read_values(ckpt, p, buffers, buffers->values));
     tn_param_quantize(p->quantizer, p->rows, p->cols, buffers->values, buffers->states, &p->scale);
@@ -72,7 +79,7 @@ static tn_status read_param(tn_ckpt *ckpt, tn_param *p, const staging *buffers, 
     return TN_OK;
 }
 
-static tn_status read_params_into(tn_ckpt *ckpt, tn_model *model, tn_arena *arena, tn_arena *scratch) {
+static tn_status read_params(tn_ckpt *ckpt, tn_model *model, tn_arena *scratch) {
     int n;
     tn_param **params = tn_model_params(model, &n);
     int64_t most = 0;
@@ -81,19 +88,20 @@ static tn_status read_params_into(tn_ckpt *ckpt, tn_model *model, tn_arena *aren
     TN_TAKE(buffers.stored, scratch, most, "loading");
     TN_TAKE(buffers.values, scratch, most, "loading");
     TN_TAKE(buffers.states, scratch, most, "loading");
-    for (int i = 0; i < n; i++) TN_TRY(read_param(ckpt, params[i], &buffers, arena));
+    for (int i = 0; i < n; i++) TN_TRY(read_param(ckpt, params[i], &buffers));
     return TN_OK;
 }
 
-static tn_status read_params(tn_ckpt *ckpt, tn_model *model, tn_arena *arena) {
-    tally t = {.ckpt = ckpt, .model = model};
-    TN_TRY(tn_ckpt_each_param(ckpt, expect_param, &t));
-    tn_arena *scratch = tn_arena_create("loading");
-    if (!scratch) return TN_E_NOMEM;
-    tn_status status = read_params_into(ckpt, model, arena, scratch);
-    tn_arena_free(scratch);
-    return status;
+static tn_status read(tn_loaded *loaded, tn_model *model, tn_arena *scratch) {
+    tally t = {.ckpt = loaded->checkpoint, .model = model};
+    TN_TRY(tn_ckpt_each_param(t.ckpt, expect_param, &t));
+    TN_TRY(read_params(t.ckpt, model, scratch));
+    tn_ckpt_close(loaded->checkpoint);
+    loaded->checkpoint = NULL;
+    return TN_OK;
 }
+
+/* ---- what is known without them ---- */
 
 /* What the file holds must be what the configuration asks for before memory is taken for it. */
 static tn_status add_count(void *context, const char *name, int64_t rows, int64_t cols) {
@@ -110,29 +118,21 @@ static tn_status check_count(tn_ckpt *ckpt, const tn_model_config *config) {
                    (long long)count, (long long)expected);
 }
 
-static tn_status load(tn_ckpt *ckpt, tn_arena *arena, tn_model_use use, tn_loaded *out) {
-    tn_model_config config;
+static tn_status open_checkpoint(const char *path, tn_loaded *out) {
     int64_t step = 0;
     tn_status status;
-    TN_TRY(read_config(ckpt, arena, &config));
+    TN_TRY(tn_ckpt_open(&out->checkpoint, path));
+    tn_ckpt *ckpt = out->checkpoint;
+    TN_TRY(read_config(ckpt, &out->config));
     TN_TRY(read_tokenizer(ckpt, &out->tokenizer));
-    if (!config.vocab_size) config.vocab_size = tn_tokenizer_size(out->tokenizer);
-    if ((status = tn_model_config_complete(&config)) != TN_OK)
+    if (!out->config.vocab_size) out->config.vocab_size = tn_tokenizer_size(out->tokenizer);
+    if ((status = tn_model_config_complete(&out->config)) != TN_OK)
         return tn_fail_at(status, __FILE__, __LINE__, "%s: %s", tn_ckpt_path(ckpt), tn_error_message());
-    TN_TRY(check_count(ckpt, &config));
-    TN_TRY(tn_model_create(&out->model, arena, &config, use));
-    TN_TRY(read_params(ckpt, out->model, arena));
+    TN_TRY(check_count(ckpt, &out->config));
     TN_TRY(tn_ckpt_get_int(ckpt, "step", &step));
     snprintf(out->description, sizeof out->description, "checkpoint of step %lld", (long long)step);
-    tn_model_refresh(out->model, 1);
+    out->has_latents = true;
     return TN_OK;
 }
 
-tn_status tn_model_from_checkpoint(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out) {
-    tn_ckpt *ckpt;
-    TN_TRY(tn_ckpt_open(&ckpt, path));
-    out->source = TN_SOURCE_CHECKPOINT;
-    tn_status status = load(ckpt, arena, use, out);
-    tn_ckpt_close(ckpt);
-    return status;
-}
+const tn_loader tn_checkpoint_loader = {open_checkpoint, place, read};

@@ -8,19 +8,24 @@
 #include "core/fs.h"
 #include "models/model_file_priv.h"
 
+#include "models/weigh_packing.h"
+
 enum { POINTER_MAX = 4096 }; /* bytes of a `best` or `latest` file */
 
-tn_status tn_loaded_check_vocabulary(const tn_loaded *loaded) {
-    int rows = tn_model_get_config(loaded->model)->vocab_size, ids = tn_tokenizer_size(loaded->tokenizer);
-    if (ids <= rows) return TN_OK;
-    return TN_FAIL(MISMATCH, "%s: the tokenizer has %d ids, the model only %d", loaded->path, ids, rows);
+static const tn_loader *loader_of(const tn_loaded *loaded) {
+    static const tn_loader *const loaders[] = {
+        [TN_SOURCE_CHECKPOINT] = &tn_checkpoint_loader, [TN_SOURCE_GGUF] = &tn_gguf_loader};
+    return loaders[loaded->source];
 }
 
 void tn_loaded_release(tn_loaded *loaded) {
     tn_tokenizer_free(loaded->tokenizer);
     tn_gguf_close(loaded->file);
+    tn_ckpt_close(loaded->checkpoint);
     *loaded = (tn_loaded){0};
 }
+
+/* ---- opening ---- */
 
 static tn_status starts_with(const char *path, const char *magic, bool *yes) {
     tn_map map;
@@ -31,14 +36,22 @@ static tn_status starts_with(const char *path, const char *magic, bool *yes) {
     return TN_OK;
 }
 
-static tn_status load_file(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out) {
+/* The tokenizer must not know ids that the model has no row for. */
+static tn_status check_vocabulary(const tn_loaded *loaded) {
+    int rows = loaded->config.vocab_size, ids = tn_tokenizer_size(loaded->tokenizer);
+    if (ids <= rows) return TN_OK;
+    return TN_FAIL(MISMATCH, "%s: the tokenizer has %d ids, the model only %d", loaded->path, ids, rows);
+}
+
+static tn_status open_file(const char *path, tn_loaded *out) {
     bool is_gguf, is_hdf5;
     snprintf(out->path, sizeof out->path, "%s", path);
     TN_TRY(starts_with(path, "GGUF", &is_gguf));
     TN_TRY(starts_with(path, "\x89HDF\r\n\x1a\n", &is_hdf5));
-    if (is_gguf) return tn_model_from_gguf(path, arena, use, out);
-    if (is_hdf5) return tn_model_from_checkpoint(path, arena, use, out);
-    return TN_FAIL(FORMAT, "%s: is neither a checkpoint of Tern nor a GGUF file", path);
+    if (!is_gguf && !is_hdf5) return TN_FAIL(FORMAT, "%s: is neither a checkpoint of Tern nor a GGUF file", path);
+    out->source = is_gguf ? TN_SOURCE_GGUF : TN_SOURCE_CHECKPOINT;
+    TN_TRY(loader_of(out)->open(path, out));
+    return check_vocabulary(out);
 }
 
 /* ---- run folders ---- */
@@ -68,14 +81,14 @@ static tn_status follow(const char *dir, const char *name, char *target, size_t 
     return status;
 }
 
-static tn_status load_folder(const char *dir, tn_arena *arena, tn_model_use use, tn_loaded *out) {
+static tn_status open_folder(const char *dir, tn_loaded *out) {
     static const char *const pointers[] = {"best", "latest"};
     for (size_t i = 0; i < TN_COUNT(pointers); i++) {
         char target[POINTER_MAX];
         bool found;
         TN_TRY(follow(dir, pointers[i], target, sizeof target, &found));
         if (!found) continue;
-        TN_TRY(load_file(target, arena, use, out));
+        TN_TRY(open_file(target, out));
         size_t len = strlen(out->description);
         snprintf(out->description + len, sizeof out->description - len, ", the %s of run %.100s", pointers[i], dir);
         return TN_OK;
@@ -83,10 +96,68 @@ static tn_status load_folder(const char *dir, tn_arena *arena, tn_model_use use,
     return TN_FAIL(MISSING, "%s: is a folder without checkpoints/best or checkpoints/latest, so no run of Tern", dir);
 }
 
-tn_status tn_model_file_load(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out) {
+tn_status tn_model_file_open(const char *path, tn_loaded *out) {
     *out = (tn_loaded){0};
-    tn_status status = tn_path_is_dir(path) ? load_folder(path, arena, use, out) : load_file(path, arena, use, out);
-    if (!status) status = tn_loaded_check_vocabulary(out);
+    tn_status status = tn_path_is_dir(path) ? open_folder(path, out) : open_file(path, out);
+    if (status) tn_loaded_release(out);
+    return status;
+}
+
+/* ---- reading ---- */
+
+tn_status tn_model_file_place(const tn_loaded *loaded, tn_model *model, tn_arena *arena) {
+    int n;
+    tn_param **params = tn_model_params(model, &n);
+    for (int i = 0; i < n; i++)
+        if (params[i]->tabular && !params[i]->tensor.real) TN_TRY(loader_of(loaded)->place(loaded, params[i], arena));
+    return TN_OK;
+}
+
+tn_status tn_model_file_read(tn_loaded *loaded, tn_model *model) {
+    tn_arena *scratch = tn_arena_create("loading");
+    tn_status status = scratch ? loader_of(loaded)->read(loaded, model, scratch) : TN_E_NOMEM;
+    tn_arena_free(scratch);
+    if (status) return status;
+    tn_model_refresh(model, 1);
+    loaded->model = model;
+    return TN_OK;
+}
+
+static tn_status check_use(const tn_loaded *loaded, tn_model_use use) {
+    if (loaded->has_latents || use == TN_MODEL_RUN || use == TN_MODEL_EXPORT) return TN_OK;
+    return TN_FAIL(UNSUPPORTED,
+                   "%s: holds ternary weights, not the latents that training moves; give the checkpoint it was "
+                   "exported from",
+                   loaded->path);
+}
+
+static tn_status make(const tn_loaded *loaded, tn_arena *arena, tn_model_use use, tn_model **model) {
+    TN_TRY(tn_model_create(model, arena, &loaded->config, use));
+    return tn_model_file_place(loaded, *model, arena);
+}
+
+/* One piece of memory, where the doubling of an arena would leave an end of each huge page unused. */
+static tn_status reserve(const tn_loaded *loaded, tn_arena *arena, tn_model_use use) {
+    tn_model *rehearsed;
+    tn_arena *dry = tn_arena_create_virtual("model");
+    tn_status status = dry ? make(loaded, dry, use, &rehearsed) : TN_E_NOMEM;
+    if (!status) status = tn_arena_reserve(arena, tn_arena_peak(dry));
+    tn_arena_free(dry);
+    return status;
+}
+
+static tn_status load(tn_loaded *loaded, tn_arena *arena, tn_model_use use) {
+    tn_model *model;
+    TN_TRY(check_use(loaded, use));
+    if (use == TN_MODEL_RUN) TN_TRY(tn_packing_weigh(tn_model_config_counts(&loaded->config).ternary));
+    if (!tn_arena_peak(arena)) TN_TRY(reserve(loaded, arena, use));
+    TN_TRY(make(loaded, arena, use, &model));
+    return tn_model_file_read(loaded, model);
+}
+
+tn_status tn_model_file_load(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out) {
+    TN_TRY(tn_model_file_open(path, out));
+    tn_status status = load(out, arena, use);
     if (status) tn_loaded_release(out);
     return status;
 }

@@ -5,28 +5,40 @@
  * For TN_MODEL_RUN the latents of a checkpoint are quantised by the function that training uses, one matrix at a time,
  * and never kept: the runtime computes what the trainer computed, bit for bit.
  * The model of a GGUF file is packed as it is read; tables stay in the file's map.
- * Life: tn_model_file_load ... tn_loaded_release. The model lives in the caller's arena, the tokenizer on the heap. */
+ * Life: tn_model_file_load ... tn_loaded_release; or, for whoever makes the model himself, open, place, read in place
+ * of load. The model lives in the caller's arena, the tokenizer on the heap. */
 #ifndef TN_MODELS_MODEL_FILE_H
 #define TN_MODELS_MODEL_FILE_H
 #include "data/tokenizer.h"
+#include "formats/checkpoint_file.h"
 #include "formats/gguf.h"
 #include "layers/model.h"
 
 typedef enum tn_model_source { TN_SOURCE_CHECKPOINT, TN_SOURCE_GGUF } tn_model_source;
 
 typedef struct tn_loaded {
-    tn_model *model;         /* refreshed, ready to run */
+    tn_model *model;         /* refreshed, ready to run; NULL before it is read */
+    tn_model_config config;  /* complete */
     tn_tokenizer *tokenizer; /* at most as many ids as the model's vocab_size */
     tn_gguf *file;           /* that the model's tables lie in; NULL for a checkpoint */
+    tn_ckpt *checkpoint;     /* open until it is read; NULL for a GGUF file */
     tn_model_source source;
+    bool has_latents;      /* or matrices that are not quantised: what training moves; else states alone */
     char path[4096];       /* of the file that was read */
     char description[256]; /* for people: "checkpoint, step 1000 (best of run runs/a)" */
 } tn_loaded;
 
 /* Fails: TN_E_MISSING; TN_E_FORMAT when it is none of the three; TN_E_UNSUPPORTED for another architecture, and for a
- * GGUF file asked to give latents (any use but RUN, unless it is a float twin); TN_E_MISMATCH when parameters and
- * configuration do not fit; what the readers of the formats give. Nothing is left on the heap after a failure. */
+ * file without latents asked to give them (TRAIN, EVAL); TN_E_MISMATCH when parameters and configuration do not fit;
+ * what the readers of the formats give. Nothing is left on the heap after a failure. */
 tn_status tn_model_file_load(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out);
+/* All but the model: what can be known before memory is taken for weights. Fails as above. */
+tn_status tn_model_file_open(const char *path, tn_loaded *out);
+/* Let the tables of `model`, which was made of loaded->config, be what they will be read into: memory from `arena`, or
+ * their place in the file. Reads no weight, so that a dry run can count what a model takes. */
+tn_status tn_model_file_place(const tn_loaded *loaded, tn_model *model, tn_arena *arena);
+/* Fill a model whose tables have their place, and refresh it: loaded->model. Once. */
+tn_status tn_model_file_read(tn_loaded *loaded, tn_model *model);
 void tn_loaded_release(tn_loaded *loaded); /* zeroed or released before: fine */
 
 #endif

@@ -10,7 +10,6 @@
 #include "models/gguf_weights.h"
 #include "models/model_file_priv.h"
 #include "kernels/attention.h"
-#include "models/weigh_packing.h"
 
 /* ---- the tensors of the file and those that the keys ask for must be the same ---- */
 
@@ -86,49 +85,38 @@ static tn_status read_slowdown(const tn_gguf *file, tn_model *model) {
     return TN_OK;
 }
 
-static tn_status check_use(const tn_gguf *file, const tn_model_config *config, tn_model_use use) {
-    if (use == TN_MODEL_RUN || use == TN_MODEL_EXPORT || config->quantization == TN_QUANTIZATION_NONE) return TN_OK;
-    return TN_FAIL(UNSUPPORTED,
-                   "%s: a GGUF file holds ternary weights, not the latents that training moves; give the "
-                   "checkpoint it was exported from",
-                   tn_gguf_path(file));
+static tn_status place(const tn_loaded *loaded, tn_param *table, tn_arena *arena) {
+    tn_table stored;
+    (void)arena;
+    TN_TRY(tn_gguf_table(tn_gguf_find(loaded->file, table->name), &stored));
+    return tn_param_put_table(table, stored);
 }
 
-/* One piece of memory, where the doubling of an arena would leave an end of each huge page unused. */
-static tn_status reserve(tn_arena *arena, const tn_model_config *config, tn_model_use use) {
-    tn_model *rehearsed;
-    tn_arena *dry = tn_arena_create_virtual("model");
-    tn_status status = dry ? tn_model_create(&rehearsed, dry, config, use) : TN_E_NOMEM;
-    if (!status) status = tn_arena_reserve(arena, tn_arena_peak(dry));
-    tn_arena_free(dry);
-    return status;
-}
-
-static tn_status load(tn_arena *arena, tn_arena *scratch, tn_model_use use, tn_loaded *out) {
-    const tn_gguf *file = out->file;
-    tn_model_config config;
-    TN_TRY(tn_gguf_read_config(file, &config));
-    TN_TRY(check_use(file, &config, use));
-    TN_TRY(check_tensors(file, &config, scratch));
-    TN_TRY(tn_tokenizer_from_gguf(&out->tokenizer, file));
-    if (use == TN_MODEL_RUN) TN_TRY(tn_packing_weigh(tn_model_config_counts(&config).ternary));
-    if (!tn_arena_peak(arena)) TN_TRY(reserve(arena, &config, use));
-    TN_TRY(tn_model_create(&out->model, arena, &config, use));
-    TN_TRY(read_slowdown(file, out->model));
-    TN_TRY(read_params(file, out->model, scratch));
-    snprintf(out->description, sizeof out->description, "GGUF %s, %s, embedding %s", tn_gguf_architecture_of(file),
-             tn_ggml_type_name(tn_gguf_find(file, "blk.0.attn_q.weight")->type),
-             tn_ggml_type_name(tn_gguf_find(file, "token_embd.weight")->type));
-    tn_model_refresh(out->model, 1);
-    tn_gguf_drop_all(file);
+static tn_status read(tn_loaded *loaded, tn_model *model, tn_arena *scratch) {
+    TN_TRY(read_slowdown(loaded->file, model));
+    TN_TRY(read_params(loaded->file, model, scratch));
+    tn_gguf_drop_all(loaded->file);
     return TN_OK;
 }
 
-tn_status tn_model_from_gguf(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out) {
+static tn_status describe(tn_loaded *out, tn_arena *scratch) {
+    const tn_gguf *file = out->file;
+    TN_TRY(tn_gguf_read_config(file, &out->config));
+    TN_TRY(check_tensors(file, &out->config, scratch));
+    TN_TRY(tn_tokenizer_from_gguf(&out->tokenizer, file));
+    out->has_latents = out->config.quantization == TN_QUANTIZATION_NONE;
+    snprintf(out->description, sizeof out->description, "GGUF %s, %s, embedding %s", tn_gguf_architecture_of(file),
+             tn_ggml_type_name(tn_gguf_find(file, "blk.0.attn_q.weight")->type),
+             tn_ggml_type_name(tn_gguf_find(file, "token_embd.weight")->type));
+    return TN_OK;
+}
+
+static tn_status open_gguf(const char *path, tn_loaded *out) {
     TN_TRY(tn_gguf_open(&out->file, path));
-    out->source = TN_SOURCE_GGUF;
     tn_arena *scratch = tn_arena_create("loading");
-    tn_status status = scratch ? load(arena, scratch, use, out) : TN_E_NOMEM;
+    tn_status status = scratch ? describe(out, scratch) : TN_E_NOMEM;
     tn_arena_free(scratch);
     return status;
 }
+
+const tn_loader tn_gguf_loader = {open_gguf, place, read};
