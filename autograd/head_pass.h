@@ -45,15 +45,23 @@ typedef struct tn_head_pass {
     tn_real *part_dx;   /* [parts, chunk, C] */
     tn_real *rooms;     /* [threads, room] */
     int64_t stride, room;
-    int first, rows; /* the chunk at hand: tokens[first..first+rows) */
-    double weight;   /* dl/d(lse_i - z_i[y_i]): of G */
-    double total_nll, total_z;
+    int first, rows;                       /* the chunk at hand: tokens[first..first+rows) */
+    double weight;                         /* dl/d(lse_i - z_i[y_i]), where rows have no weights: of G */
+    double total_nll, total_loss, total_z; /* of rows without and with their weights */
     tn_head_words words;
 } tn_head_pass;
 
 static inline int tn_head_block_first(const tn_head_pass *p, int64_t block) { return (int)(p->v * block / p->blocks); }
 
 static inline int32_t tn_head_target(const tn_head_pass *p, int i) { return p->a->in[2]->ids[p->tokens[p->first + i]]; }
+
+static inline double tn_head_row_weight(const tn_head_pass *p, int i) {
+    const tn_real *weights = ((const tn_loss_options *)p->a->options)->row_weight;
+    return weights ? (double)weights[p->tokens[p->first + i]] : 1;
+}
+
+/* dl/d(lse_i - z_i[y_i]) of row i of the chunk. */
+static inline double tn_head_weight(const tn_head_pass *p, int i) { return p->weight * tn_head_row_weight(p, i); }
 
 static inline tn_real *tn_head_room(const tn_head_pass *p) { return p->rooms + tn_par_worker() * p->room; }
 

@@ -266,10 +266,10 @@ static void add_targets(const tn_head_pass *p, int64_t block, const gradient_roo
     for (int i = 0; i < p->rows; i++) {
         const int64_t y = tn_head_target(p, i);
         if (y < id || y >= end) continue;
+        const tn_real weight = (tn_real)-tn_head_weight(p, i);
         if (p->makes_dx)
-            tn_k->axpy(p->c, (tn_real)-p->weight, tn_param_rows(w->param, (int)y, 1, room->rows),
-                       dx + (int64_t)i * p->c);
-        if (p->makes_dw) tn_k->axpy(p->c, (tn_real)-p->weight, p->x + (int64_t)i * p->c, w->grad + y * p->c);
+            tn_k->axpy(p->c, weight, tn_param_rows(w->param, (int)y, 1, room->rows), dx + (int64_t)i * p->c);
+        if (p->makes_dw) tn_k->axpy(p->c, weight, p->x + (int64_t)i * p->c, w->grad + y * p->c);
     }
 }
 

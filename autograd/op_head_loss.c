@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * op_head_loss.c -  z = x w',  lse_i = log sum_j exp z_ij,  l = sum_i (lse_i - z_i[y_i] + c lse_i^2) / D
- *                   x [N,C]  w [V,C] float  y [N], negative = no loss  l [1]  aux dx [N,C] of a final pass
- *                   G_ij = (p_ij (1 + 2 c lse_i) - [j = y_i]) / D,  p_ij = exp(z_ij - lse_i);   dx = G w,  dw = G' x
+ * op_head_loss.c -  z = x w',  lse_i = log sum_j exp z_ij,  l = sum_i r_i (lse_i - z_i[y_i] + c lse_i^2) / D
+ *                   x [N,C]  w [V,C] float  y [N], negative = no loss  r [N] or ones  l [1]  aux dx [N,C] if final
+ *                   G_ij = r_i (p_ij (1 + 2 c lse_i) - [j = y_i]) / D,  p_ij = exp(z_ij - lse_i);   dx = G w,  dw = G'
+ * x
  *
  * Tokens with a target go through in chunks. z is made turned, [ids, tokens], so that it is its own left operand in dw:
  * the same chains as the runtime's logits, with the factors swapped. Ids are cut into blocks: where a block of z is
@@ -238,7 +239,7 @@ static void finish_token(const tn_head_pass *p, int i) {
     for (int64_t b = 0; b < p->blocks; b++) top = fmax(top, (double)p->top[b * p->stride + i]);
     for (int64_t b = 0; b < p->blocks; b++)
         sum += (double)p->sum[b * p->stride + i] * exp((double)p->top[b * p->stride + i] - top);
-    const double lse = top + log(sum), factor = p->weight * (1 + 2 * (double)o->z_loss * lse);
+    const double lse = top + log(sum), factor = tn_head_weight(p, i) * (1 + 2 * (double)o->z_loss * lse);
     p->nll[i] = lse - (double)p->target[i];
     p->z_term[i] = (double)o->z_loss * lse * lse;
     for (int64_t b = 0; b < p->blocks && p->makes_g; b++)
@@ -254,14 +255,14 @@ static void finish_tokens(void *context, int64_t begin, int64_t end) {
 
 static void make_g(const tn_head_pass *p, int64_t block) {
     const int id = tn_head_block_first(p, block), ids = tn_head_block_first(p, block + 1) - id;
-    const tn_real weight = (tn_real)p->weight, *factor = p->top + block * p->stride;
+    const tn_real *factor = p->top + block * p->stride;
     for (int j = 0; j < ids; j++) {
         tn_real *g = p->g + (id + j) * p->stride;
         tn_k->mul(p->rows, g, factor, g);
     }
     for (int i = 0; i < p->rows; i++) {
         const int at = tn_head_target(p, i) - id;
-        if (at >= 0 && at < ids) p->g[(id + at) * p->stride + i] -= weight;
+        if (at >= 0 && at < ids) p->g[(id + at) * p->stride + i] -= (tn_real)tn_head_weight(p, i);
     }
 }
 
@@ -326,15 +327,23 @@ static void sum_dx(void *context, int64_t begin, int64_t end) {
 
 /* ---- the walk ---- */
 
+static void add_losses(tn_head_pass *p) {
+    double *row_nll = ((const tn_loss_options *)p->a->options)->row_nll;
+    for (int i = 0; i < p->rows; i++) {
+        const double r = tn_head_row_weight(p, i);
+        if (row_nll) row_nll[p->tokens[p->first + i]] = p->nll[i];
+        p->total_nll += p->nll[i];
+        p->total_loss += r * p->nll[i];
+        p->total_z += r * p->z_term[i];
+    }
+}
+
 static void run_chunk(tn_head_pass *p) {
     const int panels = token_panels(p);
     tn_par_for(panels, 1, gather_panels, p);
     tn_par_for((int64_t)p->blocks * panels, p->streams ? panels : TN_MAX(GROUP_TOKENS / p->width, 1), logit_blocks, p);
     tn_par_for(p->rows, ROWS, finish_tokens, p);
-    for (int i = 0; i < p->rows; i++) {
-        p->total_nll += p->nll[i];
-        p->total_z += p->z_term[i];
-    }
+    add_losses(p);
     if (!p->makes_g) return;
     if (p->rounds) {
         multiply_rounded(p);
@@ -371,7 +380,7 @@ void tn_op_head_loss_forward(const tn_op_args *a) {
     run_chunks(p);
     if (p->makes_dw) w->grad_empty = false;
     if (o->sum) *o->sum = p->total_nll;
-    a->out->real[0] = (tn_real)((p->total_nll + p->total_z) / o->divisor);
+    a->out->real[0] = (tn_real)((p->total_loss + p->total_z) / o->divisor);
 }
 
 /* Tokens without a target: nothing is added. */
@@ -405,10 +414,13 @@ void tn_op_head_loss_backward(const tn_op_args *a) {
 
 static const tn_loss_options one = {.divisor = 1}, usual = {.divisor = 37, .z_loss = (tn_real)0.01},
                              none = {.divisor = 0};
+static const tn_real weights[10] = {1, -2, 0, (tn_real)0.5, 3, -1, (tn_real)-0.25, 2, (tn_real)1e-3, 1};
+static const tn_loss_options weighted = {.divisor = 7, .z_loss = (tn_real)0.01, .row_weight = weights};
 #define OPTIONS(o) .options = &(o), .options_size = sizeof(o)
 const tn_op_sample tn_op_head_loss_samples[] = {
     {.dims = {{1, 1}, {1, 1}, {1}}, .ids_below = 1, OPTIONS(one)},
     {.dims = {{2, 5, 9}, {33, 9}, {2, 5}}, .ids_below = 33, OPTIONS(usual)},
+    {.dims = {{2, 5, 9}, {33, 9}, {2, 5}}, .ids_below = 33, OPTIONS(weighted)},
     {.dims = {{200, 7}, {1100, 7}, {200}}, .ids_below = 1100, OPTIONS(usual)}, /* several parts */
     {.dims = {{530, 3}, {4500, 3}, {530}},
      .ids_below = 4500,

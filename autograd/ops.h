@@ -89,10 +89,15 @@ tn_tensor *tn_silu_gate(tn_tape *t, tn_tensor *u, tn_tensor *v);
 tn_tensor *tn_dropout(tn_tape *t, tn_tensor *x, tn_real p, uint32_t site);
 
 typedef struct tn_loss_options {
-    double divisor; /* D: one for the whole optimizer step, > 0 */
-    tn_real z_loss; /* c, >= 0 */
-    double *sum;    /* receives the sum of lse - z[y] over targets, in double; or NULL */
-    bool final;     /* the pass ends here: backward will start from this result, and forward may prepare for it */
+    double divisor;  /* D: one for the whole optimizer step, > 0 */
+    tn_real z_loss;  /* c, >= 0 */
+    double *sum;     /* receives the sum of lse - z[y] over targets, in double; or NULL */
+    bool final;      /* the pass ends here: backward will start from this result, and forward may prepare for it */
+    double *row_nll; /* [N] receives lse - z[y] of each row with a target, the others are left alone; or NULL */
+    /* [N] what each row's share of the result and of the gradients is multiplied by; NULL: ones. Borrowed until the
+     * next begin. The result is made with what stands there in forward, the gradients with what stands there when they
+     * are made: a pass that is not `final` may fill it in between, from row_nll. */
+    const tn_real *row_weight;
 } tn_loss_options;
 /* Head and cross-entropy in one: logits are made chunk by chunk and never stored whole. x [..,C], w [V,C], targets
  * (negative = no loss, else < V) -> [1]. */
