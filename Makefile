@@ -80,7 +80,8 @@ COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 # Objects of tests are not intermediate files to throw away.
 .SECONDARY:
-.PHONY: all setup build-tests list-tests build-cross list-cross test test-all fuzz demo bench bench-peers lint fmt clean help
+.PHONY: all setup build-tests list-tests build-cross list-cross test test-all fuzz demo bench bench-peers bench-runtimes \
+        lint fmt clean help
 all: $(TERN)
 
 $(OBJ)/%.o: %.c
@@ -143,6 +144,8 @@ bench: all ## the speed of training and of its kernels, minutes; RESULTS=1 write
 	@bench/bench.sh $(if $(RESULTS),bench/results)
 bench-peers: all ## Tern beside PyTorch in turn, an hour, into bench/results/; PRESETS="30m 125m" ROUNDS=3
 	@PRESETS="$(PRESETS)" scripts/bench_peers.sh
+bench-runtimes: all ## Tern beside other runtimes in turn, minutes; PEERS="name=llama-bench:model.gguf ..." MODEL=dummy.gguf
+	@PEERS="$(PEERS)" MODEL="$(MODEL)" bench/peers/runtimes.sh
 lint: ## layering, lengths, forbidden calls, formatting
 	@tests/lint.sh
 fmt: ## format the sources in place
