@@ -79,6 +79,7 @@ static tn_status command_exit(tn_chat_room *room, const char *text) {
 static tn_status command_reset(tn_chat_room *room, const char *text) {
     (void)text;
     tn_conversation_reset(room->conversation);
+    room->read = 0;
     fprintf(stderr, "a new conversation\n");
     return TN_OK;
 }
@@ -118,6 +119,7 @@ static tn_status take_saved(tn_chat_room *room, const char *path, json_t *saved)
     if (json_integer_value(json_object_get(saved, "version")) != VERSION || !json_is_object(settings))
         return TN_FAIL(FORMAT, "%s: expected \"version\": %d and \"settings\" with an object", path, VERSION);
     TN_TRY(tn_conversation_set_messages(room->conversation, json_object_get(saved, "messages")));
+    room->read = 0;
     return tn_chat_room_change(room, json_incref(settings));
 }
 
@@ -144,6 +146,8 @@ static tn_status show_settings(const tn_chat_room *room, const char *name) {
     json_t *all = tn_request_settings(&room->settings), *value;
     const char *key;
     tn_status status = all ? TN_OK : TN_E_TEXT;
+    json_object_set_new(all, "seed", json_integer((json_int_t)tn_chat_room_seed(room)));
+    json_object_update_missing(all, room->changes); /* grammars */
     bool found = !*name;
     json_object_foreach(all, key, value) {
         if (*name && strcmp(name, key) != 0) continue;

@@ -39,9 +39,36 @@ static void forget_interrupts(void) {
 
 /* ---- settings ---- */
 
+static void forget_form(tn_chat_room *room) {
+    tn_grammar_state_free(room->form);
+    tn_grammar_free(room->grammar);
+    room->form = NULL;
+    room->grammar = NULL;
+}
+
+/* A grammar or schema among the settings takes the place of the one on the command line. */
+static tn_status take_form(tn_chat_room *room, const tn_answer_form *form) {
+    tn_grammar *grammar = NULL;
+    tn_grammar_state *state = NULL;
+    tn_status status = TN_OK;
+    if (!tn_answer_form_is_any(form)) {
+        status = tn_answer_form_grammar(form, &grammar);
+        if (!status) status = tn_grammar_state_create(&state, grammar, room->defaults.sampler.tokenizer);
+    }
+    if (status) {
+        tn_grammar_free(grammar);
+        return status;
+    }
+    forget_form(room);
+    room->grammar = grammar;
+    room->form = state;
+    return TN_OK;
+}
+
 tn_status tn_chat_room_change(tn_chat_room *room, json_t *changes) {
     tn_request settings = room->defaults;
     tn_status status = tn_request_read(&settings, changes);
+    if (!status) status = take_form(room, &settings.form);
     if (status) {
         json_decref(changes);
         return status;
@@ -52,7 +79,7 @@ tn_status tn_chat_room_change(tn_chat_room *room, json_t *changes) {
     return TN_OK;
 }
 
-static uint64_t seed_of(const tn_chat_room *room) {
+uint64_t tn_chat_room_seed(const tn_chat_room *room) {
     return room->settings.seed >= 0 ? (uint64_t)room->settings.seed : room->seed;
 }
 
@@ -87,10 +114,11 @@ static void tell_limits(const tn_chat_room *room, const tn_turn *turn) {
 
 static tn_status say(tn_chat_room *room, const char *text, tn_turn *turn) {
     tn_generate_options how = room->how;
-    tn_sampler_options options = room->settings.sampler;
+    tn_sampler_options options = tn_request_sampler(&room->settings);
     tn_sampler *sampler;
     bool begun = false;
-    options.seed = seed_of(room);
+    options.seed = tn_chat_room_seed(room);
+    if (room->form) how.grammar = room->form;
     how.max_tokens = room->settings.max_tokens;
     how.ignore_eos = room->settings.ignore_eos;
     how.stops = room->settings.stops;
@@ -112,6 +140,7 @@ static tn_status take_turn(tn_chat_room *room, const char *text) {
     forget_interrupts();
     tn_status status = say(room, text, &turn);
     add_up(&room->totals, &turn);
+    room->read = tn_session_length(room->session);
     tell_limits(room, &turn);
     bool goes_on = status == TN_E_STOPPED && interrupts && !ending && tn_line_editor_is_terminal(room->editor);
     if (goes_on) interrupts = 0;
@@ -123,7 +152,7 @@ static tn_status take_turn(tn_chat_room *room, const char *text) {
 /* Tell what failed, unless nothing can go on after it. */
 static tn_status leave_behind(tn_chat_room *room, tn_status status) {
     if (!status || status == TN_E_STOPPED || status == TN_E_NOMEM) return status;
-    room->failures++;
+    room->failures += !tn_line_editor_is_terminal(room->editor);
     (void)tn_cmd_fail(status);
     return TN_OK;
 }
@@ -167,7 +196,10 @@ tn_status tn_chat_room_run(tn_chat_room *room, const char *first) {
     return status;
 }
 
-void tn_chat_room_release(tn_chat_room *room) { json_decref(room->changes); }
+void tn_chat_room_release(tn_chat_room *room) {
+    forget_form(room);
+    json_decref(room->changes);
+}
 
 static double rate(int64_t count, double seconds) { return seconds > 0 ? (double)count / seconds : 0; }
 
@@ -177,6 +209,6 @@ void tn_chat_room_show_totals(const tn_chat_room *room) {
             "turns: %d; prompts: %lld tokens, %.1f tokens/s (%lld more were there already); answers: %lld tokens, %.1f "
             "tokens/s; context: %d of %d tokens; seed %llu\n",
             t->turns, (long long)t->prompt_tokens, rate(t->prompt_tokens, t->prompt_seconds), (long long)t->reused,
-            (long long)t->tokens, rate(t->tokens, t->seconds), tn_session_length(room->session),
-            tn_session_context(room->session), (unsigned long long)seed_of(room));
+            (long long)t->tokens, rate(t->tokens, t->seconds), room->read, tn_session_context(room->session),
+            (unsigned long long)tn_chat_room_seed(room));
 }

@@ -20,17 +20,20 @@ typedef struct tn_chat_room {
     tn_conversation *conversation;
     tn_line_editor *editor;
     int n_vocab;             /* of the model */
-    tn_generate_options how; /* what settings do not say: guesses, grammar */
+    tn_generate_options how; /* what settings do not say: guesses, the grammar of the command line */
     tn_request defaults;     /* settings as the command line has them */
     uint64_t seed;           /* where settings say none */
     bool multiline;          /* a message goes on until a line ends in a backslash; else a backslash makes it go on */
     bool color, single_turn;
     /* The room's own, zero at first. */
-    json_t *changes;     /* object: what /set has changed */
-    tn_request settings; /* the defaults with the changes, whose texts they borrow */
+    json_t *changes;        /* object: what /set has changed */
+    tn_request settings;    /* the defaults with the changes, whose texts they borrow */
+    tn_grammar *grammar;    /* of the settings, and */
+    tn_grammar_state *form; /* where it begins; NULL = they have none */
     tn_chat_totals totals;
+    int read; /* tokens of the conversation that the model has read */
     bool leaving;
-    int failures; /* turns and commands that failed */
+    int failures; /* turns and commands that failed, but a person's, who saw it */
 } tn_chat_room;
 
 /* From now on Ctrl-C stops an answer, and signals that end the program do so between two tokens. */
@@ -44,9 +47,10 @@ int tn_chat_signal(void);               /* its number, 0 = none */
 tn_status tn_chat_room_run(tn_chat_room *room, const char *first);
 void tn_chat_room_release(tn_chat_room *room);
 
-/* Put `changes`, which is taken over, in place of those that are there. Fails as tn_request_read, with nothing changed.
- */
+/* Put `changes`, which is taken over, in place of those that are there. Fails as tn_request_read, and for a grammar or
+ * schema that is none, with nothing changed. */
 tn_status tn_chat_room_change(tn_chat_room *room, json_t *changes);
+uint64_t tn_chat_room_seed(const tn_chat_room *room); /* of the next answer */
 /* Speed, seed and how full the context is, on stderr. */
 void tn_chat_room_show_totals(const tn_chat_room *room);
 

@@ -64,16 +64,6 @@ static tn_status read_input(run *r) {
     return TN_OK;
 }
 
-static void fill_defaults(run *r) {
-    const tn_generation *g = &r->settings->generation;
-    r->defaults = (tn_request){.max_tokens = g->how.max_tokens,
-                               .seed = -1,
-                               .ignore_eos = g->how.ignore_eos,
-                               .n_stops = g->how.n_stops,
-                               .sampler = g->sampler};
-    for (int i = 0; i < g->how.n_stops; i++) r->defaults.stops[i] = g->how.stops[i];
-}
-
 /* 16 hex digits of a file's content, "" for no file. */
 static tn_status hash_file(const char *path, char hex[17]) {
     tn_map map;
@@ -154,7 +144,7 @@ static tn_status open_batch(run *r) {
     TN_TRY(tn_generation_open(&s->generation, r->loaded.tokenizer));
     TN_TRY(tn_chat_options_open(&s->chat, &r->loaded, s->generation.escape));
     TN_TRY(tn_batch_create(&r->batch, &r->loaded, options));
-    fill_defaults(r);
+    r->defaults = tn_generation_request(&s->generation);
     return TN_OK;
 }
 

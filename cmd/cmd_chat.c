@@ -81,12 +81,7 @@ static void fill_room(chat *c) {
     room->session = c->session;
     room->n_vocab = tn_model_get_config(c->loaded.model)->vocab_size;
     room->how = g->how;
-    room->defaults = (tn_request){.max_tokens = g->how.max_tokens,
-                                  .seed = -1,
-                                  .ignore_eos = g->how.ignore_eos,
-                                  .n_stops = g->how.n_stops,
-                                  .sampler = g->sampler};
-    for (int i = 0; i < g->how.n_stops; i++) room->defaults.stops[i] = g->how.stops[i];
+    room->defaults = tn_generation_request(g);
     room->seed = tn_generation_seed(g);
     room->multiline = s->multiline;
     room->single_turn = s->single_turn;
@@ -168,6 +163,8 @@ int tn_cmd_chat(int argc, char **argv) {
         {"interactive-first|if", 0, TN_OPT_IGNORED, NULL, NULL, "no effect here", 0, 0, NULL},
         {"display-prompt|no-display-prompt", 0, TN_OPT_IGNORED, NULL, NULL, "no effect here", 0, 0, NULL},
         {"no-conversation|no-cnv", 0, TN_OPT_REFUSED, NULL, "V", "tern run continues a text", 0, 0, NULL},
+        {"session|prompt-cache|prompt-cache-ro|prompt-cache-all", 0, TN_OPT_REFUSED, NULL, "V",
+         "/save and /load keep a chat", 0, 0, NULL},
         {"in-prefix|in-suffix|in-prefix-bos", 0, TN_OPT_REFUSED, NULL, "V",
          "the chat template says what stands around a message", 0, 0, NULL},
         TN_OPTIONS_END,

@@ -160,6 +160,16 @@ uint64_t tn_generation_seed(const tn_generation *g) {
     return tn_rng_u64(&clock, 0) >> 32;
 }
 
+tn_request tn_generation_request(const tn_generation *g) {
+    tn_request request = {.max_tokens = g->how.max_tokens,
+                          .seed = -1,
+                          .ignore_eos = g->how.ignore_eos,
+                          .n_stops = g->how.n_stops,
+                          .sampler = g->sampler};
+    for (int i = 0; i < g->how.n_stops; i++) request.stops[i] = g->how.stops[i];
+    return request;
+}
+
 int tn_generation_keep(const tn_generation *g, const tn_tokenizer *tokenizer, const tn_ids *prompt) {
     int bos = tn_tokenizer_vocabulary(tokenizer)->bos, n = (int)prompt->count;
     bool begins = n > 0 && bos >= 0 && prompt->list[0] == bos;

@@ -6,6 +6,7 @@
 #ifndef TN_CMD_GENERATION_OPTIONS_H
 #define TN_CMD_GENERATION_OPTIONS_H
 #include "cmd/options.h"
+#include "infer/request.h"
 #include "infer/session.h"
 
 enum { TN_GENERATION_ROWS = 64 };
@@ -45,6 +46,8 @@ void tn_generation_release(tn_generation *g);
 
 /* The seed that was given, or one drawn from the clock, 32 bits. */
 uint64_t tn_generation_seed(const tn_generation *g);
+/* What a request says by itself that says nothing: these settings, but the seed and the grammar. Borrows. */
+tn_request tn_generation_request(const tn_generation *g);
 /* Tokens that a shift keeps of a prompt: as many as --keep says and BOS, or all. */
 int tn_generation_keep(const tn_generation *g, const tn_tokenizer *tokenizer, const tn_ids *prompt);
 

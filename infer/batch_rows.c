@@ -15,6 +15,16 @@ static const uint64_t MAX_SEED = ((uint64_t)1 << 53) - 1; /* what every reader o
 
 typedef struct answering answering;
 
+/* A grammar that rows ask for. The vocabulary is sorted for each (grammar.h), so the rows after it that ask for the
+ * same share it. */
+typedef struct shared_grammar {
+    int users;
+    json_t *object; /* of the row that asked first, which holds the form */
+    tn_answer_form form;
+    tn_grammar *grammar;
+    tn_grammar_state *state; /* at the beginning */
+} shared_grammar;
+
 /* One question, from its line to its answer. */
 typedef struct row {
     answering *all;
@@ -23,17 +33,59 @@ typedef struct row {
     int64_t index, seed;
     tn_request request;
     tn_ids ids;
-    tn_grammar_state *grammar;
+    shared_grammar *grammar; /* NULL: that of all rows, or none */
+    tn_grammar_state *state;
     tn_buf text; /* of the answer */
 } row;
 
 struct answering {
     const tn_batch_rows *rows;
     tn_batch_report *report;
-    size_t at;    /* of the next line */
-    int64_t line; /* lines read */
+    size_t at;               /* of the next line */
+    int64_t line;            /* lines read */
+    shared_grammar *grammar; /* the last that a row asked for, or NULL */
     row *under_way[TN_BATCH_SLOTS];
 };
+
+/* ---- grammars of rows ---- */
+
+static void leave_grammar(shared_grammar *g) {
+    if (!g || --g->users) return;
+    tn_grammar_state_free(g->state);
+    tn_grammar_free(g->grammar);
+    json_decref(g->object);
+    tn_heap_free(g);
+}
+
+static tn_status make_grammar(shared_grammar **out, const row *r) {
+    shared_grammar *g = tn_heap_zalloc(1, sizeof *g);
+    if (!g) return TN_E_NOMEM;
+    *g = (shared_grammar){.users = 1, .object = json_incref(r->object), .form = r->request.form};
+    tn_status status = tn_answer_form_grammar(&g->form, &g->grammar);
+    if (!status) status = tn_grammar_state_create(&g->state, g->grammar, r->all->rows->loaded->tokenizer);
+    if (status)
+        leave_grammar(g);
+    else
+        *out = g;
+    return status;
+}
+
+static tn_status choose_grammar(row *r) {
+    answering *a = r->all;
+    const tn_answer_form *form = &r->request.form;
+    if (tn_answer_form_is_any(form))
+        return a->rows->grammar ? tn_grammar_state_copy(&r->state, a->rows->grammar) : TN_OK;
+    if (!a->grammar || !tn_answer_form_equal(&a->grammar->form, form)) {
+        leave_grammar(a->grammar);
+        a->grammar = NULL;
+        TN_TRY(make_grammar(&a->grammar, r));
+    }
+    r->grammar = a->grammar;
+    r->grammar->users++;
+    return tn_grammar_state_copy(&r->state, r->grammar->state);
+}
+
+/* ---- life ---- */
 
 static tn_status row_create(row **out, answering *a) {
     row *r = tn_heap_zalloc(1, sizeof *r);
@@ -50,7 +102,8 @@ static void row_free(row *r) {
     if (!r) return;
     json_decref(r->object);
     json_decref(r->id);
-    tn_grammar_state_free(r->grammar);
+    tn_grammar_state_free(r->state);
+    leave_grammar(r->grammar);
     tn_ids_release(&r->ids);
     tn_buf_release(&r->text);
     tn_heap_free(r);
@@ -134,7 +187,7 @@ static tn_status encode(row *r) {
 static tn_status read_row(row *r, const char *line, size_t len) {
     TN_TRY(read_object(r, line, len));
     r->seed = choose_seed(r);
-    if (r->all->rows->grammar) TN_TRY(tn_grammar_state_copy(&r->grammar, r->all->rows->grammar));
+    TN_TRY(choose_grammar(r));
     return encode(r);
 }
 
@@ -195,7 +248,7 @@ static void remember(row *r) {
 
 static tn_status ask(row *r) {
     const tn_request *q = &r->request;
-    tn_sampler_options sampler = q->sampler;
+    tn_sampler_options sampler = tn_request_sampler(q);
     sampler.seed = (uint64_t)r->seed;
     const tn_batch_request request = {
         .ids = r->ids.list,
@@ -205,7 +258,7 @@ static tn_status ask(row *r) {
                      .ignore_eos = q->ignore_eos,
                      .stops = q->stops,
                      .n_stops = q->n_stops,
-                     .grammar = r->grammar,
+                     .grammar = r->state,
                      .piece = keep_piece,
                      .context = r},
         .done = on_end,
@@ -271,5 +324,6 @@ tn_status tn_batch_rows_answer(const tn_batch_rows *rows, tn_batch_report *repor
     *report = (tn_batch_report){0};
     tn_status status = answer_all(&a);
     for (int i = 0; i < TN_BATCH_SLOTS; i++) row_free(a.under_way[i]);
+    leave_grammar(a.grammar);
     return status;
 }

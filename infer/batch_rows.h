@@ -26,7 +26,7 @@ typedef struct tn_batch_rows {
     const json_t *variables;               /* for the template, or NULL */
     const char *system;                    /* the system message of messages that have none, or NULL */
     bool chat;                             /* a prompt is a message of the user */
-    const tn_grammar_state *grammar;       /* what answers may be, in its first state; NULL = anything */
+    const tn_grammar_state *grammar;       /* of rows that ask for none, in its first state; NULL = anything */
     bool (*stop)(void *context);           /* asked between passes; or NULL */
     void *context;
 } tn_batch_rows;

@@ -2,13 +2,17 @@
  * json_schema.h - a JSON schema as a grammar: every text of the grammar is JSON that the schema accepts. Not all that
  * it accepts: a text is written one way (properties in the schema's order, little white space, no needless escapes), so
  * that a model has fewer ways to go astray.
- *   understood  type, enum, const, properties, required, additionalProperties, minProperties 1, maxProperties of maps,
- *               items, prefixItems, additionalItems, minItems, maxItems, minLength, maxLength, pattern, format (those
- * of json_rules.def), minimum, maximum, exclusiveMinimum, exclusiveMaximum, anyOf, oneOf, allOf, $ref to places in the
- * schema, recursive ones too narrowed    properties without additionalProperties: no others are written. Without type:
- * the types that the other keywords speak of. oneOf is read as anyOf, with a warning where two of its parts may both
- * fit. refused     by name: every other keyword that is not a mere annotation (json_keywords.def) As in llama.cpp, the
- * empty schema {} at the top stands for any JSON object. */
+ *
+ * Understood: type, enum, const, properties, required, additionalProperties, minProperties 1, maxProperties of maps,
+ * items, prefixItems, additionalItems, minItems, maxItems, minLength, maxLength, pattern, format (json_rules.def),
+ * minimum, maximum, exclusiveMinimum, exclusiveMaximum, anyOf, oneOf, allOf, $ref to places in the schema, recursive
+ * ones too.
+ *
+ * Narrowed: properties without additionalProperties, where no others are written; a schema without type has the types
+ * that its other keywords speak of; oneOf is read as anyOf, with a warning where two of its parts may both fit. As in
+ * llama.cpp, the empty schema {} at the top stands for any JSON object.
+ *
+ * Refused by name: every other keyword that is not a mere annotation (json_keywords.def). */
 #ifndef TN_INFER_JSON_SCHEMA_H
 #define TN_INFER_JSON_SCHEMA_H
 #include "core/buf.h"

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "infer/request.h"
 #include "formats/json_text.h"
+#include "infer/json_schema.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static tn_status expected(const char *key, const json_t *value, const char *what) {
@@ -79,6 +82,116 @@ static tn_status set_stop(tn_request *r, const char *key, const json_t *value) {
     if (!json_is_array(value)) return add_stop(r, key, value);
     for (size_t i = 0; i < json_array_size(value); i++) TN_TRY(add_stop(r, key, json_array_get(value, i)));
     return TN_OK;
+}
+
+/* ---- lists of samplers ---- */
+
+/* Names with ; between, as --samplers has them, or letters, as llama.cpp's server does. */
+static tn_status parse_order(const char *text, tn_sampler_order *out) {
+    return !strchr(text, ';') && !tn_sampler_order_parse_letters(text, out) ? TN_OK : tn_sampler_order_parse(text, out);
+}
+
+static tn_status set_samplers(tn_request *r, const char *key, const json_t *value) {
+    if (json_is_string(value)) return parse_order(json_string_value(value), &r->sampler.order);
+    if (!json_is_array(value)) return expected(key, value, "a list of samplers");
+    tn_sampler_order order = {0};
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const char *name = json_string_value(json_array_get(value, i));
+        tn_sampler_order one;
+        if (!name) return expected(key, json_array_get(value, i), "the name of a sampler");
+        TN_TRY(tn_sampler_order_parse(name, &one));
+        for (int k = 0; k < one.count; k++) {
+            if (order.count == TN_SAMPLER_STEPS)
+                return TN_FAIL(RANGE, "\"%s\" has more than %d samplers", key, TN_SAMPLER_STEPS);
+            order.rows[order.count++] = one.rows[k];
+        }
+    }
+    r->sampler.order = order;
+    return TN_OK;
+}
+
+/* A bias is a number, or false for a ban. */
+static tn_status add_bias(tn_request *r, const char *key, int64_t id, const json_t *value) {
+    double bias = -HUGE_VAL;
+    if (!json_is_false(value)) TN_TRY(read_real(key, value, -1e6, 1e6, &bias));
+    if (id < 0 || id > INT32_MAX)
+        return TN_FAIL(RANGE, "\"%s\" has the id %lld, expected an id of a token", key, (long long)id);
+    if (r->n_biases == TN_REQUEST_BIASES) return TN_FAIL(RANGE, "\"%s\" has more than %d ids", key, TN_REQUEST_BIASES);
+    r->biases[r->n_biases++] = (tn_logit_bias){(int32_t)id, bias};
+    return TN_OK;
+}
+
+/* [id, bias], as llama.cpp has it. */
+static tn_status add_pair(tn_request *r, const char *key, const json_t *pair) {
+    const json_t *id = json_array_get(pair, 0);
+    if (json_array_size(pair) != 2) return expected(key, pair, "a pair [id, bias]");
+    if (!json_is_integer(id)) return expected(key, id, "an id of a token");
+    return add_bias(r, key, json_integer_value(id), json_array_get(pair, 1));
+}
+
+/* {"id": bias}, as OpenAI has it. */
+static tn_status add_named(tn_request *r, const char *key, const char *name, const json_t *bias) {
+    char *end;
+    errno = 0;
+    const long long id = strtoll(name, &end, 10);
+    if (*end || end == name || errno)
+        return TN_FAIL(RANGE, "\"%s\" has the key \"%.40s\", expected an id of a token", key, name);
+    return add_bias(r, key, id, bias);
+}
+
+static tn_status set_logit_bias(tn_request *r, const char *key, const json_t *value) {
+    const char *name;
+    json_t *bias;
+    if (!json_is_array(value) && !json_is_object(value))
+        return expected(key, value, "{\"id\": bias, ...} or [[id, bias], ...]");
+    r->has_biases = true;
+    r->n_biases = 0;
+    for (size_t i = 0; i < json_array_size(value); i++) TN_TRY(add_pair(r, key, json_array_get(value, i)));
+    json_object_foreach((json_t *)(uintptr_t)value, name, bias) TN_TRY(add_named(r, key, name, bias));
+    return TN_OK;
+}
+
+static tn_status set_dry_sequence_breakers(tn_request *r, const char *key, const json_t *value) {
+    if (!json_is_array(value)) return expected(key, value, "a list of texts");
+    r->has_breakers = true;
+    r->n_breakers = 0;
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        const json_t *text = json_array_get(value, i);
+        if (!json_is_string(text) || !json_string_length(text)) return expected(key, text, "a text that is not empty");
+        if (r->n_breakers == TN_REQUEST_BREAKERS)
+            return TN_FAIL(RANGE, "\"%s\" has more than %d texts", key, TN_REQUEST_BREAKERS);
+        r->breakers[r->n_breakers++] = json_string_value(text);
+    }
+    return TN_OK;
+}
+
+/* ---- what the answer may be ---- */
+
+static tn_status set_grammar(tn_request *r, const char *key, const json_t *value) {
+    if (!json_is_string(value)) return expected(key, value, "a text");
+    r->form.grammar = json_string_length(value) ? json_string_value(value) : NULL; /* "": any, as clients send it */
+    r->form.grammar_len = json_string_length(value);
+    return TN_OK;
+}
+
+static tn_status set_json_schema(tn_request *r, const char *key, const json_t *value) {
+    if (!json_is_object(value)) return expected(key, value, "a schema");
+    r->form.schema = value;
+    return TN_OK;
+}
+
+/* {"type": "text" | "json_object" | "json_schema"}, with the schema where OpenAI or where llama.cpp has it. */
+static tn_status set_response_format(tn_request *r, const char *key, const json_t *value) {
+    const char *type = json_string_value(json_object_get(value, "type"));
+    const json_t *schema = json_object_get(value, "schema");
+    if (!schema) schema = json_object_get(json_object_get(value, "json_schema"), "schema");
+    const bool object = type && strcmp(type, "json_object") == 0, by_schema = type && strcmp(type, "json_schema") == 0;
+    if (type && strcmp(type, "text") == 0) return TN_OK;
+    if (!object && !by_schema)
+        return TN_FAIL(RANGE, "\"%s\" has no \"type\" that is text, json_object or json_schema", key);
+    if (by_schema && !schema) return TN_FAIL(RANGE, "\"%s\" has no \"schema\"", key);
+    r->form.any_object = !schema;
+    return schema ? set_json_schema(r, key, schema) : TN_OK;
 }
 
 /* ---- finding a key ---- */
@@ -166,6 +279,43 @@ int tn_request_names(const char **out, int size) {
     return n;
 }
 
+/* ---- what a request amounts to ---- */
+
+tn_sampler_options tn_request_sampler(const tn_request *request) {
+    tn_sampler_options options = request->sampler;
+    if (request->has_biases) {
+        options.biases = request->biases;
+        options.n_biases = request->n_biases;
+    }
+    if (request->has_breakers) {
+        options.dry_breakers = request->breakers;
+        options.n_dry_breakers = request->n_breakers;
+    }
+    return options;
+}
+
+static bool is_json(const tn_answer_form *f) { return f->schema || f->any_object; }
+
+bool tn_answer_form_is_any(const tn_answer_form *form) { return !form->grammar && !is_json(form); }
+
+bool tn_answer_form_equal(const tn_answer_form *a, const tn_answer_form *b) {
+    bool texts = a->grammar_len == b->grammar_len && !a->grammar == !b->grammar &&
+                 (!a->grammar || memcmp(a->grammar, b->grammar, a->grammar_len) == 0);
+    bool schemas = !a->schema == !b->schema && (!a->schema || json_equal(a->schema, b->schema));
+    return texts && schemas && a->any_object == b->any_object;
+}
+
+tn_status tn_answer_form_grammar(const tn_answer_form *form, tn_grammar **out) {
+    tn_buf text = {0};
+    if (form->grammar && is_json(form))
+        return TN_FAIL(MISMATCH, "has both a grammar and a schema, expected one of them");
+    if (form->grammar) return tn_grammar_create(out, form->grammar, form->grammar_len);
+    tn_status status = form->schema ? tn_json_text_put(form->schema, &text) : tn_buf_puts(&text, TN_JSON_ANY_OBJECT);
+    if (!status) status = tn_grammar_from_json_schema(out, tn_buf_text(&text), text.len);
+    tn_buf_release(&text);
+    return status;
+}
+
 /* ---- writing ---- */
 
 static json_t *sampler_value(const tn_sampler_options *options, const sampler_key *k) {
@@ -188,7 +338,7 @@ static json_t *texts_value(const char *const *list, int n) {
 
 static json_t *order_value(const tn_sampler_order *order) {
     json_t *all = json_array();
-    for (int i = 0; i < order->count; i++) all = appended(all, json_integer(order->rows[i]));
+    for (int i = 0; i < order->count; i++) all = appended(all, json_string(tn_sampler_name(order->rows[i])));
     return all;
 }
 
@@ -203,7 +353,7 @@ static json_t *biases_value(const tn_sampler_options *options) {
 }
 
 json_t *tn_request_settings(const tn_request *request) {
-    const tn_sampler_options *o = &request->sampler;
+    const tn_sampler_options options = tn_request_sampler(request), *o = &options;
     json_t *all = json_pack("{s:i, s:b, s:o, s:o, s:o, s:o}", "max_tokens", request->max_tokens, "ignore_eos",
                             request->ignore_eos, "stop", texts_value(request->stops, request->n_stops), "samplers",
                             order_value(&o->order), "logit_bias", biases_value(o), "dry_sequence_breakers",

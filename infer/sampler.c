@@ -20,6 +20,7 @@ static const struct row {
 };
 
 int tn_sampler_traits(int row) { return rows[row].traits; }
+const char *tn_sampler_name(int row) { return rows[row].name; }
 
 static bool asked_for(const tn_sampler_options *o, int row) {
     switch (row) {

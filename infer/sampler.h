@@ -33,6 +33,7 @@ typedef struct tn_sampler_order {
  * not in the table, with the list of those that are; for none, and for more than TN_SAMPLER_STEPS. */
 tn_status tn_sampler_order_parse(const char *text, tn_sampler_order *out);
 tn_status tn_sampler_order_parse_letters(const char *text, tn_sampler_order *out);
+const char *tn_sampler_name(int row); /* "top_k" */
 
 typedef struct tn_logit_bias {
     int32_t id;

@@ -73,6 +73,18 @@ talk 0 '/help\n/reset\n/stats\n/exit\nOnce\n' -n 4
 said '/save FILE'
 said 'context: 0 of 192 tokens'
 [ -s "$dir/out" ] && fail "commands write to stdout, or /exit does not leave: $(cat "$dir/out")"
+talk 0 'Once\n/reset\n/stats\n' -n 4 --ignore-eos
+said 'context: 0 of 192 tokens'
+talk 0 '/set samplers top_k;temperature\n/set logit_bias {"5": 30}\n/set logit_bias [[300, false]]\n/set seed 9\n/set\n'
+grep -q '^samplers  *\["top_k","temperature"\]$' "$dir/err" || fail "/set samplers: $(cat "$dir/err")"
+grep -q '^logit_bias  *\[\[300,false\]\]$' "$dir/err" || fail "/set logit_bias: $(cat "$dir/err")"
+grep -q '^seed  *9$' "$dir/err" || fail "/set seed: $(cat "$dir/err")"
+talk 0 'Once\n/set grammar root ::= "a cat"\nOnce\n/set\n/save '"$dir"'/g.json\n/set grammar null\nOnce\n' -n 9 -s 1
+[ "$(sed -n 2p "$dir/out")" = "a cat" ] || fail "/set grammar: $(cat "$dir/out")"
+[ "$(sed -n 3p "$dir/out")" != "a cat" ] || fail "/set grammar null: $(cat "$dir/out")"
+grep -q '^grammar  *"root' "$dir/err" || fail "/set does not tell the grammar: $(cat "$dir/err")"
+talk 0 '/load '"$dir"'/g.json\nOnce\n' -n 9 -s 1
+[ "$(cat "$dir/out")" = "a cat" ] || fail "a loaded grammar: $(cat "$dir/out")"
 
 # bad input is told and left behind
 talk 1 '/hlep\n' && said 'did you mean /help?'
@@ -80,6 +92,10 @@ talk 1 '/set tempreature 1\n' && said 'did you mean temperature?'
 talk 1 '/set temperature cold\n' && said '"temperature" is a string, expected a number'
 talk 1 '/set top_p 7\n' && said 'expected 0 to 1'
 talk 1 '/set prompt x\n' && said 'there is no setting "prompt"'
+talk 1 '/set samplers k;nope\n' && said '"k" is not a sampler'
+talk 1 '/set logit_bias 3\n' && said 'expected {"id": bias, ...} or [[id, bias], ...]'
+talk 1 '/set grammar root ::= (\n' && said 'grammar: line 1'
+talk 2 '' --prompt-cache x && said '/save and /load keep a chat'
 talk 1 '/lora x\n' && said 'adapters are not built'
 talk 1 '/save\n' && said 'which file?'
 talk 1 "/load $dir/none\n" && said 'no such file'
@@ -147,6 +163,7 @@ at = t.type("Once\r")
 while len(t.seen) < at + 400: t.read(1)
 at = t.type("\x03")
 at = t.wait("> ", t.wait("\r\n", at))
+at = t.wait("> ", t.wait("did you mean /help", t.type("/hlep\r")))
 t.type("/save " + folder + "/t.json\r")
 t.wait("> ", t.wait("2 messages are in", at))
 t.type("\x04")

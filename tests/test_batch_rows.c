@@ -380,6 +380,39 @@ static void file__serves_one_process(void **state) {
     assert_ok(answer(f, (setting){.text = questions}, NULL));
 }
 
+/* The same grammar in a row, another, none, and the first again; on one slot and on many. */
+static void rows__may_have_grammars_and_biases_of_their_own(void **state) {
+    fixture *f = *state;
+    static const char *const expected[] = {"acd", "add", "acd", "12", "", "aaaaaa"};
+    tn_ids ids = {0};
+    char text[1024];
+    assert_ok(tn_tokenizer_encode(f->loaded.tokenizer, "a", 1, false, &ids));
+    assert_int_equal(ids.count, 1);
+    snprintf(
+        text, sizeof text,
+        "{\"prompt\": \"The cat\", \"grammar\": \"root ::= \\\"acd\\\"\"}\n"
+        "{\"prompt\": \"The cat\", \"grammar\": \"root ::= \\\"add\\\"\"}\n"
+        "{\"prompt\": \"The end\", \"grammar\": \"root ::= \\\"acd\\\"\"}\n"
+        "{\"prompt\": \"The end\", \"response_format\": {\"type\": \"json_schema\", \"schema\": {\"enum\": [12]}}}\n"
+        "{\"prompt\": \"The end\", \"grammar\": \"root ::= (\"}\n"
+        "{\"prompt\": \"The cat\", \"logit_bias\": {\"%d\": 1000}}\n",
+        ids.list[0]);
+    for (int slots = 1; slots <= 8; slots += 7) {
+        tn_batch_report report;
+        assert_ok(answer(f, (setting){.text = text, .slots = slots, .start = TN_ANSWERS_RESTART}, &report));
+        assert_int_equal(report.failed, 1);
+        for (size_t i = 0; i < TN_COUNT(expected); i++) {
+            json_t *row = find_answer(f, (int64_t)i);
+            assert_string_equal(text_of(row, "response"), expected[i]);
+            json_decref(row);
+        }
+    }
+    json_t *bad = find_answer(f, 4);
+    assert_non_null(strstr(text_of(bad, "error"), "line 5: grammar: line 1"));
+    json_decref(bad);
+    tn_ids_release(&ids);
+}
+
 int main(void) {
 #define ROW(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -387,6 +420,7 @@ int main(void) {
         ROW(rows__answers_depend_on_nothing_but_themselves),
         ROW(rows__stopped_anywhere_goes_on_to_the_same_answers),
         ROW(rows__bad_ones_fail_alone),
+        ROW(rows__may_have_grammars_and_biases_of_their_own),
         ROW(file__of_another_origin_is_refused),
         ROW(file__takes_rows_that_were_added_to_the_input),
         ROW(file__that_is_no_output_of_ours_is_never_dropped),
