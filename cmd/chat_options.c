@@ -49,7 +49,7 @@ tn_status tn_chat_options_open(tn_chat_options *options, const tn_loaded *loaded
     const char *setting = options->template_file ? options->template_file : options->template_arg;
     TN_TRY(read_variables(options));
     TN_TRY(tn_text_argument(options->system_arg, options->system_file, escape, &options->system));
-    return tn_chat_template_choose(&options->chat_template, loaded, setting, &options->source);
+    return tn_chat_template_choose(&options->chat_template, loaded->tokenizer, setting, &options->source);
 }
 
 void tn_chat_options_release(tn_chat_options *options) {

@@ -5,7 +5,8 @@
 #ifndef TN_CMD_CHAT_OPTIONS_H
 #define TN_CMD_CHAT_OPTIONS_H
 #include "cmd/options.h"
-#include "infer/chat_prompt.h"
+#include "data/chat_prompt.h"
+#include "models/model_file.h"
 
 enum { TN_CHAT_OPTION_ROWS = 8 };
 

@@ -12,6 +12,7 @@ enum { FILE_MAX = 1 << 20 };
 
 struct tn_chat_template {
     tn_jinja *jinja;
+    char *source;
     const char *builtin; /* its name, or NULL */
 };
 
@@ -36,6 +37,8 @@ tn_status tn_chat_template_create(tn_chat_template **out, const char *name, cons
     *out = tn_heap_zalloc(1, sizeof **out);
     if (!*out) return TN_E_NOMEM;
     tn_status status = tn_jinja_create(&(*out)->jinja, name, source, len);
+    if (!status && !((*out)->source = tn_heap_resize(NULL, len + 1))) status = TN_E_NOMEM;
+    if (!status) memcpy((*out)->source, source, len), (*out)->source[len] = '\0';
     if (!status) return TN_OK;
     tn_chat_template_free(*out);
     *out = NULL;
@@ -78,8 +81,11 @@ tn_status tn_chat_template_open(tn_chat_template **out, const char *setting) {
 void tn_chat_template_free(tn_chat_template *chat_template) {
     if (!chat_template) return;
     tn_jinja_free(chat_template->jinja);
+    tn_heap_free(chat_template->source);
     tn_heap_free(chat_template);
 }
+
+const char *tn_chat_template_source(const tn_chat_template *chat_template) { return chat_template->source; }
 
 void tn_chat_text_release(tn_chat_text *text) {
     tn_buf_release(&text->text);

@@ -14,7 +14,8 @@ tn_status tn_chat_template_create(tn_chat_template **out, const char *name, cons
 /* `setting` is a built-in name or the path of a file. Fails: TN_E_MISSING when it is neither; as reading a file and
  * tn_jinja_create do. */
 tn_status tn_chat_template_open(tn_chat_template **out, const char *setting);
-void tn_chat_template_free(tn_chat_template *chat_template); /* NULL is fine */
+void tn_chat_template_free(tn_chat_template *chat_template);                /* NULL is fine */
+const char *tn_chat_template_source(const tn_chat_template *chat_template); /* its text, to be kept with a model */
 /* The built-in names, in the order of their rows; `count` receives how many. */
 const char *const *tn_chat_template_names(int *count);
 

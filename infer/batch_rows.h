@@ -12,7 +12,7 @@
 #define TN_INFER_BATCH_ROWS_H
 #include "infer/answer_file.h"
 #include "infer/batch.h"
-#include "infer/chat_prompt.h"
+#include "data/chat_prompt.h"
 #include "infer/request.h"
 
 typedef struct tn_batch_rows {

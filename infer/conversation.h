@@ -7,7 +7,7 @@
  * Owns: the messages. The session and the template are borrowed. Threads: as the session. */
 #ifndef TN_INFER_CONVERSATION_H
 #define TN_INFER_CONVERSATION_H
-#include "infer/chat_prompt.h"
+#include "data/chat_prompt.h"
 #include "infer/session.h"
 
 typedef struct tn_conversation tn_conversation;

@@ -296,7 +296,7 @@ static void template__is_the_one_asked_for_or_the_models_own(void **state) {
     fixture *f = *state;
     tn_chat_template *chat_template;
     const char *source;
-    assert_ok(tn_chat_template_choose(&chat_template, &f->loaded, NULL, &source));
+    assert_ok(tn_chat_template_choose(&chat_template, f->loaded.tokenizer, NULL, &source));
     assert_string_equal(source, "none");
     tn_chat_template_free(chat_template);
     tn_loaded other = f->loaded;
@@ -305,7 +305,7 @@ static void template__is_the_one_asked_for_or_the_models_own(void **state) {
     for (int asked = 0; asked < 2; asked++) {
         tn_buf text = {0};
         tn_ids ids = {0};
-        assert_ok(tn_chat_template_choose(&chat_template, &other, asked ? "none" : NULL, &source));
+        assert_ok(tn_chat_template_choose(&chat_template, other.tokenizer, asked ? "none" : NULL, &source));
         const tn_chat_prompt prompt = {.chat_template = chat_template, .messages = messages};
         assert_ok(tn_chat_prompt_encode(other.tokenizer, &prompt, &ids));
         for (size_t i = 0; i < ids.count; i++)
@@ -315,7 +315,7 @@ static void template__is_the_one_asked_for_or_the_models_own(void **state) {
         tn_ids_release(&ids);
         tn_chat_template_free(chat_template);
     }
-    assert_int_equal(tn_chat_template_choose(&chat_template, &other, "lama3", &source), TN_E_MISSING);
+    assert_int_equal(tn_chat_template_choose(&chat_template, other.tokenizer, "lama3", &source), TN_E_MISSING);
     json_decref(messages);
     tn_tokenizer_free(other.tokenizer);
 }

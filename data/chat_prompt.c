@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "infer/chat_prompt.h"
+#include "data/chat_prompt.h"
 
 #include <string.h>
 
@@ -15,35 +15,42 @@ static const char *hinted_name(const tn_tokenizer *tokenizer) {
     return "none";
 }
 
-tn_status tn_chat_template_choose(tn_chat_template **out, const tn_loaded *loaded, const char *setting,
+tn_status tn_chat_template_choose(tn_chat_template **out, const tn_tokenizer *tokenizer, const char *setting,
                                   const char **source) {
-    const char *own = tn_tokenizer_vocabulary(loaded->tokenizer)->chat_template;
+    const char *own = tn_tokenizer_vocabulary(tokenizer)->chat_template;
     *source = setting;
     if (setting) return tn_chat_template_open(out, setting);
     *source = "the model's own chat template";
     if (*own) return tn_chat_template_create(out, "chat template of the model", own, strlen(own));
-    *source = hinted_name(loaded->tokenizer);
+    *source = hinted_name(tokenizer);
     return tn_chat_template_open(out, *source);
 }
 
 static const char *token_text(const tn_vocabulary *v, int id) { return id >= 0 ? v->texts[id] : NULL; }
 
-static tn_status encode_text(const tn_tokenizer *tokenizer, const tn_chat_text *text, tn_ids *ids) {
-    const tn_vocabulary *v = tn_tokenizer_vocabulary(tokenizer);
-    if (v->add_bos && v->bos >= 0 && !text->begins_with_bos) TN_TRY(tn_ids_append(ids, v->bos));
-    return tn_tokenizer_encode(tokenizer, tn_buf_text(&text->text), text->text.len, true, ids);
-}
-
-tn_status tn_chat_prompt_encode(const tn_tokenizer *tokenizer, const tn_chat_prompt *prompt, tn_ids *ids) {
+tn_status tn_chat_prompt_render(const tn_tokenizer *tokenizer, const tn_chat_prompt *prompt, tn_chat_text *out) {
     const tn_vocabulary *v = tn_tokenizer_vocabulary(tokenizer);
     const tn_chat chat = {.messages = prompt->messages,
+                          .tools = prompt->tools,
                           .variables = prompt->variables,
                           .bos = token_text(v, v->bos),
                           .eos = token_text(v, v->eos),
-                          .add_generation_prompt = prompt->add_generation_prompt};
+                          .add_generation_prompt = prompt->add_generation_prompt,
+                          .now = prompt->now};
+    return tn_chat_template_render(prompt->chat_template, &chat, out);
+}
+
+bool tn_chat_text_wants_bos(const tn_tokenizer *tokenizer, const tn_chat_text *text) {
+    const tn_vocabulary *v = tn_tokenizer_vocabulary(tokenizer);
+    return v->add_bos && v->bos >= 0 && !text->begins_with_bos;
+}
+
+tn_status tn_chat_prompt_encode(const tn_tokenizer *tokenizer, const tn_chat_prompt *prompt, tn_ids *ids) {
     tn_chat_text text = {0};
-    tn_status status = tn_chat_template_render(prompt->chat_template, &chat, &text);
-    if (!status) status = encode_text(tokenizer, &text, ids);
+    tn_status status = tn_chat_prompt_render(tokenizer, prompt, &text);
+    if (!status && tn_chat_text_wants_bos(tokenizer, &text))
+        status = tn_ids_append(ids, tn_tokenizer_vocabulary(tokenizer)->bos);
+    if (!status) status = tn_tokenizer_encode(tokenizer, tn_buf_text(&text.text), text.text.len, true, ids);
     tn_chat_text_release(&text);
     return status;
 }
