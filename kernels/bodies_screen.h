@@ -75,6 +75,67 @@ static tn_real screen_q6_k(int k, const void *row, const tn_screen_x *x) {
     }
     return _mm512_reduce_add_ps(sum);
 }
+#elif VP_BYTES == 32
+/* Codes of half a block, 0..63, in the order of its values. */
+VR_INLINE void q6_k_codes(const unsigned char *low, const unsigned char *high, __m256i codes[4]) {
+    const __m256i nibble = _mm256_set1_epi8(15), two = _mm256_set1_epi8(48);
+    const __m256i a = _mm256_loadu_si256((const __m256i *)low), b = _mm256_loadu_si256((const __m256i *)(low + 32));
+    const __m256i top = _mm256_loadu_si256((const __m256i *)high);
+    codes[0] = _mm256_or_si256(_mm256_and_si256(a, nibble), _mm256_and_si256(_mm256_slli_epi16(top, 4), two));
+    codes[1] = _mm256_or_si256(_mm256_and_si256(b, nibble), _mm256_and_si256(_mm256_slli_epi16(top, 2), two));
+    codes[2] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(a, 4), nibble), _mm256_and_si256(top, two));
+    codes[3] = _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi16(b, 4), nibble),
+                               _mm256_and_si256(_mm256_srli_epi16(top, 2), two));
+}
+
+VR_INLINE __m256i q6_k_of_each(__m256i sum, __m256i codes, const int8_t *digits, __m256i scales) {
+    const __m256i pairs = _mm256_maddubs_epi16(codes, _mm256_loadu_si256((const __m256i *)digits));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, scales));
+}
+
+VR_INLINE __m256i q6_k_take(__m256i sum, const int16_t *sums, __m256i scales) {
+    const __m256i excess = _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)sums), scales);
+    return _mm256_sub_epi32(sum, _mm256_slli_epi32(excess, 5));
+}
+
+/* Sums of high and of low digits over a block. Per lane 32 terms of at most 128 x 63 x 128 and what undoes the 32 of
+ * every code, below 2^26. */
+VR_INLINE void q6_k_sums(const unsigned char *block, const int8_t *high, const int8_t *low, const int16_t *sums,
+                         __m256i *h, __m256i *l) {
+    const __m256i scales = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(block + TN_Q6_K_SCALES)));
+    const __m256i first = _mm256_set_m128i(_mm_set1_epi16(0x0302), _mm_set1_epi16(0x0100));
+    const __m256i halves[2] = {_mm256_permute4x64_epi64(scales, 0x44), _mm256_permute4x64_epi64(scales, 0xee)};
+    *h = *l = _mm256_setzero_si256();
+    for (int half = 0; half < 2; half++) {
+        __m256i codes[4];
+        q6_k_codes(block + 64 * half, block + TN_Q6_K_HIGH + 32 * half, codes);
+        for (int i = 0; i < 4; i++) {
+            const int at = 128 * half + 32 * i;
+            const __m256i which = _mm256_add_epi8(first, _mm256_set1_epi8((char)(4 * i)));
+            const __m256i two = _mm256_shuffle_epi8(halves[half], which);
+            *h = q6_k_of_each(*h, codes[i], high + at, two);
+            *l = q6_k_of_each(*l, codes[i], low + at, two);
+        }
+    }
+    *h = q6_k_take(*h, sums, scales);
+    *l = q6_k_take(*l, sums + 16, scales);
+}
+
+static tn_real screen_q6_k(int k, const void *row, const tn_screen_x *x) {
+    const unsigned char *block = row;
+    __m256 sum = _mm256_setzero_ps();
+    for (int at = 0; at < k; at += TN_Q6_K, block += TN_Q6_K_BYTES) {
+        __m256i h, l;
+        tn_prefetch_stream(block, 4);
+        q6_k_sums(block, x->high + at, x->low + at, x->sums + at / 8, &h, &l);
+        const __m256 joined =
+            _mm256_fmadd_ps(_mm256_cvtepi32_ps(h), _mm256_set1_ps(256), _mm256_cvtepi32_ps(l));
+        sum = _mm256_fmadd_ps(joined, _mm256_set1_ps(tn_f16_to_f32(tn_table_half(block + TN_Q6_K_D))), sum);
+    }
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps(sum, 1));
+    const __m128 pair = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
+}
 #else
 static tn_real screen_q6_k(int k, const void *row, const tn_screen_x *x) {
     const unsigned char *block = row;
