@@ -11,7 +11,7 @@
 enum {
     K_MAX = 132104, /* 127 k <= 2^24 */
     ROW_BLOCK = TN_BLOCK_ROWS,
-    PANELS_MAX = 4,
+    PANELS_MAX = 8,
     FEW_ROWS = 16, /* as many or more are bound by their arithmetic, not by the memory that panels come from */
     FEW_BYTES = 128 << 10
 };

@@ -8,7 +8,7 @@
 #include "kernels/triples.h"
 
 enum {
-    TN_BLOCK_ROWS = 192, /* rows of a block at most: a multiple of every tile's rows */
+    TN_BLOCK_ROWS = 264, /* rows of a block at most: a multiple of every tile's rows */
     TN_BLOCK_STEPS = 128 /* of four states: an opened piece of a panel takes half of a first-level cache */
 };
 
