@@ -246,7 +246,8 @@ static int run_bench(const tn_bench_settings *s) {
 int tn_bench_infer(int argc, char **argv) {
     tn_bench_settings s = {.repeats = 5, .chunk = 512};
     const tn_option options[] = {
-        {"model", 'm', TN_OPT_TEXT, &s.model, "F", "run folder, checkpoint or GGUF file", 0, 0, NULL},
+        {"model", 'm', TN_OPT_TEXT, &s.model, "F", "run folder, checkpoint, GGUF file, Hugging Face folder",
+         0, 0, NULL},
         {"n-prompt", 'p', TN_OPT_LIST, &s.prompts, "N,..", "tokens of a prompt, 512; 0: no such test", 0, 0, NULL},
         {"n-gen", 'n', TN_OPT_LIST, &s.generated, "N,..", "tokens to write, 128; 0: no such test", 0, 0, NULL},
         {"pg", 0, TN_OPT_LIST, &s.both, "P,G", "a prompt and what follows it, as one test", 0, 0, NULL},
@@ -284,6 +285,7 @@ int tn_bench_infer(int argc, char **argv) {
     };
     const int status = tn_options_parse(&usage, &argc, argv);
     if (status != TN_OPTIONS_GO) return status;
-    if (!s.model) return tn_cmd_usage_error("-m is missing: a run folder, checkpoint or GGUF file");
+    if (!s.model)
+        return tn_cmd_usage_error("-m is missing: a run folder, checkpoint, GGUF file or Hugging Face folder");
     return run_bench(&s);
 }

@@ -91,8 +91,8 @@ int tn_cmd_eval(int argc, char **argv) {
         .command = "eval",
         .synopsis = "MODEL TEXT...",
         .about =
-            "Tell the loss, perplexity and bits per byte of a model (run folder, checkpoint or GGUF file) on texts,\n"
-            "or on a token store. Every token but the first is predicted once.",
+            "Tell the loss, perplexity and bits per byte of a model (run folder, checkpoint, GGUF file or Hugging\n"
+            "Face folder) on texts, or on a token store. Every token but the first is predicted once.",
         .options = options,
         .min_arguments = 2,
         .max_arguments = -1,

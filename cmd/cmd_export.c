@@ -53,11 +53,8 @@ static tn_status print_report(const settings *s, const char *type, const tn_expo
 /* Of a run folder only the checkpoints are read; a GGUF file may stand beside them. */
 static tn_status guard_model(const char *output, const char *source) {
     char checkpoints[4096];
-    const char *read = source;
-    if (tn_path_is_dir(source)) {
-        TN_TRY(tn_path_join(checkpoints, sizeof checkpoints, source, "checkpoints"));
-        read = checkpoints;
-    }
+    TN_TRY(tn_path_join(checkpoints, sizeof checkpoints, source, "checkpoints"));
+    const char *read = tn_path_is_dir(checkpoints) ? checkpoints : source;
     return tn_output_guard(output, &read, 1);
 }
 

@@ -10,6 +10,7 @@
 #include "formats/checksum.h"
 #include "formats/gguf.h"
 #include "formats/ternary_block.h"
+#include "models/hf_names.h"
 #include "models/model_file.h"
 
 #include <jansson.h>
@@ -141,48 +142,98 @@ static tn_status describe_gguf(const char *path, bool json, json_t *out) {
 
 /* ---- checkpoint ---- */
 
+static tn_status add_tokenizer(const tn_tokenizer *tokenizer, json_t *keys) {
+    char hash[17];
+    TN_TRY(add(keys, "tokenizer.size", json_integer(tn_tokenizer_size(tokenizer))));
+    tn_tokenizer_hash(tokenizer, hash);
+    return add(keys, "tokenizer.hash", json_string(hash));
+}
+
 static tn_status checkpoint_keys(tn_ckpt *ckpt, const tn_tokenizer *tokenizer, json_t *keys) {
     tn_buf config = {0};
-    char hash[17];
     int64_t step;
     TN_TRY(tn_ckpt_get_int(ckpt, "step", &step));
     TN_TRY(add(keys, "step", json_integer(step)));
-    TN_TRY(add(keys, "tokenizer.size", json_integer(tn_tokenizer_size(tokenizer))));
-    tn_tokenizer_hash(tokenizer, hash);
-    TN_TRY(add(keys, "tokenizer.hash", json_string(hash)));
+    TN_TRY(add_tokenizer(tokenizer, keys));
     tn_status status = tn_ckpt_get_text(ckpt, TN_CKPT_CONFIG, &config);
     if (!status) status = add(keys, "config", text_value(tn_buf_text(&config), config.len));
     tn_buf_release(&config);
     return status;
 }
 
-static tn_status checkpoint_param(const tn_param *p, json_t *list) {
-    json_t *entry = json_pack("{s:s, s:s, s:[i, i], s:I}", "name", p->name, "type", "F32", "shape", p->cols, p->rows,
-                              "bytes", (json_int_t)tn_param_count(p) * 4);
-    if (json_array_append_new(list, entry)) return TN_FAIL(NOMEM, "cannot describe %s", p->name);
+static tn_status add_param_states(const tn_param *p, json_t *entry) {
     if (p->quantizer == TN_QUANT_NONE) return TN_OK;
     TN_TRY(add(entry, "zeros", json_real(zero_share(p->states, tn_param_count(p)))));
     return add(entry, "scale", json_real((double)p->scale));
 }
 
-static tn_status describe_loaded(tn_loaded *loaded, json_t *out) {
-    json_t *keys = json_object(), *tensors = json_array();
+static tn_status checkpoint_param(const tn_param *p, json_t *list) {
+    json_t *entry = json_pack("{s:s, s:s, s:[i, i], s:I}", "name", p->name, "type", "F32", "shape", p->cols, p->rows,
+                              "bytes", (json_int_t)tn_param_count(p) * 4);
+    if (json_array_append_new(list, entry)) return TN_FAIL(NOMEM, "cannot describe %s", p->name);
+    return add_param_states(p, entry);
+}
+
+static tn_status describe_checkpoint(tn_loaded *loaded, json_t *keys, json_t *tensors) {
     int n;
     tn_param **params = tn_model_params(loaded->model, &n);
     tn_ckpt *ckpt;
-    TN_TRY(add(out, "keys", keys));
-    TN_TRY(add(out, "tensors", tensors));
     TN_TRY(tn_ckpt_open(&ckpt, loaded->path));
     tn_status status = checkpoint_keys(ckpt, loaded->tokenizer, keys);
     tn_ckpt_close(ckpt);
     for (int i = 0; i < n && !status; i++) status = checkpoint_param(params[i], tensors);
-    if (status) return status;
-    tn_model_counts counts = tn_model_config_counts(tn_model_get_config(loaded->model));
-    return add(out, "weights", json_integer(counts.total));
+    return status;
+}
+
+/* ---- Hugging Face folder ---- */
+
+static tn_status hf_keys(const tn_loaded *loaded, json_t *keys) {
+    char path[4096];
+    tn_buf config = {0};
+    TN_TRY(tn_path_join(path, sizeof path, loaded->path, "config.json"));
+    TN_TRY(add_tokenizer(loaded->tokenizer, keys));
+    tn_status status = tn_file_read(path, 1 << 20, &config);
+    if (!status) status = add(keys, "config", text_value(tn_buf_text(&config), config.len));
+    tn_buf_release(&config);
+    return status;
+}
+
+/* A matrix of the model has states, whatever its tensor holds. */
+static tn_status hf_tensor(tn_model *model, const tn_safetensor *t, json_t *list) {
+    json_t *entry = json_object(), *shape = json_array();
+    char ours[TN_HF_NAME_SIZE];
+    for (int i = 0; i < t->n_dims; i++) json_array_append_new(shape, json_integer(t->shape[i]));
+    json_array_append_new(list, entry);
+    TN_TRY(add(entry, "name", text_value(t->name, strlen(t->name))));
+    TN_TRY(add(entry, "type", json_string(tn_safetensor_type_name(t->type))));
+    TN_TRY(add(entry, "shape", shape));
+    TN_TRY(add(entry, "bytes", json_integer((json_int_t)t->bytes)));
+    const tn_param *p = tn_hf_name_to_ours(t->name, ours) ? tn_model_find(model, ours) : NULL;
+    return p ? add_param_states(p, entry) : TN_OK;
+}
+
+static tn_status describe_hf(tn_loaded *loaded, json_t *keys, json_t *tensors) {
+    TN_TRY(hf_keys(loaded, keys));
+    for (int64_t i = 0; i < tn_safetensors_count(loaded->tensors); i++)
+        TN_TRY(hf_tensor(loaded->model, tn_safetensors_at(loaded->tensors, i), tensors));
+    return TN_OK;
+}
+
+/* ---- either ---- */
+
+static tn_status describe_loaded(tn_loaded *loaded, json_t *out) {
+    json_t *keys = json_object(), *tensors = json_array();
+    TN_TRY(add(out, "keys", keys));
+    TN_TRY(add(out, "tensors", tensors));
+    if (loaded->source == TN_SOURCE_HF)
+        TN_TRY(describe_hf(loaded, keys, tensors));
+    else
+        TN_TRY(describe_checkpoint(loaded, keys, tensors));
+    return add(out, "weights", json_integer(tn_model_config_counts(&loaded->config).total));
 }
 
 /* A run folder stands for its best checkpoint, or its latest. */
-static tn_status describe_checkpoint(const char *path, json_t *out) {
+static tn_status describe_model(const char *path, json_t *out) {
     tn_loaded loaded;
     tn_arena *arena = tn_arena_create("model");
     if (!arena) return TN_E_NOMEM;
@@ -247,7 +298,7 @@ static bool is_gguf(const char *path) {
 static tn_status describe(const char *path, bool hash, bool json, json_t *out) {
     TN_TRY(add(out, "path", tn_cmd_json_path(path)));
     if (tn_path_is_dir(path)) {
-        TN_TRY(describe_checkpoint(path, out));
+        TN_TRY(describe_model(path, out));
     } else {
         TN_TRY(add_file(path, hash, out));
         if (is_gguf(path))
@@ -255,7 +306,7 @@ static tn_status describe(const char *path, bool hash, bool json, json_t *out) {
         else if (tn_store_is_store(path))
             TN_TRY(describe_store(path, out));
         else
-            TN_TRY(describe_checkpoint(path, out));
+            TN_TRY(describe_model(path, out));
     }
     return TN_OK;
 }
@@ -325,7 +376,9 @@ int tn_cmd_inspect(int argc, char **argv) {
     const tn_usage usage = {
         .command = "inspect",
         .synopsis = "FILE",
-        .about = "Show what a GGUF file, checkpoint, run folder or token store holds: settings, sizes, share of zeros.",
+        .about =
+            "Show what a GGUF file, checkpoint, run folder, Hugging Face folder or token store holds: settings, sizes, "
+            "share of zeros.",
         .options = options,
         .min_arguments = 1,
         .max_arguments = 1,

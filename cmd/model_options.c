@@ -16,7 +16,8 @@
 const tn_option *tn_model_options_init(tn_model_options *o) {
     *o = (tn_model_options){.chunk = 512};
     const tn_option rows[] = {
-        {"model", 'm', TN_OPT_TEXT, &o->model, "F", "run folder, checkpoint or GGUF file", 0, 0, NULL},
+        {"model", 'm', TN_OPT_TEXT, &o->model, "F", "run folder, checkpoint, GGUF file, Hugging Face folder",
+         0, 0, NULL},
         {"ctx-size", 'c', TN_OPT_INT, &o->context, "N", "context in tokens; 0: the model's", 0, 1 << 20, NULL},
         {"ubatch-size|ub", 0, TN_OPT_INT, &o->chunk, "N", "tokens of the prompt in one pass", 1, 1 << 20, NULL},
         TN_OPTION_THREADS(&o->threads),
@@ -54,7 +55,8 @@ const tn_option *tn_model_options_init(tn_model_options *o) {
 
 int tn_model_options_check(tn_model_options *o) {
     const tn_run_preset *preset = tn_run_preset_at(o->preset);
-    if (!o->model) return tn_cmd_usage_error("-m is missing: a run folder, checkpoint or GGUF file");
+    if (!o->model)
+        return tn_cmd_usage_error("-m is missing: a run folder, checkpoint, GGUF file or Hugging Face folder");
     if (tn_run_preset_cache(preset, o->key_type, o->value_type, &o->kv))
         return tn_cmd_usage_error("%s", tn_error_message());
     if (o->gpu_layers > 0) return tn_cmd_usage_error("-ngl %d: Tern runs on CPUs only", o->gpu_layers);

@@ -155,11 +155,11 @@ static const char *choose(const tn_names *names) {
 static tn_status load_from_folder(tn_tokenizer **out, const char *path) {
     tn_names names = {0};
     char file[4096];
-    TN_TRY(tn_dir_list(path, &names));
+    tn_status status = tn_dir_list(path, &names);
     const char *name = choose(&names);
-    tn_status status =
-        name ? tn_path_join(file, sizeof file, path, name)
-             : TN_FAIL(MISSING, "%s: holds no tokenizer.json, tokenizer.model, .tiktoken or .gguf file", path);
+    if (!status && !name)
+        status = TN_FAIL(MISSING, "%s: holds no tokenizer.json, tokenizer.model, .tiktoken or .gguf file", path);
+    if (!status) status = tn_path_join(file, sizeof file, path, name);
     if (!status) status = load_file(out, file);
     tn_names_release(&names);
     return status;

@@ -3,6 +3,7 @@
 #include "models/gguf_config.h"
 
 #include "core/log.h"
+#include "models/shape_fields.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -99,45 +100,24 @@ static tn_status find_architecture(const tn_gguf *file, const architecture **out
                    tn_gguf_path(file), (int)TN_MIN(name.len, 60), name.data);
 }
 
-static const tn_key *schema_key(const tn_section *section, const char *field) {
-    for (int i = 0; i < section->n_keys; i++)
-        if (strcmp(section->keys[i].name, field) == 0) return &section->keys[i];
-    TN_ASSERT(!"a field of gguf_keys.def is not in the schema");
-    return NULL;
+/* The value of a key, into a field, when it lies in the field's range. */
+static tn_status read_field(const tn_gguf *file, const char *name, const char *field, tn_model_config *config) {
+    const char *path = tn_gguf_path(file);
+    int64_t whole;
+    double real;
+    if (tn_shape_field_is_real(field)) {
+        TN_TRY(tn_gguf_get_real(file, name, &real));
+        return tn_shape_field_set(config, field, path, name, real);
+    }
+    TN_TRY(tn_gguf_get_int(file, name, &whole));
+    return tn_shape_field_set(config, field, path, name, (double)whole);
 }
 
-static tn_status fail_range(const tn_gguf *file, const char *name, const tn_key *key, double value, int64_t whole) {
-    if (key->type == TN_KEY_REAL)
-        return TN_FAIL(CORRUPT, "%s: %s is %g, expected %g to %g", tn_gguf_path(file), name, value, key->min, key->max);
-    return TN_FAIL(CORRUPT, "%s: %s is %lld, expected %lld to %lld", tn_gguf_path(file), name, (long long)whole,
-                   (long long)key->min, (long long)key->max);
-}
-
-/* The value of a key, into the field of the section, when it lies in the field's range. */
-static tn_status read_field(const tn_gguf *file, const char *name, const char *field, const tn_section *section) {
-    const tn_key *key = schema_key(section, field);
-    int64_t whole = 0;
-    double value = 0;
-    if (key->type == TN_KEY_REAL)
-        TN_TRY(tn_gguf_get_real(file, name, &value));
-    else
-        TN_TRY(tn_gguf_get_int(file, name, &whole));
-    if (key->type != TN_KEY_REAL) value = (double)whole;
-    if (!(value >= key->min && value <= key->max)) return fail_range(file, name, key, value, whole);
-    char *place = (char *)section->values + key->offset;
-    if (key->type == TN_KEY_REAL)
-        *(double *)(void *)place = value;
-    else
-        *(int *)(void *)place = (int)whole;
-    return TN_OK;
-}
-
-static tn_status read_shape_key(const tn_gguf *file, const char *arch, const shape_key *row,
-                                const tn_section *section) {
+static tn_status read_shape_key(const tn_gguf *file, const char *arch, const shape_key *row, tn_model_config *config) {
     char name[KEY_SIZE];
     key_of(name, arch, row->suffix);
     if (row->need == OPTIONAL && !tn_gguf_has(file, name)) return TN_OK;
-    return read_field(file, name, row->field, section);
+    return read_field(file, name, row->field, config);
 }
 
 static tn_status read_activation(const tn_gguf *file, const architecture *arch, tn_model_config *config) {
@@ -157,8 +137,8 @@ static tn_status read_activation(const tn_gguf *file, const architecture *arch, 
 }
 
 static tn_status read_optional(const tn_gguf *file, const char *arch, const char *suffix, const char *field,
-                               const tn_section *section) {
-    return read_shape_key(file, arch, &(shape_key){suffix, field, OPTIONAL}, section);
+                               tn_model_config *config) {
+    return read_shape_key(file, arch, &(shape_key){suffix, field, OPTIONAL}, config);
 }
 
 /* The type, "linear" where only a factor is given. */
@@ -177,15 +157,14 @@ static tn_status read_scaling_type(const tn_gguf *file, const char *arch, tn_mod
 }
 
 /* A tensor of slowdowns is llama3's whatever made it; a linear factor beside it would be a second scaling. */
-static tn_status read_rope_scaling(const tn_gguf *file, const char *arch, tn_model_config *config,
-                                   const tn_section *section) {
+static tn_status read_rope_scaling(const tn_gguf *file, const char *arch, tn_model_config *config) {
     TN_TRY(read_scaling_type(file, arch, config));
-    TN_TRY(read_optional(file, arch, "rope.scale_linear", "rope_factor", section));
-    TN_TRY(read_optional(file, arch, "rope.scaling.factor", "rope_factor", section));
-    TN_TRY(read_optional(file, arch, "rope.scaling.low_freq_factor", "rope_low_freq_factor", section));
-    TN_TRY(read_optional(file, arch, "rope.scaling.high_freq_factor", "rope_high_freq_factor", section));
+    TN_TRY(read_optional(file, arch, "rope.scale_linear", "rope_factor", config));
+    TN_TRY(read_optional(file, arch, "rope.scaling.factor", "rope_factor", config));
+    TN_TRY(read_optional(file, arch, "rope.scaling.low_freq_factor", "rope_low_freq_factor", config));
+    TN_TRY(read_optional(file, arch, "rope.scaling.high_freq_factor", "rope_high_freq_factor", config));
     if (config->rope_scaling == TN_ROPE_LLAMA3)
-        TN_TRY(read_optional(file, arch, "rope.scaling.original_context_length", "rope_original_context", section));
+        TN_TRY(read_optional(file, arch, "rope.scaling.original_context_length", "rope_original_context", config));
     if (config->rope_factor == 1 || config->rope_scaling == TN_ROPE_NONE) {
         config->rope_scaling = TN_ROPE_NONE;
         config->rope_factor = 1;
@@ -292,15 +271,14 @@ static tn_status read_our_keys(const tn_gguf *file, tn_model_config *config) {
     return read_flag(file, "tern.qk_norm", &config->qk_norm);
 }
 
-static tn_status read_all(const tn_gguf *file, const architecture *arch, tn_model_config *config,
-                          const tn_section *section) {
-    for (size_t i = 0; i < TN_COUNT(shape_keys); i++) TN_TRY(read_shape_key(file, arch->name, &shape_keys[i], section));
+static tn_status read_all(const tn_gguf *file, const architecture *arch, tn_model_config *config) {
+    for (size_t i = 0; i < TN_COUNT(shape_keys); i++) TN_TRY(read_shape_key(file, arch->name, &shape_keys[i], config));
     if (arch->like_llama) {
         config->sub_norms = false;
         config->tie_embeddings = !tn_gguf_find(file, "output.weight");
     }
     TN_TRY(read_activation(file, arch, config));
-    TN_TRY(read_rope_scaling(file, arch->name, config, section));
+    TN_TRY(read_rope_scaling(file, arch->name, config));
     TN_TRY(check_head_size(file, arch->name, config));
     TN_TRY(read_vocab_size(file, arch->name, config));
     TN_TRY(check_neutral(file, arch->name));
@@ -315,7 +293,7 @@ tn_status tn_gguf_read_config(const tn_gguf *file, tn_model_config *config) {
     const architecture *arch = NULL;
     TN_TRY(tn_config_defaults(&schema));
     TN_TRY(find_architecture(file, &arch));
-    TN_TRY(read_all(file, arch, config, &section));
+    TN_TRY(read_all(file, arch, config));
     tn_status status = tn_model_config_complete(config);
     return status ? tn_fail_at(status, __FILE__, __LINE__, "%s: %s", tn_gguf_path(file), tn_error_message()) : TN_OK;
 }
@@ -333,13 +311,13 @@ static tn_status put_real(tn_gguf_writer *w, const char *key, const char *field,
     return tn_gguf_put_f32(w, key, (float)value);
 }
 
-static tn_status put_shape_key(tn_gguf_writer *w, const char *arch, const shape_key *row, const tn_section *section) {
+static tn_status put_shape_key(tn_gguf_writer *w, const char *arch, const shape_key *row,
+                               const tn_model_config *config) {
     char name[KEY_SIZE];
+    const double value = tn_shape_field_get(config, row->field);
     key_of(name, arch, row->suffix);
-    const tn_key *key = schema_key(section, row->field);
-    const char *field = (const char *)section->values + key->offset;
-    if (key->type == TN_KEY_REAL) return put_real(w, name, row->field, *(const double *)(const void *)field);
-    return tn_gguf_put_u32(w, name, (uint32_t)(*(const int *)(const void *)field));
+    if (tn_shape_field_is_real(row->field)) return put_real(w, name, row->field, value);
+    return tn_gguf_put_u32(w, name, (uint32_t)value);
 }
 
 static tn_status put_our_keys(tn_gguf_writer *w, const tn_model_config *config, const architecture *arch) {
@@ -358,14 +336,12 @@ static tn_status put_rope_scaling(tn_gguf_writer *w, const char *arch, const tn_
 }
 
 tn_status tn_gguf_put_config(tn_gguf_writer *writer, const tn_model_config *config, const char *name) {
-    tn_model_config copy = *config;
-    tn_section section = tn_model_section(&copy);
     const char *arch = tn_gguf_architecture(config);
     char key[KEY_SIZE];
     TN_TRY(put_text(writer, "general.architecture", arch));
     TN_TRY(put_text(writer, "general.type", "model"));
     TN_TRY(put_text(writer, "general.name", name));
-    for (size_t i = 0; i < TN_COUNT(shape_keys); i++) TN_TRY(put_shape_key(writer, arch, &shape_keys[i], &section));
+    for (size_t i = 0; i < TN_COUNT(shape_keys); i++) TN_TRY(put_shape_key(writer, arch, &shape_keys[i], config));
     if (config->head_dim * config->n_head != config->d_model) {
         TN_TRY(tn_gguf_put_u32(writer, key_of(key, arch, "attention.key_length"), (uint32_t)config->head_dim));
         TN_TRY(tn_gguf_put_u32(writer, key_of(key, arch, "attention.value_length"), (uint32_t)config->head_dim));

@@ -13,8 +13,9 @@
 enum { POINTER_MAX = 4096 }; /* bytes of a `best` or `latest` file */
 
 static const tn_loader *loader_of(const tn_loaded *loaded) {
-    static const tn_loader *const loaders[] = {
-        [TN_SOURCE_CHECKPOINT] = &tn_checkpoint_loader, [TN_SOURCE_GGUF] = &tn_gguf_loader};
+    static const tn_loader *const loaders[] = {[TN_SOURCE_CHECKPOINT] = &tn_checkpoint_loader,
+                                               [TN_SOURCE_GGUF] = &tn_gguf_loader,
+                                               [TN_SOURCE_HF] = &tn_hf_loader};
     return loaders[loaded->source];
 }
 
@@ -22,6 +23,7 @@ void tn_loaded_release(tn_loaded *loaded) {
     tn_tokenizer_free(loaded->tokenizer);
     tn_gguf_close(loaded->file);
     tn_ckpt_close(loaded->checkpoint);
+    tn_safetensors_close(loaded->tensors);
     *loaded = (tn_loaded){0};
 }
 
@@ -43,15 +45,22 @@ static tn_status check_vocabulary(const tn_loaded *loaded) {
     return TN_FAIL(MISMATCH, "%s: the tokenizer has %d ids, the model only %d", loaded->path, ids, rows);
 }
 
-static tn_status open_file(const char *path, tn_loaded *out) {
-    bool is_gguf, is_hdf5;
+static tn_status open_as(tn_model_source source, const char *path, tn_loaded *out) {
     snprintf(out->path, sizeof out->path, "%s", path);
-    TN_TRY(starts_with(path, "GGUF", &is_gguf));
-    TN_TRY(starts_with(path, "\x89HDF\r\n\x1a\n", &is_hdf5));
-    if (!is_gguf && !is_hdf5) return TN_FAIL(FORMAT, "%s: is neither a checkpoint of Tern nor a GGUF file", path);
-    out->source = is_gguf ? TN_SOURCE_GGUF : TN_SOURCE_CHECKPOINT;
+    out->source = source;
     TN_TRY(loader_of(out)->open(path, out));
     return check_vocabulary(out);
+}
+
+static tn_status open_file(const char *path, tn_loaded *out) {
+    bool is_gguf, is_hdf5;
+    TN_TRY(starts_with(path, "GGUF", &is_gguf));
+    TN_TRY(starts_with(path, "\x89HDF\r\n\x1a\n", &is_hdf5));
+    if (is_gguf) return open_as(TN_SOURCE_GGUF, path, out);
+    if (is_hdf5) return open_as(TN_SOURCE_CHECKPOINT, path, out);
+    return TN_FAIL(
+        FORMAT, "%s: is neither a checkpoint of Tern nor a GGUF file (a model of Hugging Face is given by its folder)",
+        path);
 }
 
 /* ---- run folders ---- */
@@ -81,7 +90,7 @@ static tn_status follow(const char *dir, const char *name, char *target, size_t 
     return status;
 }
 
-static tn_status open_folder(const char *dir, tn_loaded *out) {
+static tn_status open_run(const char *dir, tn_loaded *out) {
     static const char *const pointers[] = {"best", "latest"};
     for (size_t i = 0; i < TN_COUNT(pointers); i++) {
         char target[POINTER_MAX];
@@ -93,7 +102,16 @@ static tn_status open_folder(const char *dir, tn_loaded *out) {
         snprintf(out->description + len, sizeof out->description - len, ", the %s of run %.100s", pointers[i], dir);
         return TN_OK;
     }
-    return TN_FAIL(MISSING, "%s: is a folder without checkpoints/best or checkpoints/latest, so no run of Tern", dir);
+    return TN_FAIL(MISSING,
+                   "%s: is a folder without checkpoints/best or checkpoints/latest, so no run of Tern, and without "
+                   "config.json, so no model of Hugging Face",
+                   dir);
+}
+
+static tn_status open_folder(const char *dir, tn_loaded *out) {
+    char config[POINTER_MAX];
+    TN_TRY(tn_path_join(config, sizeof config, dir, "config.json"));
+    return tn_path_exists(config) ? open_as(TN_SOURCE_HF, dir, out) : open_run(dir, out);
 }
 
 tn_status tn_model_file_open(const char *path, tn_loaded *out) {
@@ -127,7 +145,7 @@ static tn_status check_use(const tn_loaded *loaded, tn_model_use use) {
     if (loaded->has_latents || use == TN_MODEL_RUN || use == TN_MODEL_EXPORT) return TN_OK;
     return TN_FAIL(UNSUPPORTED,
                    "%s: holds ternary weights, not the latents that training moves; give the checkpoint it was "
-                   "exported from",
+                   "exported from, or a Hugging Face folder with quantization_mode online",
                    loaded->path);
 }
 

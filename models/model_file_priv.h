@@ -12,6 +12,6 @@ typedef struct tn_loader {
     tn_status (*read)(tn_loaded *loaded, tn_model *model, tn_arena *scratch);
 } tn_loader;
 
-extern const tn_loader tn_checkpoint_loader, tn_gguf_loader;
+extern const tn_loader tn_checkpoint_loader, tn_gguf_loader, tn_hf_loader;
 
 #endif

@@ -73,21 +73,30 @@ static tn_status check_finite(const tn_reading *r, const tn_stored *s, const tn_
     return TN_OK;
 }
 
-static tn_status take_floats(const tn_reading *r, const tn_stored *s, tn_param *p) {
-    const tn_table table = table_of(s);
-    TN_TRY(check_finite(r, s, p));
-    if (p->tabular && !p->tensor.real) return tn_param_put_table(p, table);
-    for (int64_t i = 0; i < p->rows; i++)
-        tn_table_rows(&table, p->cols, row_of(s, p, i), 1, p->tensor.real + i * p->cols);
-    tn_pages_drop(s->data, s->bytes);
-    return TN_OK;
+typedef struct decoding {
+    const tn_stored *stored;
+    const tn_param *param;
+    tn_real *out; /* [rows, cols] */
+} decoding;
+
+static void decode_rows(void *context, int64_t begin, int64_t end) {
+    const decoding *d = context;
+    const tn_table table = table_of(d->stored);
+    const int64_t cols = d->param->cols;
+    for (int64_t i = begin; i < end; i++)
+        tn_table_rows(&table, cols, row_of(d->stored, d->param, i), 1, d->out + i * cols);
 }
 
-tn_status tn_reading_take_floats(tn_reading *reading, const tn_stored *stored, tn_param *param) {
-    tn_arena_mark mark = tn_arena_get_mark(reading->scratch);
-    tn_status status = take_floats(reading, stored, param);
-    tn_arena_rewind(reading->scratch, &mark);
-    return status;
+static void decode(const tn_stored *s, const tn_param *p, tn_real *out) {
+    tn_par_for(p->rows, 16, decode_rows, &(decoding){s, p, out});
+    tn_pages_drop(s->data, s->bytes);
+}
+
+static tn_status take_floats(tn_reading *r, const tn_stored *s, tn_param *p) {
+    TN_TRY(check_finite(r, s, p));
+    if (p->tabular && !p->tensor.real) return tn_param_put_table(p, table_of(s));
+    decode(s, p, p->tensor.real);
+    return TN_OK;
 }
 
 /* ---- states ---- */
@@ -209,9 +218,38 @@ static tn_status take_states(tn_reading *r, const tn_stored *s, tn_param *p) {
     return any ? TN_OK : note_zeros(r, s->name);
 }
 
-tn_status tn_reading_take_states(tn_reading *reading, const tn_stored *stored, tn_param *param) {
-    tn_arena_mark mark = tn_arena_get_mark(reading->scratch);
-    tn_status status = take_states(reading, stored, param);
-    tn_arena_rewind(reading->scratch, &mark);
+/* ---- latents ---- */
+
+static tn_status take_latents(tn_reading *r, const tn_stored *s, tn_param *p) {
+    tn_real *values;
+    int8_t *states;
+    TN_TRY(check_finite(r, s, p));
+    TN_TAKE(values, r->scratch, tn_param_count(p), "loading");
+    TN_TAKE(states, r->scratch, tn_param_count(p), "loading");
+    decode(s, p, values);
+    tn_param_quantize(p->quantizer, p->rows, p->cols, values, states, &p->scale);
+    tn_param_put_states(p, 0, p->rows, states);
+    return any_weight(states, tn_param_count(p)) ? TN_OK : note_zeros(r, s->name);
+}
+
+/* ---- any of them ---- */
+
+static tn_status with_scratch(tn_reading *r, const tn_stored *s, tn_param *p,
+                              tn_status take(tn_reading *, const tn_stored *, tn_param *)) {
+    tn_arena_mark mark = tn_arena_get_mark(r->scratch);
+    tn_status status = take(r, s, p);
+    tn_arena_rewind(r->scratch, &mark);
     return status;
+}
+
+tn_status tn_reading_take_floats(tn_reading *reading, const tn_stored *stored, tn_param *param) {
+    return with_scratch(reading, stored, param, take_floats);
+}
+
+tn_status tn_reading_take_states(tn_reading *reading, const tn_stored *stored, tn_param *param) {
+    return with_scratch(reading, stored, param, take_states);
+}
+
+tn_status tn_reading_take_latents(tn_reading *reading, const tn_stored *stored, tn_param *param) {
+    return with_scratch(reading, stored, param, take_latents);
 }

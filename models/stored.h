@@ -47,5 +47,7 @@ tn_status tn_reading_take_floats(tn_reading *reading, const tn_stored *stored, t
  * Fails: TN_E_CORRUPT for a damaged matrix (a code that is none, a scale that is not finite and positive);
  * TN_E_UNSUPPORTED for numbers that are not ternary. */
 tn_status tn_reading_take_states(tn_reading *reading, const tn_stored *stored, tn_param *param);
+/* The same from numbers that the parameter's quantizer is yet to make ternary. */
+tn_status tn_reading_take_latents(tn_reading *reading, const tn_stored *stored, tn_param *param);
 
 #endif
