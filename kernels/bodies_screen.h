@@ -39,8 +39,8 @@ VR_INLINE __m128 q6_k_d(const unsigned char *block) {
     return _mm_cvtph_ps(_mm_cvtsi32_si128(tn_table_half(block + TN_Q6_K_D)));
 }
 
-/* Sums of high and of low digits over a block. Per lane 16 terms of at most 128 x 63 x 128 and what undoes the 32 of
- * every code, below 2^25. */
+/* Sums of high and of low digits over a block; low = NULL: of high ones alone. Per lane 16 terms of at most
+ * 128 x 63 x 128 and what undoes the 32 of every code, below 2^25. */
 VR_INLINE void q6_k_sums(const unsigned char *block, const int8_t *high, const int8_t *low, const int16_t *sums,
                          __m512i *h, __m512i *l) {
     const __m512i eighth = _mm512_set_epi16(3, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 0,
@@ -57,19 +57,20 @@ VR_INLINE void q6_k_sums(const unsigned char *block, const int8_t *high, const i
         const __m512i of_each =
             _mm512_permutexvar_epi16(_mm512_add_epi16(eighth, _mm512_set1_epi16((short)(4 * i))), scales);
         *h = _mm512_dpwssd_epi32(*h, _mm512_maddubs_epi16(codes[i % 2], _mm512_loadu_si512(high + 64 * i)), of_each);
-        *l = _mm512_dpwssd_epi32(*l, _mm512_maddubs_epi16(codes[i % 2], _mm512_loadu_si512(low + 64 * i)), of_each);
+        if (low)
+            *l = _mm512_dpwssd_epi32(*l, _mm512_maddubs_epi16(codes[i % 2], _mm512_loadu_si512(low + 64 * i)), of_each);
     }
     *h = _mm512_mask_sub_epi32(*h, 0x00ff, *h, excess);
-    *l = _mm512_mask_sub_epi32(*l, 0xff00, *l, excess);
+    if (low) *l = _mm512_mask_sub_epi32(*l, 0xff00, *l, excess);
 }
 
-static tn_real screen_q6_k(int k, const void *row, const tn_screen_x *x) {
+VR_INLINE tn_real screen_digits(int k, const void *row, const tn_screen_x *x, bool both) {
     const unsigned char *block = row;
     __m512 sum = _mm512_setzero_ps();
     for (int at = 0; at < k; at += TN_Q6_K, block += TN_Q6_K_BYTES) {
         __m512i h, l;
         tn_prefetch_stream(block, 4);
-        q6_k_sums(block, x->high + at, x->low + at, x->sums + at / 8, &h, &l);
+        q6_k_sums(block, x->high + at, both ? x->low + at : NULL, x->sums + at / 8, &h, &l);
         const __m512 joined = _mm512_fmadd_ps(_mm512_cvtepi32_ps(h), _mm512_set1_ps(256), _mm512_cvtepi32_ps(l));
         sum = _mm512_fmadd_ps(joined, _mm512_broadcastss_ps(q6_k_d(block)), sum);
     }
@@ -98,8 +99,8 @@ VR_INLINE __m256i q6_k_take(__m256i sum, const int16_t *sums, __m256i scales) {
     return _mm256_sub_epi32(sum, _mm256_slli_epi32(excess, 5));
 }
 
-/* Sums of high and of low digits over a block. Per lane 32 terms of at most 128 x 63 x 128 and what undoes the 32 of
- * every code, below 2^26. */
+/* Sums of high and of low digits over a block; low = NULL: of high ones alone. Per lane 32 terms of at most
+ * 128 x 63 x 128 and what undoes the 32 of every code, below 2^26. */
 VR_INLINE void q6_k_sums(const unsigned char *block, const int8_t *high, const int8_t *low, const int16_t *sums,
                          __m256i *h, __m256i *l) {
     const __m256i scales = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(block + TN_Q6_K_SCALES)));
@@ -114,20 +115,20 @@ VR_INLINE void q6_k_sums(const unsigned char *block, const int8_t *high, const i
             const __m256i which = _mm256_add_epi8(first, _mm256_set1_epi8((char)(4 * i)));
             const __m256i two = _mm256_shuffle_epi8(halves[half], which);
             *h = q6_k_of_each(*h, codes[i], high + at, two);
-            *l = q6_k_of_each(*l, codes[i], low + at, two);
+            if (low) *l = q6_k_of_each(*l, codes[i], low + at, two);
         }
     }
     *h = q6_k_take(*h, sums, scales);
-    *l = q6_k_take(*l, sums + 16, scales);
+    if (low) *l = q6_k_take(*l, sums + 16, scales);
 }
 
-static tn_real screen_q6_k(int k, const void *row, const tn_screen_x *x) {
+VR_INLINE tn_real screen_digits(int k, const void *row, const tn_screen_x *x, bool both) {
     const unsigned char *block = row;
     __m256 sum = _mm256_setzero_ps();
     for (int at = 0; at < k; at += TN_Q6_K, block += TN_Q6_K_BYTES) {
         __m256i h, l;
         tn_prefetch_stream(block, 4);
-        q6_k_sums(block, x->high + at, x->low + at, x->sums + at / 8, &h, &l);
+        q6_k_sums(block, x->high + at, both ? x->low + at : NULL, x->sums + at / 8, &h, &l);
         const __m256 joined =
             _mm256_fmadd_ps(_mm256_cvtepi32_ps(h), _mm256_set1_ps(256), _mm256_cvtepi32_ps(l));
         sum = _mm256_fmadd_ps(joined, _mm256_set1_ps(tn_f16_to_f32(tn_table_half(block + TN_Q6_K_D))), sum);
@@ -137,7 +138,7 @@ static tn_real screen_q6_k(int k, const void *row, const tn_screen_x *x) {
     return _mm_cvtss_f32(_mm_add_ss(pair, _mm_movehdup_ps(pair)));
 }
 #else
-static tn_real screen_q6_k(int k, const void *row, const tn_screen_x *x) {
+VR_INLINE tn_real screen_digits(int k, const void *row, const tn_screen_x *x, bool both) {
     const unsigned char *block = row;
     double sum = 0;
     for (int at = 0; at < k; at += TN_Q6_K, block += TN_Q6_K_BYTES) {
@@ -153,7 +154,7 @@ static tn_real screen_q6_k(int k, const void *row, const tn_screen_x *x) {
             for (int i = 0; i < 16; i++) {
                 const int q = ((nibbles[i] >> low_at & 15) | (top[i] >> high_at & 3) << 4) - 32;
                 sums[0] += q * high[i];
-                sums[1] += q * low[i];
+                if (both) sums[1] += q * low[i];
             }
             h += scales[part] * sums[0];
             l += scales[part] * sums[1];
@@ -163,3 +164,8 @@ static tn_real screen_q6_k(int k, const void *row, const tn_screen_x *x) {
     return (tn_real)sum;
 }
 #endif
+
+static tn_real screen_q6_k(int k, const void *row, const tn_screen_x *x) { return screen_digits(k, row, x, true); }
+static tn_real screen_q6_k_high(int k, const void *row, const tn_screen_x *x) {
+    return screen_digits(k, row, x, false);
+}

@@ -17,8 +17,13 @@ enum {
     CODE_MOST = 32,    /* |q - 32| of Q6_K */
     PARTIAL_MOST = 95, /* the first stage sums q and takes 32 away: 63 + 32 */
     VALUES = 256,      /* of a block of the table */
-    GROUPS = VALUES / GROUP
+    GROUPS = VALUES / GROUP,
+    WIDE_PAYS = 8, /* wide bounds that leave more than one id in so many are a waste, */
+    WIDE_RESTS = 64 /* and are left out for so many picks */
 };
+
+/* What a bound goes by: the high digits of the hidden row, or both. */
+typedef enum coding { WIDE, NARROW, CODINGS } coding;
 
 struct tn_screen {
     tn_table table;
@@ -27,7 +32,9 @@ struct tn_screen {
     int8_t *high, *low;
     int16_t *sums;
     tn_real unit;
-    tn_real error, reach; /* of a logit for a row of spread 1: see code_x and widen */
+    tn_real error[CODINGS], reach; /* of a logit for a row of spread 1: see code_x and widen */
+    coding coding;                 /* of the bounds that are made */
+    int rests;                     /* picks that begin with narrow bounds */
     tn_real *spread;      /* [m] */
     bool knows_spread;
     tn_real *lower, *upper;           /* [m] */
@@ -77,25 +84,33 @@ tn_status tn_screen_create(tn_screen **out, tn_arena *arena, const tn_table *tab
 /* error = 32 (|x - codes| + gamma |x|) + 95 c 2^-24 |codes|, in Euclidean norms and for c roundings of the estimate;
  * times the spread of a row it bounds |estimate - logit| (docs/math.md). The last factor covers what is rounded here.
  */
-static void code_x(tn_screen *s, const tn_real *x) {
+static tn_real error_of(const tn_screen *s, const tn_real *x, bool low) {
     const double k = s->k, ulp = 0x1p-24;
     double missed = 0, size = 0, parts = 0;
-    s->unit = tn_k->digit_row(s->k, x, s->high, s->low);
     for (int i = 0; i < s->k; i++) {
-        const double miss = (double)x[i] - (double)s->unit * (256.0 * s->high[i] + s->low[i]);
-        const double part = (double)s->unit * (256.0 * fabs((double)s->high[i]) + fabs((double)s->low[i]));
+        const double high = 256.0 * s->high[i], rest = low ? s->low[i] : 0;
+        const double miss = (double)x[i] - (double)s->unit * (high + rest);
+        const double part = (double)s->unit * (fabs(high) + fabs(rest));
         missed += miss * miss;
         size += (double)x[i] * (double)x[i];
         parts += part * part;
     }
+    const double chain = (k + 1) * ulp / (1 - (k + 1) * ulp), estimate = (4 * k / VALUES + 32) * ulp;
+    const double error = CODE_MOST * (sqrt(missed) + chain * sqrt(size)) + PARTIAL_MOST * estimate * sqrt(parts);
+    return (tn_real)(error * 1.001 + k * (double)FLT_MIN);
+}
+
+static void code_x(tn_screen *s, const tn_real *x) {
+    double size = 0;
+    s->unit = tn_k->digit_row(s->k, x, s->high, s->low);
+    for (int i = 0; i < s->k; i++) size += (double)x[i] * (double)x[i];
     for (int g = 0; g < s->k / GROUP; g++) {
         int16_t *sums = s->sums + g / GROUPS * 2 * GROUPS + g % GROUPS;
         sums[0] = (int16_t)tn_k->sum_codes(GROUP, s->high + g * GROUP);
         sums[GROUPS] = (int16_t)tn_k->sum_codes(GROUP, s->low + g * GROUP);
     }
-    const double chain = (k + 1) * ulp / (1 - (k + 1) * ulp), estimate = (4 * k / VALUES + 32) * ulp;
-    const double error = CODE_MOST * (sqrt(missed) + chain * sqrt(size)) + PARTIAL_MOST * estimate * sqrt(parts);
-    s->error = (tn_real)(error * 1.001 + k * (double)FLT_MIN);
+    s->error[WIDE] = error_of(s, x, false);
+    s->error[NARROW] = error_of(s, x, true);
     s->reach = (tn_real)(2.01 * CODE_MOST * sqrt(size));
 }
 
@@ -140,21 +155,33 @@ static int widen(int n, const tn_real *spread, tn_real error, tn_real reach, tn_
     return unbounded;
 }
 
-static void bound_block(tn_screen *s, int block) {
+/* Bounds of ids first..first+n-1; false: some have none. */
+static bool bound_ids(tn_screen *s, int first, int n) {
     const tn_screen_x x = {s->high, s->low, s->sums};
+    tn_real *lower = s->lower + first;
+    for (int i = 0; i < n; i++)
+        lower[i] = (s->coding == WIDE ? tn_k->screen_q6_k_high : tn_k->screen_q6_k)(s->k, row_of(s, first + i), &x);
+    return !widen(n, s->spread + first, s->error[s->coding], s->reach, s->unit, lower, s->upper + first);
+}
+
+static void bound_block(tn_screen *s, int block) {
     const int first = block * BLOCK, n = TN_MIN((int)BLOCK, s->m - first);
-    tn_real *lower = s->lower + first, *upper = s->upper + first;
-    for (int i = 0; i < n; i++) lower[i] = tn_k->screen_q6_k(s->k, row_of(s, first + i), &x);
-    if (widen(n, s->spread + first, s->error, s->reach, s->unit, lower, upper)) {
+    if (!bound_ids(s, first, n)) {
         s->best_lower[block] = s->best_upper[block] = INFINITY; /* look at each */
     } else {
-        s->best_lower[block] = tn_k->row_max(n, lower);
-        s->best_upper[block] = tn_k->row_max(n, upper);
+        s->best_lower[block] = tn_k->row_max(n, s->lower + first);
+        s->best_upper[block] = tn_k->row_max(n, s->upper + first);
     }
 }
 
 static void bound_blocks(void *context, int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; block++) bound_block(context, (int)block);
+}
+
+/* Items: ids in question. */
+static void narrow_ids(void *context, int64_t begin, int64_t end) {
+    tn_screen *s = context;
+    for (int64_t i = begin; i < end; i++) (void)bound_ids(s, s->ids[i], 1);
 }
 
 /* ---- what is left in question ---- */
@@ -211,13 +238,32 @@ static void true_logits(void *context, int64_t begin, int64_t end) {
     }
 }
 
+/* Bounds of all ids, then narrower ones of those that are in question. What is out of question by its wide bound stays
+ * so: narrow bounds only raise the threshold. */
+static void bound_all(tn_screen *s, const tn_screen_question *question) {
+    s->coding = s->rests ? NARROW : WIDE;
+    tn_par_for(blocks_of(s), 1, bound_blocks, s);
+    if (s->coding == NARROW) {
+        s->rests--;
+        return;
+    }
+    collect(s, threshold(s, question), question);
+    s->coding = NARROW;
+    tn_par_for(s->count, GROUP, narrow_ids, s);
+    for (int i = 0; i < s->count; i++) {
+        tn_real *best = &s->best_lower[s->ids[i] / BLOCK];
+        *best = TN_MAX(*best, s->lower[s->ids[i]]);
+    }
+    if (s->count > s->m / WIDE_PAYS) s->rests = WIDE_RESTS;
+}
+
 int tn_screen_pick(tn_screen *s, const tn_real *x, const tn_screen_question *question, const int32_t **ids,
                    const tn_real **logits) {
     TN_ASSERT(s->threads >= tn_par_threads());
     if (!s->knows_spread) tn_par_for(s->m, BLOCK, spread_rows, s);
     s->knows_spread = true;
     code_x(s, x);
-    tn_par_for(blocks_of(s), 1, bound_blocks, s);
+    bound_all(s, question);
     collect(s, threshold(s, question), question);
     s->x = x;
     tn_par_for(s->count, 4, true_logits, s);

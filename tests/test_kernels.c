@@ -231,7 +231,7 @@ static void case_chain(const tn_kernels *k, int n, room *r) {
     r->result = (double)k->chain(n, IN(0), IN(1));
 }
 /* One block of any codes; the sums stay whole numbers below 2^24. Sums of codes over 16 are those of the row. */
-static void case_screen_q6_k(const tn_kernels *k, int n, room *r) {
+static void screen_case(int n, room *r, bool high, tn_real (*screen)(int, const void *, const tn_screen_x *)) {
     enum { CODES = 256, BLOCK = 210, SCALES = 192, D = 208 };
     static const int8_t zeros[CODES];
     unsigned char block[BLOCK + 3 * 64] = {0};
@@ -241,7 +241,13 @@ static void case_screen_q6_k(const tn_kernels *k, int n, room *r) {
     for (int i = 0; i < CODES / 16; i++) block[SCALES + i] = (unsigned char)r->states[i];
     block[D + 1] = 0x3c; /* 1 */
     for (int i = 0; i < CODES; i++) sums[1][i / 16] = (int16_t)(sums[1][i / 16] + r->codes[i]);
-    r->result = (double)k->screen_q6_k(CODES, block, &(tn_screen_x){zeros, r->codes, sums[0]});
+    if (high) memcpy(sums[0], sums[1], sizeof sums[0]);
+    const tn_screen_x x = {high ? r->codes : zeros, high ? NULL : r->codes, sums[0]};
+    r->result = (double)screen(CODES, block, &x) / (high ? 256 : 1);
+}
+static void case_screen_q6_k(const tn_kernels *k, int n, room *r) { screen_case(n, r, false, k->screen_q6_k); }
+static void case_screen_q6_k_high(const tn_kernels *k, int n, room *r) {
+    screen_case(n, r, true, k->screen_q6_k_high);
 }
 /* Fixed point. Words of pairs go where 32-bit sums are; rows of 7, of 48 columns at most. */
 enum { PAIR_ROWS = 7, PAIR_COLS = 45, WORD_STRIDE = 48 };
