@@ -6,11 +6,15 @@
 #include <string.h>
 
 #include "core/fs.h"
+#include "core/par.h"
 #include "models/model_file_priv.h"
 
 #include "models/weigh_packing.h"
 
-enum { POINTER_MAX = 4096 }; /* bytes of a `best` or `latest` file */
+enum {
+    POINTER_MAX = 4096, /* bytes of a `best` or `latest` file */
+    HELD_STRETCH = 2 << 20
+};
 
 static const tn_loader *loader_of(const tn_loaded *loaded) {
     static const tn_loader *const loaders[] = {[TN_SOURCE_CHECKPOINT] = &tn_checkpoint_loader,
@@ -164,13 +168,41 @@ static tn_status reserve(const tn_loaded *loaded, tn_arena *arena, tn_model_use 
     return status;
 }
 
+typedef struct holding {
+    const unsigned char *stored;
+    unsigned char *held;
+    size_t bytes;
+} holding;
+
+static void hold_stretches(void *context, int64_t begin, int64_t end) {
+    const holding *h = context;
+    const size_t first = (size_t)begin * HELD_STRETCH, bytes = TN_MIN((size_t)end * HELD_STRETCH, h->bytes) - first;
+    memcpy(h->held + first, h->stored + first, bytes);
+    tn_pages_drop(h->stored + first, bytes);
+}
+
+/* Each token reads the whole head, and pages of a file are so small that finding them takes longer than reading them:
+ * it moves into huge ones. */
+static tn_status hold_head(tn_model *model, tn_arena *arena) {
+    tn_param *head = tn_model_head(model);
+    if (!head->table.data) return TN_OK;
+    holding h = {.stored = head->table.data,
+                 .bytes = (size_t)head->rows * tn_table_row_bytes(head->table.type, head->cols)};
+    if (h.bytes < HELD_STRETCH) return TN_OK;
+    TN_TAKE(h.held, arena, h.bytes, "table");
+    tn_par_for((int64_t)((h.bytes + HELD_STRETCH - 1) / HELD_STRETCH), 1, hold_stretches, &h);
+    head->table.data = h.held;
+    return TN_OK;
+}
+
 static tn_status load(tn_loaded *loaded, tn_arena *arena, tn_model_use use) {
     tn_model *model;
     TN_TRY(check_use(loaded, use));
     if (use == TN_MODEL_RUN) TN_TRY(tn_packing_weigh(tn_model_config_counts(&loaded->config).ternary));
     if (!tn_arena_peak(arena)) TN_TRY(reserve(loaded, arena, use));
     TN_TRY(make(loaded, arena, use, &model));
-    return tn_model_file_read(loaded, model);
+    TN_TRY(tn_model_file_read(loaded, model));
+    return use == TN_MODEL_RUN ? hold_head(model, arena) : TN_OK;
 }
 
 tn_status tn_model_file_load(const char *path, tn_arena *arena, tn_model_use use, tn_loaded *out) {
