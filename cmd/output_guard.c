@@ -37,12 +37,20 @@ static tn_status check_path(const guard *g, const char *path, int depth) {
                    path, g->input);
 }
 
+/* A folder that is to be replaced is lost as a whole. */
+static tn_status check_same_folder(const guard *g) {
+    struct stat info;
+    if (stat(g->input, &info) != 0 || info.st_dev != g->target.st_dev || info.st_ino != g->target.st_ino) return TN_OK;
+    return TN_FAIL(CONFIG, "%s: is the input %s; writing it would destroy it", g->output, g->input);
+}
+
 tn_status tn_output_guard(const char *output, const char *const *inputs, int n_inputs) {
     guard g = {.output = output};
-    if (stat(output, &g.target) != 0 || !S_ISREG(g.target.st_mode)) return TN_OK; /* nothing to lose */
+    if (stat(output, &g.target) != 0) return TN_OK; /* nothing to lose */
     for (int i = 0; i < n_inputs; i++) {
         g.input = inputs[i];
-        TN_TRY(check_path(&g, inputs[i], 0));
+        if (S_ISDIR(g.target.st_mode)) TN_TRY(check_same_folder(&g));
+        if (S_ISREG(g.target.st_mode)) TN_TRY(check_path(&g, inputs[i], 0));
     }
     return TN_OK;
 }

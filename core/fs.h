@@ -36,8 +36,24 @@ typedef struct tn_atomic {
 tn_status tn_atomic_begin(tn_atomic *file, const char *path);
 tn_status tn_atomic_commit(tn_atomic *file);
 void tn_atomic_abort(tn_atomic *file);
-/* Remove the temporary files of every atomic write under way (of the first 16 at a time), for a handler of a signal
- * that ends the process: it calls nothing but unlink. */
+/* The same for a folder of files: begin makes a temporary folder beside `path`; the caller writes files of these names
+ * into it, or some of them; commit fsyncs them and gives the folder its name; abort removes it. An older folder there is
+ * replaced as a whole, provided that it has no other files than these; where `path` leads to a folder by a link, that one
+ * is. `names` must live as long. Fails: TN_E_IO when the name belongs to something else; TN_E_CONFIG naming another file
+ * in the older folder. */
+typedef struct tn_atomic_folder {
+    char path[4096];
+    char temp[4096 + 32];
+    const char *const *names;
+    int n_names;
+} tn_atomic_folder;
+
+tn_status tn_atomic_folder_begin(tn_atomic_folder *folder, const char *path, const char *const *names, int n_names);
+tn_status tn_atomic_folder_commit(tn_atomic_folder *folder);
+void tn_atomic_folder_abort(tn_atomic_folder *folder);
+
+/* Remove the temporary files and folders of every atomic write under way (of the first 16 at a time), for a handler of
+ * a signal that ends the process: it calls nothing but unlink and rmdir. */
 void tn_atomic_abort_all(void);
 tn_status tn_file_write(const char *path, const void *data, size_t len); /* begin, write, commit */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * fs_atomic.c - files that appear under their name only when they are complete. */
-#include "core/fs.h"
+#include "core/fs_priv.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -15,27 +15,31 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- the temporary files there are, for a signal handler ---- */
+/* ---- what is temporary now, for a signal handler ---- */
 
 enum { MAX_LIVE = 16 };
 enum { FREE, FILLING, LIVE };
 
 static struct {
     atomic_int state;
+    const char *const *names; /* of a folder's files; NULL: a file */
+    int n_names;
     char temp[sizeof((tn_atomic *)NULL)->temp];
 } live[MAX_LIVE];
 
-static void remember(const char *temp) {
+void tn_live_remember(const char *temp, const char *const *names, int n_names) {
     for (size_t i = 0; i < MAX_LIVE; i++) {
         int expected = FREE;
         if (!atomic_compare_exchange_strong(&live[i].state, &expected, FILLING)) continue;
         snprintf(live[i].temp, sizeof live[i].temp, "%s", temp);
+        live[i].names = names;
+        live[i].n_names = n_names;
         atomic_store(&live[i].state, LIVE);
         return;
     }
 }
 
-static void forget(const char *temp) {
+void tn_live_forget(const char *temp) {
     for (size_t i = 0; i < MAX_LIVE; i++) {
         if (atomic_load(&live[i].state) != LIVE || strcmp(live[i].temp, temp) != 0) continue;
         atomic_store(&live[i].state, FREE);
@@ -43,14 +47,33 @@ static void forget(const char *temp) {
     }
 }
 
+void tn_folder_remove(const char *folder, const char *const *names, int n_names) {
+    char path[sizeof live[0].temp + 256];
+    const size_t len = strlen(folder);
+    if (len + 256 >= sizeof path) return;
+    memcpy(path, folder, len);
+    path[len] = '/';
+    for (int i = 0; i < n_names; i++) {
+        const size_t n = strlen(names[i]);
+        if (n >= 255) continue;
+        memcpy(path + len + 1, names[i], n + 1);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
+/* Files before the folders they may be in. */
 void tn_atomic_abort_all(void) {
     for (size_t i = 0; i < MAX_LIVE; i++)
-        if (atomic_load(&live[i].state) == LIVE) unlink(live[i].temp);
+        if (atomic_load(&live[i].state) == LIVE && !live[i].names) unlink(live[i].temp);
+    for (size_t i = 0; i < MAX_LIVE; i++)
+        if (atomic_load(&live[i].state) == LIVE && live[i].names)
+            tn_folder_remove(live[i].temp, live[i].names, live[i].n_names);
 }
 
 /* ---- where to write ---- */
 
-static void parent_of(const char *path, char *dir, size_t size) {
+void tn_path_parent(const char *path, char *dir, size_t size) {
     const char *slash = strrchr(path, '/');
     if (!slash)
         snprintf(dir, size, ".");
@@ -72,26 +95,27 @@ static tn_status find_target(const char *path, char target[PATH_MAX]) {
     return TN_FAIL(IO, "%s: is a symbolic link to nothing, expected a file or a free name", path);
 }
 
-/* The process in NAME.tmp.PROCESS; 0 when `entry` is not spelled so. */
-static pid_t writer_of(const char *entry, const char *name) {
+int tn_temp_process(const char *entry, const char *name) {
     static const char mark[] = ".tmp.";
     size_t len = strlen(name);
     if (strncmp(entry, name, len) != 0 || strncmp(entry + len, mark, sizeof mark - 1) != 0) return 0;
     const char *digits = entry + len + sizeof mark - 1;
     size_t n = strspn(digits, "0123456789");
-    return n && n < 10 && !digits[n] ? (pid_t)strtol(digits, NULL, 10) : 0;
+    return n && n < 10 && !digits[n] ? (int)strtol(digits, NULL, 10) : 0;
 }
+
+bool tn_process_is_gone(int process) { return process > 0 && kill(process, 0) != 0 && errno == ESRCH; }
 
 /* Best effort: what cannot be listed or removed stays. */
 static void remove_leftovers(const char *path) {
     char dir[PATH_MAX];
     const char *slash = strrchr(path, '/');
-    parent_of(path, dir, sizeof dir);
+    tn_path_parent(path, dir, sizeof dir);
     DIR *folder = opendir(dir);
     if (!folder) return;
     for (struct dirent *entry; (entry = readdir(folder));) {
-        pid_t writer = writer_of(entry->d_name, slash ? slash + 1 : path);
-        if (writer > 0 && kill(writer, 0) != 0 && errno == ESRCH) unlinkat(dirfd(folder), entry->d_name, 0);
+        if (tn_process_is_gone(tn_temp_process(entry->d_name, slash ? slash + 1 : path)))
+            unlinkat(dirfd(folder), entry->d_name, 0);
     }
     closedir(folder);
 }
@@ -105,10 +129,10 @@ tn_status tn_atomic_begin(tn_atomic *file, const char *path) {
     remove_leftovers(file->path);
     char temp[sizeof file->temp];
     snprintf(temp, sizeof temp, "%s.tmp.%ld", file->path, (long)getpid());
-    remember(temp);
+    tn_live_remember(temp, NULL, 0);
     int fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (fd < 0) {
-        forget(temp);
+        tn_live_forget(temp);
         return tn_fail_errno(path, "write");
     }
     close(fd);
@@ -116,7 +140,7 @@ tn_status tn_atomic_begin(tn_atomic *file, const char *path) {
     return TN_OK;
 }
 
-static tn_status sync_path(const char *path, const char *shown, int flags) {
+tn_status tn_path_sync(const char *path, const char *shown, int flags) {
     int fd = open(path, flags | O_CLOEXEC);
     if (fd < 0) return tn_fail_errno(shown, "write");
     tn_status status = fsync(fd) == 0 ? TN_OK : tn_fail_errno(shown, "write");
@@ -126,21 +150,21 @@ static tn_status sync_path(const char *path, const char *shown, int flags) {
 
 tn_status tn_atomic_commit(tn_atomic *file) {
     char dir[sizeof file->path];
-    parent_of(file->path, dir, sizeof dir);
-    tn_status status = sync_path(file->temp, file->path, O_RDONLY);
+    tn_path_parent(file->path, dir, sizeof dir);
+    tn_status status = tn_path_sync(file->temp, file->path, O_RDONLY);
     if (!status && rename(file->temp, file->path) != 0) status = tn_fail_errno(file->path, "write");
     if (status) {
         tn_atomic_abort(file);
         return status;
     }
-    forget(file->temp);
+    tn_live_forget(file->temp);
     file->temp[0] = '\0';
-    return sync_path(dir, dir, O_RDONLY | O_DIRECTORY);
+    return tn_path_sync(dir, dir, O_RDONLY | O_DIRECTORY);
 }
 
 void tn_atomic_abort(tn_atomic *file) {
     if (!file->temp[0]) return;
     unlink(file->temp);
-    forget(file->temp);
+    tn_live_forget(file->temp);
     file->temp[0] = '\0';
 }
