@@ -88,6 +88,13 @@ tn_tensor *tn_silu_gate(tn_tape *t, tn_tensor *u, tn_tensor *v);
  * the tape is not recording, has no rng, or p = 0. */
 tn_tensor *tn_dropout(tn_tape *t, tn_tensor *x, tn_real p, uint32_t site);
 
+/* An adapter of rank r beside a matrix: y + c (drop(x) A) B', A [k,r], B [m,r] float.
+ * x [..,k]: reals, or codes for what they stand for -> [..,r]. p, site: as tn_dropout, of x. */
+tn_tensor *tn_lora_down(tn_tape *t, tn_tensor *x, tn_param *a, tn_real p, uint32_t site);
+/* y [..,m] + c p B' for p [..,r], over the numbers of y, which are gone afterwards: for a result that nothing else
+ * reads, neither another op nor the backward of the op that made it. */
+tn_tensor *tn_lora_up(tn_tape *t, tn_tensor *y, tn_tensor *p, tn_param *b, tn_real c);
+
 typedef struct tn_loss_options {
     double divisor;  /* D: one for the whole optimizer step, > 0 */
     tn_real z_loss;  /* c, >= 0 */

@@ -114,6 +114,22 @@ static void product_add(const product *p) {
     }
 }
 
+/* ---- B of one register's width: more rows hide what a multiply-add waits for ---- */
+#if VP_BYTES == 64
+enum { THIN_ROWS = 12 };
+DEFINE_TILE(7, 1)
+DEFINE_TILE(8, 1)
+DEFINE_TILE(9, 1)
+DEFINE_TILE(10, 1)
+DEFINE_TILE(11, 1)
+DEFINE_TILE(12, 1)
+static tile_fn *const thin_tiles[] = {NULL,     tile_1x1, tile_2x1, tile_3x1,  tile_4x1,  tile_5x1, tile_6x1,
+                                      tile_7x1, tile_8x1, tile_9x1, tile_10x1, tile_11x1, tile_12x1};
+#else
+enum { THIN_ROWS = TILE_ROWS };
+#define thin_tiles tiles[1]
+#endif
+
 static void turn(int rows, int cols, const tn_real *x, int64_t x_stride, tn_real *y, int64_t y_stride) {
     const int whole_rows = rows / PART_LANES * PART_LANES, whole_cols = cols / PART_LANES * PART_LANES;
     for (int r = 0; r < whole_rows; r += PART_LANES)
@@ -121,6 +137,56 @@ static void turn(int rows, int cols, const tn_real *x, int64_t x_stride, tn_real
             vp_turn(y + c * y_stride + r, y_stride, x + r * x_stride + c, x_stride);
     for (int c = 0; c < cols; c++)
         for (int r = c < whole_cols ? whole_rows : 0; r < rows; r++) y[c * y_stride + r] = x[r * x_stride + c];
+}
+
+static void thin_panel(int rows, int k, const tn_real *x, int64_t x_row, const tn_real *b, int64_t b_row, tn_real *y,
+                       int64_t y_row) {
+    const product p = {.a_row = x_row, .a_step = 1, .b_row = b_row, .c_row = y_row};
+    for (int count; rows > 0; rows -= count, x += count * x_row, y += count * y_row) {
+        count = rows > THIN_ROWS && rows < 2 * THIN_ROWS ? (rows + 1) / 2 : TN_MIN(rows, (int)THIN_ROWS);
+        thin_tiles[count](&p, k, x, b, y);
+    }
+}
+
+/* y[16 of b][16 of x] += b' x, a square of the turned product. */
+#if VP_BYTES == 64
+#define S_LOAD(r, _)  vr acc##r = vr_load(y + r * LANES);
+#define S_STORE(r, _) vr_store(y + r * LANES, acc##r);
+#define S_STEP(r, _)  acc##r = vr_mul_add(vr_set(b[r]), line, acc##r);
+static void thin_square(int k, const tn_real *x, int64_t x_row, const tn_real *b, int64_t b_row, tn_real *restrict y) {
+    ROWS_16(S_LOAD, 0)
+    for (int t = 0; t < k; t++, x += x_row, b += b_row) {
+        const vr line = vr_load(x);
+        __builtin_prefetch(x + 32 * x_row, 0, 2); /* for the next square */
+        ROWS_16(S_STEP, 0)
+    }
+    ROWS_16(S_STORE, 0)
+}
+#else
+static void thin_square(int k, const tn_real *x, int64_t x_row, const tn_real *b, int64_t b_row, tn_real *y) {
+    product_add(&(product){.rows = LANES,
+                           .cols = LANES,
+                           .inner = k,
+                           .a = b,
+                           .a_row = 1,
+                           .a_step = b_row,
+                           .b = x,
+                           .b_row = x_row,
+                           .c = y,
+                           .c_row = LANES});
+}
+#endif
+
+static void thin_outer(int cols, int k, const tn_real *x, int64_t x_row, const tn_real *b, int64_t b_row, tn_real *y,
+                       int64_t y_row) {
+    tn_real square[LANES * LANES];
+    for (; cols >= LANES; cols -= LANES, x += LANES, y += LANES * y_row) {
+        turn(LANES, LANES, y, y_row, square, LANES);
+        thin_square(k, x, x_row, b, b_row, square);
+        turn(LANES, LANES, square, LANES, y, y_row);
+    }
+    const product p = {.a_row = 1, .a_step = x_row, .b_row = b_row, .c_row = y_row};
+    for (; cols > 0; cols--, x++, y += y_row) thin_tiles[1](&p, k, x, b, y);
 }
 
 static void real_panel(int rows, int k, const tn_real *x, int64_t x_stride, const tn_real *panel, tn_real *y,

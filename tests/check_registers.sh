@@ -36,6 +36,7 @@ avxvnni ternary_tile_6
 avxvnni byte_tile_6
 avxvnni pair_tile_6
 avx512 tile_6x4
+avx512 tile_12x1
 avx512 ternary_tile_1
 avx512 ternary_tile_6
 avx512 byte_tile_6

@@ -196,6 +196,14 @@ static void case_real_panel(const tn_kernels *k, int n, room *r) {
     tn_pack_real(3, 7, IN(0), packed);
     tn_gemm_real(n / 7, 3, 7, IN(1), packed, OUT(0));
 }
+/* n / 16 rows of y. */
+#define THIN_CASE(call)                                                                                                \
+    whole_numbers(MOST, r, IN(0));                                                                                     \
+    whole_numbers(MOST, r, IN(1));                                                                                     \
+    memset(OUT(0), 0, sizeof *r->out[0] * (size_t)n);                                                                  \
+    call
+CASE(thin_panel, THIN_CASE(k->thin_panel(n / 16, 9, IN(0), 14, IN(1), 17, OUT(0), 16)))
+CASE(thin_outer, THIN_CASE(k->thin_outer(n / 16, 9, IN(0), 22, IN(1), 17, OUT(0), 16)))
 /* Rows of every type over any bytes but the exponents of infinities; 256 numbers fill the blocks of all. */
 static void case_table_row(const tn_kernels *k, int n, room *r) {
     enum { VALUES = 256 };
