@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "cmd/data_report_print.h"
+#include "cmd/data_settings.h"
 #include "cmd/tokenizer_source.h"
 #include "core/fs.h"
 #include "core/log.h"
@@ -15,29 +17,40 @@
 typedef struct prepare_settings {
     const char *output;
     tn_tokenizer_flags tokenizer;
+    tn_data_settings data;
     bool json;
 } prepare_settings;
 
-static tn_status print_store(const prepare_settings *s, const tn_store_report *r, const tn_tokenizer *tokenizer) {
+/* Rows that were left out, or of which not all is learnt, are worth more than one line. */
+static bool is_plain(const tn_file_report *total) {
+    return total->rows == total->kept && !total->cut && total->targets + total->documents >= total->tokens;
+}
+
+static tn_status print_store(const prepare_settings *s, const tn_data_report *report, const tn_tokenizer *tokenizer) {
+    tn_file_report r = tn_data_report_total(report);
     int vocab_size = tn_tokenizer_size(tokenizer);
-    double bytes_per_token = r->tokens ? (double)r->bytes / (double)r->tokens : 0;
+    double bytes_per_token = r.tokens ? (double)r.bytes / (double)r.tokens : 0;
     if (s->json)
-        return tn_cmd_print_json(json_pack("{s:o, s:I, s:I, s:I, s:I, s:i, s:f}", "path", tn_cmd_json_path(s->output),
-                                           "files", (json_int_t)r->files, "documents", (json_int_t)r->documents,
-                                           "bytes", (json_int_t)r->bytes, "tokens", (json_int_t)r->tokens, "vocab_size",
-                                           vocab_size, "bytes_per_token", bytes_per_token));
-    return tn_cmd_print("%s: %lld tokens of %lld document%s in %lld file%s, vocabulary %d, %.2f bytes a token\n",
-                        s->output, (long long)r->tokens, (long long)r->documents, r->documents == 1 ? "" : "s",
-                        (long long)r->files, r->files == 1 ? "" : "s", vocab_size, bytes_per_token);
+        return tn_cmd_print_json(
+            json_pack("{s:o, s:I, s:I, s:I, s:I, s:i, s:f, s:I, s:o}", "path", tn_cmd_json_path(s->output), "files",
+                      (json_int_t)report->count, "documents", (json_int_t)r.documents, "bytes", (json_int_t)r.bytes,
+                      "tokens", (json_int_t)r.tokens, "vocab_size", vocab_size, "bytes_per_token", bytes_per_token,
+                      "targets", (json_int_t)r.targets, "data", tn_data_report_json(report)));
+    TN_TRY(tn_cmd_print("%s: %lld tokens of %lld document%s in %lld file%s, vocabulary %d, %.2f bytes a token\n",
+                        s->output, (long long)r.tokens, (long long)r.documents, r.documents == 1 ? "" : "s",
+                        (long long)report->count, report->count == 1 ? "" : "s", vocab_size, bytes_per_token));
+    return is_plain(&r) ? TN_OK : tn_data_report_print(report);
 }
 
 static tn_status prepare(const prepare_settings *s, const char *const *paths, int n_paths) {
+    const tn_example_options options = tn_data_examples(&s->data.config, 0);
     tn_tokenizer *tokenizer;
     TN_TRY(tn_tokenizer_flags_guard(&s->tokenizer, s->output, paths, n_paths));
-    TN_TRY(tn_tokenizer_from_flags(&tokenizer, &s->tokenizer, paths, n_paths));
-    tn_store_report report = {0};
-    tn_status status = tn_store_build(s->output, paths, n_paths, tokenizer, &report);
+    TN_TRY(tn_tokenizer_from_flags(&tokenizer, &s->tokenizer, &options.rows, paths, n_paths));
+    tn_data_report report = {0};
+    tn_status status = tn_store_build_examples(s->output, paths, n_paths, tokenizer, &options, &report);
     if (!status) status = print_store(s, &report, tokenizer);
+    tn_data_report_release(&report);
     tn_tokenizer_free(tokenizer);
     return status;
 }
@@ -47,13 +60,16 @@ static int run_prepare(int argc, char **argv) {
     const tn_option options[] = {
         {"output", 'o', TN_OPT_TEXT, &s.output, "FILE", "the token store to write (.h5)", 0, 0, NULL},
         TN_OPTIONS_TOKENIZER(&s.tokenizer),
+        TN_OPTION_DATA_SETTINGS(&s.data),
         TN_OPTION_JSON(&s.json),
         TN_OPTIONS_END,
     };
     const tn_usage usage = {
         .command = "data prepare",
         .synopsis = "INPUT... -o FILE",
-        .about = "Tokenise texts (.txt, .jsonl, either gzipped, folders of these) into a store that tern train reads.",
+        .about = "Tokenise texts and rows of JSONL (.txt, .jsonl, either gzipped, folders of these) into a store that\n"
+                 "tern train reads. docs/format.md tells the kinds of rows.",
+        .more = tn_data_settings_help,
         .options = options,
         .min_arguments = 1,
         .max_arguments = -1,
@@ -61,7 +77,9 @@ static int run_prepare(int argc, char **argv) {
     int status = tn_options_parse(&usage, &argc, argv);
     if (status != TN_OPTIONS_GO) return status;
     if (!s.output) return tn_cmd_usage_error("-o is missing: the token store to write");
-    tn_status done = prepare(&s, (const char *const *)argv + 1, argc - 1);
+    tn_status done = tn_data_settings_open(&s.data);
+    if (!done) done = prepare(&s, (const char *const *)argv + 1, argc - 1);
+    tn_data_settings_close(&s.data);
     return done ? tn_cmd_fail(done) : TN_EXIT_DONE;
 }
 

@@ -13,8 +13,8 @@ tn_status tn_tokenizer_flags_guard(const tn_tokenizer_flags *flags, const char *
     return is_learnt(flags) ? TN_OK : tn_output_guard(output, &flags->source, 1);
 }
 
-tn_status tn_tokenizer_from_flags(tn_tokenizer **out, const tn_tokenizer_flags *flags, const char *const *paths,
-                                  int n_paths) {
+tn_status tn_tokenizer_from_flags(tn_tokenizer **out, const tn_tokenizer_flags *flags, const tn_row_options *rows,
+                                  const char *const *paths, int n_paths) {
     bool character = strcmp(flags->source, "char") == 0;
     if (!is_learnt(flags)) return tn_tokenizer_load(out, flags->source);
     tn_tokenizer_options options = {
@@ -24,5 +24,5 @@ tn_status tn_tokenizer_from_flags(tn_tokenizer **out, const tn_tokenizer_flags *
         .specials = flags->specials.items,
         .n_specials = flags->specials.count,
     };
-    return tn_tokenizer_learn(out, &options, NULL, paths, n_paths);
+    return tn_tokenizer_learn(out, &options, rows, paths, n_paths);
 }

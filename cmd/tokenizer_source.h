@@ -3,6 +3,7 @@
 #ifndef TN_CMD_TOKENIZER_SOURCE_H
 #define TN_CMD_TOKENIZER_SOURCE_H
 #include "cmd/options.h"
+#include "data/rows.h"
 #include "data/tokenizer.h"
 
 typedef struct tn_tokenizer_flags {
@@ -25,8 +26,8 @@ typedef struct tn_tokenizer_flags {
 /* Refuse an output that is one of the texts or the file with the tokenizer (cmd/output_guard.h). */
 tn_status tn_tokenizer_flags_guard(const tn_tokenizer_flags *flags, const char *output, const char *const *paths,
                                    int n_paths);
-/* Learn from all documents of `paths` (data/text_reader.h), or load `flags->source`. */
-tn_status tn_tokenizer_from_flags(tn_tokenizer **out, const tn_tokenizer_flags *flags, const char *const *paths,
-                                  int n_paths);
+/* Learn from all that rows of `paths` say (data/rows.h; `rows` NULL: the defaults), or load `flags->source`. */
+tn_status tn_tokenizer_from_flags(tn_tokenizer **out, const tn_tokenizer_flags *flags, const tn_row_options *rows,
+                                  const char *const *paths, int n_paths);
 
 #endif
