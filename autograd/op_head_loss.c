@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * op_head_loss.c -  z = x w',  lse_i = log sum_j exp z_ij,  l = sum_i r_i (lse_i - z_i[y_i] + c lse_i^2) / D
  *                   x [N,C]  w [V,C] float  y [N], negative = no loss  r [N] or ones  l [1]  aux dx [N,C] if final
- *                   G_ij = r_i (p_ij (1 + 2 c lse_i) - [j = y_i]) / D,  p_ij = exp(z_ij - lse_i);   dx = G w,  dw = G'
- * x
+ *                   G_ij = r_i (p_ij (1 + 2 c lse_i) - [j = y_i]) / D,  p_ij = exp(z_ij - lse_i)
+ *                   dx = G w,  dw = G' x
  *
  * Tokens with a target go through in chunks. z is made turned, [ids, tokens], so that it is its own left operand in dw:
  * the same chains as the runtime's logits, with the factors swapped. Ids are cut into blocks: where a block of z is

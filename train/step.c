@@ -13,6 +13,8 @@ tn_status tn_stepper_init(tn_stepper *s, tn_arena *arena, tn_model *model, tn_ta
     TN_TRY(tn_clip_init(&s->clip, arena, &s->blocks));
     tn_optimizer_settings settings = tn_train_optimizer(config);
     TN_TRY(tn_optimizer_create(&s->optimizer, arena, &s->blocks, &settings));
+    const tn_objective_settings objective = {.kind = TN_OBJECTIVE_SFT, .z_loss = config->z_loss};
+    TN_TRY(tn_objective_init(&s->objective, arena, &objective, (int64_t)config->batch_size * s->context));
     TN_TAKE(s->tokens, arena, course->tokens_per_step, "batch");
     TN_TAKE(s->targets, arena, course->tokens_per_step, "batch");
     return TN_OK;
@@ -21,15 +23,15 @@ tn_status tn_stepper_init(tn_stepper *s, tn_arena *arena, tn_model *model, tn_ta
 tn_status tn_stepper_pass(tn_stepper *s, int64_t step, int micro, double divisor, double *sum) {
     uint64_t pass = (uint64_t)step * (uint64_t)s->course->accumulation + (uint64_t)micro;
     tn_rng rng = tn_rng_make((uint64_t)s->config->seed, TN_PURPOSE_DROPOUT, (uint32_t)pass);
-    int dims[2] = {s->config->batch_size, s->context};
-    int64_t first = (int64_t)micro * dims[0] * dims[1];
-    tn_tape_begin(s->tape, TN_TAPE_RECORD, &rng);
-    tn_tensor *ids = tn_tape_ids(s->tape, 2, dims, s->tokens + first);
-    tn_tensor *targets = tn_tape_ids(s->tape, 2, dims, s->targets + first);
-    tn_loss_options options = {
-        .divisor = divisor, .z_loss = (tn_real)s->config->z_loss, .sum = sum, .final = true};
-    tn_tensor *loss = tn_model_loss(s->model, s->tape, ids, targets, NULL, options);
-    return tn_tape_backward(s->tape, loss);
+    int64_t first = (int64_t)micro * s->config->batch_size * s->context;
+    const tn_objective_pass rows = {.rows = s->config->batch_size,
+                                    .context = s->context,
+                                    .tokens = s->tokens + first,
+                                    .targets = s->targets + first};
+    tn_objective_tally tally = {0};
+    tn_status status = tn_objective_train(&s->objective, s->model, s->tape, &rng, &rows, divisor, &tally);
+    *sum = tally.loss;
+    return status;
 }
 
 void tn_stepper_update(tn_stepper *s, int64_t step, double norm) {

@@ -6,6 +6,7 @@
 #include "data/batches.h"
 #include "layers/model.h"
 #include "optim/clip.h"
+#include "train/objective.h"
 #include "train/train_config.h"
 
 typedef struct tn_stepper {
@@ -17,6 +18,7 @@ typedef struct tn_stepper {
     tn_param_blocks blocks;
     tn_clip clip;
     tn_optimizer *optimizer;
+    tn_objective objective;
     int32_t *tokens, *targets; /* [rows_per_step, context] */
 } tn_stepper;
 

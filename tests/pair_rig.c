@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/pair_rig.h"
+#include "tests/testing.h"
+
+#include <string.h>
+
+enum { VOCABULARY = 40, T = TN_PAIR_TIME };
+
+static const tn_model_config small = {.vocab_size = VOCABULARY,
+                                      .d_model = 32,
+                                      .n_layer = 2,
+                                      .n_head = 4,
+                                      .n_kv_head = 2,
+                                      .d_ff = 48,
+                                      .context = T,
+                                      .tie_embeddings = true,
+                                      .sub_norms = true,
+                                      .norm_eps = 1e-5,
+                                      .rope_theta = 10000,
+                                      .rope_factor = 1,
+                                      .init_std = 0.1};
+
+/* Tokens of a prompt, and of what was chosen and rejected behind it. */
+static const int lengths[TN_PAIRS][3] = {{5, 20, 9}, {12, 3, 17}, {1, 30, 30}, {7, 11, 2}};
+
+void tn_pair_rig_init(tn_pair_rig *rig) {
+    *rig = (tn_pair_rig){0};
+    tn_model_config config = small;
+    const tn_objective_settings settings = {.kind = TN_OBJECTIVE_DPO, .beta = 0.5};
+    assert_non_null(rig->arena = tn_arena_create("test"));
+    assert_non_null(rig->tape = tn_tape_create());
+    assert_ok(tn_model_config_complete(&config));
+    assert_ok(tn_model_create(&rig->model, rig->arena, &config, TN_MODEL_TRAIN));
+    tn_model_init(rig->model, 1);
+    tn_model_refresh(rig->model, 1);
+    rig->params = tn_model_params(rig->model, &rig->n_params);
+    assert_ok(tn_objective_init(&rig->objective, rig->arena, &settings, TN_PAIR_SLOTS));
+    for (int i = 0; i < 2 * TN_PAIRS; i++) rig->references[i] = -3.5 * lengths[i / 2][1 + i % 2] + i % 3;
+}
+
+void tn_pair_rig_release(tn_pair_rig *rig) {
+    tn_tape_free(rig->tape);
+    tn_arena_free(rig->arena);
+}
+
+static int32_t token_of(int pair, int side, int i) {
+    const int stream = i < lengths[pair][0] ? pair : TN_PAIRS + 2 * pair + side;
+    tn_rng rng = tn_rng_make(3, TN_PURPOSE_TEST, (uint32_t)stream);
+    return (int32_t)tn_rng_below(&rng, (uint64_t)i, VOCABULARY);
+}
+
+static int length_of(int pair, int side) { return lengths[pair][0] + lengths[pair][1 + side]; }
+
+/* Padding is documents of one token without a target. */
+static void clear(tn_pair_rows *rows, const tn_pair_rig *rig, int count, int first_pair) {
+    rows->pass = (tn_objective_pass){.rows = count,
+                                     .context = T,
+                                     .tokens = rows->tokens,
+                                     .targets = rows->targets,
+                                     .first = rows->first,
+                                     .references = rig->references + 2 * first_pair};
+    for (int i = 0; i < count * T; i++) {
+        rows->tokens[i] = 0;
+        rows->targets[i] = -100;
+        rows->first[i] = i % T;
+    }
+}
+
+static void put(tn_pair_rows *rows, int row, int begin, int pair, int side) {
+    const int n = length_of(pair, side), prompt = lengths[pair][0];
+    assert_true(begin + n <= T);
+    for (int i = 0; i < n; i++) {
+        const int at = row * T + begin + i;
+        rows->tokens[at] = token_of(pair, side, i);
+        rows->targets[at] = i + 1 >= prompt && i + 1 < n ? token_of(pair, side, i + 1) : -100;
+        rows->first[at] = begin;
+    }
+}
+
+void tn_pair_rows_spread(tn_pair_rows *rows, const tn_pair_rig *rig, int from, int count) {
+    clear(rows, rig, 2 * count, from);
+    for (int i = 0; i < 2 * count; i++) put(rows, i, 0, from + i % count, i / count);
+}
+
+void tn_pair_rows_pack(tn_pair_rows *rows, const tn_pair_rig *rig) {
+    clear(rows, rig, TN_PAIRS, 0);
+    for (int i = 0; i < 2 * TN_PAIRS; i++) {
+        const int pair = i % TN_PAIRS, side = i / TN_PAIRS;
+        put(rows, side * 2 + pair / 2, pair % 2 ? length_of(pair - 1, side) : 0, pair, side);
+    }
+}
+
+void tn_pair_rig_forget(tn_pair_rig *rig) {
+    for (int i = 0; i < rig->n_params; i++)
+        memset(rig->params[i]->tensor.grad, 0, (size_t)tn_param_count(rig->params[i]) * sizeof(tn_real));
+}
+
+tn_real *tn_pair_rig_gradients(tn_pair_rig *rig, int64_t *count) {
+    *count = 0;
+    for (int i = 0; i < rig->n_params; i++) *count += tn_param_count(rig->params[i]);
+    tn_real *all = tn_arena_array(rig->arena, (size_t)*count, sizeof *all, "test"), *to = all;
+    for (int i = 0; i < rig->n_params; i++) {
+        const int64_t n = tn_param_count(rig->params[i]);
+        memcpy(to, rig->params[i]->tensor.grad, (size_t)n * sizeof *to);
+        to += n;
+    }
+    return all;
+}

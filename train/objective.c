@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/objective.h"
+
+#include <math.h>
+#include <string.h>
+
+static bool is_dpo(const tn_objective *o) { return o->settings.kind == TN_OBJECTIVE_DPO; }
+
+static int64_t tokens_of(const tn_objective_pass *pass) { return (int64_t)pass->rows * pass->context; }
+
+tn_status tn_objective_init(tn_objective *o, tn_arena *arena, const tn_objective_settings *settings, int64_t tokens) {
+    *o = (tn_objective){.settings = *settings};
+    if (!is_dpo(o)) return TN_OK;
+    if (!(settings->beta > 0) || !isfinite(settings->beta))
+        return TN_FAIL(CONFIG, "dpo.beta is %g, expected a number above 0", settings->beta);
+    if (settings->z_loss != 0)
+        return TN_FAIL(CONFIG, "train.z_loss is %g, but the loss of dpo has no such term; expected 0",
+                       settings->z_loss);
+    TN_TAKE(o->row_nll, arena, tokens, "objective");
+    TN_TAKE(o->row_weight, arena, tokens, "objective");
+    TN_TAKE(o->pairs, arena, tokens / 2, "objective");
+    return TN_OK;
+}
+
+static tn_status find_pairs(tn_objective *o, const tn_objective_pass *pass, int *n_pairs) {
+    return tn_pairs_find(o->pairs, n_pairs, pass->targets, pass->first, pass->rows, pass->context);
+}
+
+tn_status tn_objective_count(tn_objective *o, const tn_objective_pass *pass, int64_t *count) {
+    if (is_dpo(o)) {
+        int n_pairs;
+        TN_TRY(find_pairs(o, pass, &n_pairs));
+        *count += n_pairs;
+        return TN_OK;
+    }
+    for (int64_t i = 0; i < tokens_of(pass); i++) *count += pass->targets[i] >= 0;
+    return TN_OK;
+}
+
+static tn_tensor *loss_of(tn_model *model, tn_tape *tape, tn_tape_mode mode, const tn_rng *rng,
+                          const tn_objective_pass *pass, tn_loss_options options) {
+    const int dims[2] = {pass->rows, pass->context};
+    tn_tape_begin(tape, mode, rng);
+    tn_tensor *ids = tn_tape_ids(tape, 2, dims, pass->tokens);
+    tn_tensor *targets = tn_tape_ids(tape, 2, dims, pass->targets);
+    return tn_model_loss(model, tape, ids, targets, pass->first, options);
+}
+
+/* ---- the next token ---- */
+
+static tn_status train_on_tokens(const tn_objective *o, tn_model *model, tn_tape *tape, const tn_rng *rng,
+                                 const tn_objective_pass *pass, double divisor, tn_objective_tally *tally) {
+    double sum = 0;
+    const tn_loss_options options = {
+        .divisor = divisor, .z_loss = (tn_real)o->settings.z_loss, .sum = &sum, .final = true};
+    TN_TRY(tn_tape_backward(tape, loss_of(model, tape, TN_TAPE_RECORD, rng, pass, options)));
+    tally->loss += sum;
+    return TN_OK;
+}
+
+static tn_status measure_tokens(tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
+                                tn_objective_tally *tally) {
+    double sum = 0;
+    (void)loss_of(model, tape, TN_TAPE_FORWARD, NULL, pass, (tn_loss_options){.divisor = 1, .sum = &sum});
+    TN_TRY(tn_tape_status(tape));
+    tally->loss += sum;
+    return TN_OK;
+}
+
+/* ---- pairs ---- */
+
+/* Forward alone, in the arithmetic of training: pairs without references, and row_nll. */
+static tn_status look_at_pairs(tn_objective *o, tn_model *model, tn_tape *tape, const tn_rng *rng,
+                               const tn_objective_pass *pass, double divisor, int *n_pairs, tn_tensor **loss) {
+    *n_pairs = 0;
+    if (!tn_tape_is_dry(tape)) {
+        TN_TRY(find_pairs(o, pass, n_pairs));
+        memset(o->row_weight, 0, (size_t)tokens_of(pass) * sizeof *o->row_weight);
+    }
+    const tn_loss_options options = {.divisor = divisor, .row_nll = o->row_nll, .row_weight = o->row_weight};
+    *loss = loss_of(model, tape, TN_TAPE_RECORD, rng, pass, options);
+    return tn_tape_status(tape);
+}
+
+static tn_status weigh(tn_objective *o, const tn_objective_pass *pass, int n_pairs, tn_objective_tally *tally) {
+    for (int i = 0; i < n_pairs; i++) {
+        o->pairs[i].chosen.reference = pass->references[2 * i];
+        o->pairs[i].rejected.reference = pass->references[2 * i + 1];
+    }
+    TN_TRY(tn_dpo_weigh(o->pairs, n_pairs, o->settings.beta, pass->targets, o->row_nll, o->row_weight, &tally->pairs));
+    tally->loss = tally->pairs.loss;
+    return TN_OK;
+}
+
+static tn_status train_on_pairs(tn_objective *o, tn_model *model, tn_tape *tape, const tn_rng *rng,
+                                const tn_objective_pass *pass, double divisor, tn_objective_tally *tally) {
+    int n_pairs;
+    tn_tensor *loss;
+    TN_TRY(look_at_pairs(o, model, tape, rng, pass, divisor, &n_pairs, &loss));
+    TN_TRY(weigh(o, pass, n_pairs, tally));
+    return tn_tape_backward(tape, loss);
+}
+
+static tn_status measure_pairs(tn_objective *o, tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
+                               tn_objective_tally *tally) {
+    int n_pairs;
+    tn_tensor *loss;
+    TN_TRY(look_at_pairs(o, model, tape, NULL, pass, 1, &n_pairs, &loss));
+    return weigh(o, pass, n_pairs, tally);
+}
+
+tn_status tn_objective_refer(tn_objective *o, tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
+                             double *references) {
+    int n_pairs;
+    tn_tensor *loss;
+    TN_TRY(look_at_pairs(o, model, tape, NULL, pass, 1, &n_pairs, &loss));
+    for (int i = 0; i < n_pairs; i++) {
+        references[2 * i] = tn_answer_log_prob(&o->pairs[i].chosen, pass->targets, o->row_nll);
+        references[2 * i + 1] = tn_answer_log_prob(&o->pairs[i].rejected, pass->targets, o->row_nll);
+    }
+    return TN_OK;
+}
+
+/* ---- any of them ---- */
+
+tn_status tn_objective_train(tn_objective *o, tn_model *model, tn_tape *tape, const tn_rng *rng,
+                             const tn_objective_pass *pass, double divisor, tn_objective_tally *tally) {
+    return is_dpo(o) ? train_on_pairs(o, model, tape, rng, pass, divisor, tally)
+                     : train_on_tokens(o, model, tape, rng, pass, divisor, tally);
+}
+
+tn_status tn_objective_measure(tn_objective *o, tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
+                               tn_objective_tally *tally) {
+    return is_dpo(o) ? measure_pairs(o, model, tape, pass, tally) : measure_tokens(model, tape, pass, tally);
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ * objective.h - what training is after, on one pass of the tape: the next token (SFT), or the chosen one of two answers
+ * (DPO, train/dpo.h). Everything else of a step is the same for all of them. Losses and gradients of the passes of a
+ * step add up under one divisor: what tn_objective_count counts, over the whole step. */
+#ifndef TN_TRAIN_OBJECTIVE_H
+#define TN_TRAIN_OBJECTIVE_H
+#include "core/rng.h"
+#include "layers/model.h"
+#include "train/dpo.h"
+
+typedef enum tn_objective_kind { TN_OBJECTIVE_SFT, TN_OBJECTIVE_DPO } tn_objective_kind;
+
+typedef struct tn_objective_settings {
+    tn_objective_kind kind;
+    double z_loss; /* >= 0; not of DPO */
+    double beta;   /* DPO: > 0 */
+} tn_objective_settings;
+
+/* All borrowed for the call. Of DPO, the second half of the rows are the rejected answers: tn_pairs_find. */
+typedef struct tn_objective_pass {
+    int rows, context;
+    const int32_t *tokens, *targets; /* [rows, context]; targets: negative = none */
+    const int32_t *first;            /* [rows, context], NULL: every row is one document (tn_model_hidden_documents) */
+    const double
+        *references; /* DPO: [pairs][2] log-probabilities of chosen and rejected, as tn_objective_refer gives */
+} tn_objective_pass;
+
+/* Sums over what is counted. */
+typedef struct tn_objective_tally {
+    double loss; /* the objective's: -log p of the targets, without z-loss; or that of pairs */
+    tn_dpo_tally pairs;
+} tn_objective_tally;
+
+typedef struct tn_objective {
+    tn_objective_settings settings;
+    /* [tokens of a pass] of DPO */
+    double *row_nll;
+    tn_real *row_weight;
+    tn_pair *pairs;
+} tn_objective;
+
+/* For passes of at most `tokens` tokens; memory comes from `arena`. Fails: TN_E_CONFIG for settings out of range. */
+tn_status tn_objective_init(tn_objective *objective, tn_arena *arena, const tn_objective_settings *settings,
+                            int64_t tokens);
+/* Adds the targets of a pass, or its pairs. Fails: tn_pairs_find. */
+tn_status tn_objective_count(tn_objective *objective, const tn_objective_pass *pass, int64_t *count);
+/* Forward and backward: gradients and the tally add up. `rng` keys dropout, NULL = none. Fails: what a pass gives,
+ * tn_pairs_find; TN_E_NAN of DPO before there are gradients. */
+tn_status tn_objective_train(tn_objective *objective, tn_model *model, tn_tape *tape, const tn_rng *rng,
+                             const tn_objective_pass *pass, double divisor, tn_objective_tally *tally);
+/* The tally alone, for held-out data: no dropout, no gradients. */
+tn_status tn_objective_measure(tn_objective *objective, tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
+                               tn_objective_tally *tally);
+/* The log-probabilities [pairs][2] of the answers under the model as it is, for `references`: of DPO, once, before it
+ * is trained. They come out of the arithmetic of training, so that delta is 0 before the first step, to the bit. */
+tn_status tn_objective_refer(tn_objective *objective, tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
+                             double *references);
+
+#endif
