@@ -1,112 +1,31 @@
 /* SPDX-License-Identifier: MIT
  * The real model and the real optimizer against golden.h5, which PyTorch wrote in double (golden/make_golden.py). */
 #include "core/par.h"
-#include "formats/hdf5_file.h"
 #include "kernels/kernels.h"
-#include "layers/model.h"
 #include "optim/clip.h"
 #include "optim/optimizer.h"
+#include "tests/golden_rig.h"
 #include "tests/testing.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The file keeps logits and gradients in float, losses in double. In double only that storage differs; in float two
- * layers of rounding lie between, and ten steps of AdamW, which divides by small gradients, on top. */
-#ifdef TN_F64
-static const double value_tolerance = 1e-7, loss_tolerance = 1e-9;
-#else
-static const double value_tolerance = 1e-5, loss_tolerance = 1e-5;
-#endif
-
-static struct {
-    tn_arena *arena;
-    tn_h5 *file;
-    tn_model *model;
-    tn_tape *tape;
-    int32_t *tokens, *targets;
-    int batch, time, vocab, steps;
-    double z_loss, divisor;
-} g;
-
-static int attribute(const char *name) {
-    int64_t value;
-    assert_ok(tn_h5_get_int(g.file, name, &value));
-    return (int)value;
-}
-
-static double real_attribute(const char *name) {
-    double value;
-    assert_ok(tn_h5_get_real(g.file, name, &value));
-    return value;
-}
-
-static void *read_values(const char *path, tn_h5_type type, int64_t count) {
-    void *values = tn_arena_array(g.arena, (size_t)count, tn_h5_type_size(type), "test");
-    assert_non_null(values);
-    assert_ok(tn_h5_read(g.file, path, type, count, values));
-    return values;
-}
-
-/* "grad/blk.0.attn_q.weight" */
-static void *read_of(const char *group, const tn_param *p, tn_h5_type type, int64_t count) {
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", group, p->name);
-    return read_values(path, type, count);
-}
-
-static tn_param **params(int *count) { return tn_model_params(g.model, count); }
-
-static void load_initial_values(void) {
-    int count;
-    tn_param **list = params(&count);
-    for (int i = 0; i < count; i++) {
-        const float *values = read_of("init", list[i], TN_H5_F32, tn_param_count(list[i]));
-        for (int64_t j = 0; j < tn_param_count(list[i]); j++) {
-            list[i]->tensor.real[j] = (tn_real)values[j];
-            list[i]->tensor.grad[j] = 0;
-        }
-    }
-    tn_model_refresh(g.model, 1);
-}
+static tn_golden g;
+static int steps;
+static double z_loss;
 
 static int open_golden(void **state) {
     (void)state;
-    g.arena = tn_arena_create("test");
-    g.tape = tn_tape_create();
-    if (!g.arena || !g.tape || tn_h5_open(&g.file, "tests/golden/golden.h5", "tern-golden")) {
-        print_error("%s\n", tn_error_message());
-        return -1;
-    }
-    g.batch = attribute("batch"), g.time = attribute("time"), g.steps = attribute("steps");
-    g.vocab = attribute("vocab_size"), g.z_loss = real_attribute("z_loss");
-    tn_model_config config = {.vocab_size = g.vocab,
-                              .d_model = attribute("d_model"),
-                              .n_layer = attribute("n_layer"),
-                              .n_head = attribute("n_head"),
-                              .n_kv_head = attribute("n_kv_head"),
-                              .d_ff = attribute("d_ff"),
-                              .context = g.time,
-                              .tie_embeddings = true,
-                              .sub_norms = true,
-                              .rope_factor = 1,
-                              .norm_eps = real_attribute("norm_eps"),
-                              .rope_theta = real_attribute("rope_theta")};
-    assert_ok(tn_model_config_complete(&config));
-    assert_ok(tn_model_create(&g.model, g.arena, &config, TN_MODEL_TRAIN));
-    int64_t n = g.batch * g.time;
-    g.tokens = read_values("tokens", TN_H5_I32, n);
-    g.targets = read_values("targets", TN_H5_I32, n);
-    for (int64_t i = 0; i < n; i++) g.divisor += g.targets[i] >= 0;
+    if (tn_golden_open(&g)) return -1;
+    steps = tn_golden_int(g.file, "steps");
+    z_loss = tn_golden_real(g.file, "z_loss");
     return 0;
 }
 
 static int close_golden(void **state) {
     (void)state;
-    tn_h5_close(g.file);
-    tn_tape_free(g.tape);
-    tn_arena_free(g.arena);
+    tn_golden_close(&g);
     return 0;
 }
 
@@ -118,7 +37,7 @@ static tn_tensor *start(tn_tape_mode mode, const int32_t *ids) {
 /* The loss; its gradients are added to the parameters'. */
 static double run(void) {
     double sum;
-    tn_loss_options options = {.divisor = g.divisor, .z_loss = (tn_real)g.z_loss, .sum = &sum};
+    tn_loss_options options = {.divisor = g.divisor, .z_loss = (tn_real)z_loss, .sum = &sum};
     tn_tensor *tokens = start(TN_TAPE_RECORD, g.tokens), *targets = start(TN_TAPE_RECORD, g.targets);
     tn_tensor *loss = tn_model_loss(g.model, g.tape, tokens, targets, NULL, options);
     assert_ok(tn_tape_backward(g.tape, loss));
@@ -126,15 +45,15 @@ static double run(void) {
 }
 
 static void golden__states_and_scales_are_the_same(void **state) {
-    int count, ternary = 0;
+    int ternary = 0;
     (void)state;
-    load_initial_values();
-    tn_param **list = params(&count);
-    for (int i = 0; i < count; i++) {
-        const tn_param *p = list[i];
+    tn_golden_load(&g);
+    for (int i = 0; i < g.n_params; i++) {
+        const tn_param *p = g.params[i];
         if (p->quantizer == TN_QUANT_NONE) continue;
-        const double *scale = read_of("scale", p, TN_H5_F64, 1);
-        assert_memory_equal(p->states, read_of("states", p, TN_H5_I8, tn_param_count(p)), (size_t)tn_param_count(p));
+        const double *scale = tn_golden_read_of(&g, g.file, "scale", p, TN_H5_F64, 1);
+        const int64_t count = tn_param_count(p);
+        assert_memory_equal(p->states, tn_golden_read_of(&g, g.file, "states", p, TN_H5_I8, count), (size_t)count);
         assert_true(fabs((double)p->scale - *scale) <= 1e-6 * *scale);
         ternary++;
     }
@@ -150,14 +69,14 @@ static void compare_codes(void *context, int layer, const char *site, const tn_t
     char path[64];
     snprintf(path, sizeof path, "codes/%d/%s", layer, site);
     int64_t count = tn_tensor_count(codes);
-    const int8_t *expected = read_values(path, TN_H5_I8, count);
+    const int8_t *expected = tn_golden_read(&g, g.file, path, TN_H5_I8, count);
     if (memcmp(codes->codes, expected, (size_t)count) != 0) fail_msg("codes of layer %d, %s differ", layer, site);
     s->sites++;
 }
 
 static void golden__codes_are_the_same(void **state) {
     (void)state;
-    load_initial_values();
+    tn_golden_load(&g);
     seen s = {0};
     tn_model_observe(g.model, compare_codes, &s);
     (void)tn_model_hidden(g.model, g.tape, start(TN_TAPE_FORWARD, g.tokens), NULL);
@@ -166,66 +85,43 @@ static void golden__codes_are_the_same(void **state) {
     assert_int_equal(s.sites, 8);
 }
 
-/* Each number against the largest of its tensor, and the tensor against its norm. */
-static void assert_agree(const char *name, const tn_real *found, const float *expected, int64_t count) {
-    double largest = 0, worst = 0, norm = 0, distance = 0;
-    for (int64_t i = 0; i < count; i++) {
-        double e = (double)expected[i], d = (double)found[i] - e;
-        largest = fmax(largest, fabs(e));
-        worst = fmax(worst, fabs(d));
-        norm += e * e;
-        distance += d * d;
-    }
-    print_message("  %-26s off by %.1e of the largest, %.1e in norm, tolerance %.0e\n", name, worst / largest,
-                  sqrt(distance / norm), value_tolerance);
-    assert_true(largest > 0 && worst <= value_tolerance * largest && sqrt(distance / norm) <= value_tolerance);
-}
-
 static void golden__logits_agree(void **state) {
     (void)state;
-    load_initial_values();
+    tn_golden_load(&g);
     tn_tensor *hidden = tn_model_hidden(g.model, g.tape, start(TN_TAPE_FORWARD, g.tokens), NULL);
     const tn_tensor *logits = tn_model_logits(g.model, g.tape, hidden);
     assert_ok(tn_tape_status(g.tape));
     int64_t count = (int64_t)g.batch * g.time * g.vocab;
     assert_int_equal(tn_tensor_count(logits), count);
-    assert_agree("logits", logits->real, read_values("logits", TN_H5_F32, count), count);
+    tn_golden_assert_agree("logits", logits->real, tn_golden_read(&g, g.file, "logits", TN_H5_F32, count), count);
 }
 
 static void golden__gradients_agree(void **state) {
-    int count;
     (void)state;
-    load_initial_values();
+    tn_golden_load(&g);
     run();
-    tn_param **list = params(&count);
-    assert_int_equal(count, 24);
-    for (int i = 0; i < count; i++)
-        assert_agree(list[i]->name, list[i]->tensor.grad, read_of("grad", list[i], TN_H5_F32, tn_param_count(list[i])),
-                     tn_param_count(list[i]));
+    tn_golden_assert_gradients(&g, g.file, "grad");
 }
 
 static void assert_step(const char *what, int step, double found, double expected) {
-    print_message("  step %2d: %-13s off by %.1e, tolerance %.0e\n", step, what, fabs(found / expected - 1),
-                  loss_tolerance);
-    if (!(fabs(found - expected) <= loss_tolerance * expected))
-        fail_msg("%s of step %d is %.9f, expected %.9f", what, step, found, expected);
+    char name[48];
+    snprintf(name, sizeof name, "step %2d: %s", step, what);
+    tn_golden_assert_loss(name, found, expected);
 }
 
 static void golden__ten_steps_of_adamw_follow(void **state) {
-    int count;
     (void)state;
-    load_initial_values();
-    tn_param **list = params(&count);
+    tn_golden_load(&g);
     tn_param_blocks blocks;
     tn_optimizer *optimizer;
     tn_clip clip;
     const tn_optimizer_settings settings = {.kind = TN_OPTIMIZER_adamw, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8};
-    assert_ok(tn_param_blocks_init(&blocks, g.arena, list, count));
+    assert_ok(tn_param_blocks_init(&blocks, g.arena, g.params, g.n_params));
     assert_ok(tn_optimizer_create(&optimizer, g.arena, &blocks, &settings));
     assert_ok(tn_clip_init(&clip, g.arena, &blocks));
-    const double *losses = read_values("losses", TN_H5_F64, g.steps + 1);
-    const double *norms = read_values("norms", TN_H5_F64, g.steps);
-    for (int step = 0; step < g.steps; step++) {
+    const double *losses = tn_golden_read(&g, g.file, "losses", TN_H5_F64, steps + 1);
+    const double *norms = tn_golden_read(&g, g.file, "norms", TN_H5_F64, steps);
+    for (int step = 0; step < steps; step++) {
         assert_step("loss", step, run(), losses[step]);
         double norm = tn_clip_norm(&clip);
         assert_step("gradient norm", step, norm, norms[step]);
@@ -236,7 +132,7 @@ static void golden__ten_steps_of_adamw_follow(void **state) {
         tn_optimizer_step(optimizer, &rates);
         tn_model_refresh(g.model, 1);
     }
-    assert_step("loss", g.steps, run(), losses[g.steps]);
+    assert_step("loss", steps, run(), losses[steps]);
 }
 
 int main(void) {

@@ -1,11 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Writes golden.h5: a small BitNet b1.58 in PyTorch, its states, codes, logits, gradients and ten AdamW steps.
+"""Writes golden.h5: a small BitNet b1.58 in PyTorch, its states, codes, logits, gradients and ten AdamW steps;
+and golden_objectives.h5: loss and gradients of the same network under the objectives of fine-tuning.
 
 The network is written from the papers, independently of Tern: straight-through quantisers in their detach form, block
 norms and sub-norms, rotary positions, grouped queries, a gated ReLU^2 MLP, a tied head. All arithmetic is in double;
 the initial values are representable in float. The seed is searched so that no number that is rounded in the first
 pass lies near a tie: then states and codes are the same integers in float, and the rest agrees to rounding.
+
+Preferences are written from their paper, answer by answer: each goes through the network alone, without padding.
 
 Needs Debian's python3-torch, python3-h5py and hdf5-tools:  /usr/bin/python3 tests/golden/make_golden.py
 """
@@ -107,21 +110,22 @@ def rotate(x):
     """x [B, T, heads, HEAD_DIM]; pairs (i, i + HEAD_DIM / 2)."""
     half = HEAD_DIM // 2
     frequency = THETA ** (-2.0 * torch.arange(half, dtype=torch.float64) / HEAD_DIM)
-    angle = torch.arange(TIME, dtype=torch.float64)[:, None] * frequency
+    angle = torch.arange(x.shape[1], dtype=torch.float64)[:, None] * frequency
     cos, sin = angle.cos()[None, :, None, :], angle.sin()[None, :, None, :]
     a, b = x[..., :half], x[..., half:]
     return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
 
 
 def attend(q, k, v):
-    q = rotate(q.view(BATCH, TIME, HEADS, HEAD_DIM)).transpose(1, 2)
-    k = rotate(k.view(BATCH, TIME, KV_HEADS, HEAD_DIM)).transpose(1, 2)
-    v = v.view(BATCH, TIME, KV_HEADS, HEAD_DIM).transpose(1, 2)
+    rows, time, _ = q.shape
+    q = rotate(q.view(rows, time, HEADS, HEAD_DIM)).transpose(1, 2)
+    k = rotate(k.view(rows, time, KV_HEADS, HEAD_DIM)).transpose(1, 2)
+    v = v.view(rows, time, KV_HEADS, HEAD_DIM).transpose(1, 2)
     k, v = (x.repeat_interleave(HEADS // KV_HEADS, dim=1) for x in (k, v))
     scores = q @ k.transpose(-1, -2) / HEAD_DIM**0.5
-    hidden = torch.triu(torch.ones(TIME, TIME, dtype=torch.bool), diagonal=1)
+    hidden = torch.triu(torch.ones(time, time, dtype=torch.bool), diagonal=1)
     weights = scores.masked_fill(hidden, float("-inf")).softmax(-1)
-    return (weights @ v).transpose(1, 2).reshape(BATCH, TIME, HEADS * HEAD_DIM)
+    return (weights @ v).transpose(1, 2).reshape(rows, time, HEADS * HEAD_DIM)
 
 
 def forward(p, tokens, probe):
@@ -228,6 +232,75 @@ def write(path, seed):
           f"norms {norms[0]:.3f} .. {norms[-1]:.3f}, {os.path.getsize(path)} bytes")
 
 
+# ---- preferences (Rafailov 2023) ----
+
+PAIRS, BETA = 4, 0.3
+# Tokens of a prompt, of the chosen and of the rejected answer behind it. Two documents fit into a row of TIME tokens.
+LENGTHS = ((3, 5, 2), (2, 4, 6), (1, 7, 3), (4, 1, 3))
+
+
+def documents(seed):
+    """[(tokens, length of the prompt)], chosen and rejected in turn."""
+    rng = np.random.RandomState(seed)
+    found = []
+    for prompt, *answers in LENGTHS:
+        start = rng.randint(0, VOCAB, prompt)
+        found += [(np.concatenate((start, rng.randint(0, VOCAB, n))), prompt) for n in answers]
+    return found
+
+
+def log_prob(p, document, probe):
+    """Of the answer, summed over its tokens."""
+    tokens, prompt = document
+    logits = forward(p, torch.tensor(tokens[None, :-1], dtype=torch.long), probe)[0]
+    answer = torch.tensor(tokens[prompt:], dtype=torch.long)
+    return logits[prompt - 1 :].log_softmax(-1).gather(1, answer[:, None]).sum()
+
+
+def preference_loss(log_probs, references):
+    delta = (log_probs - references).reshape(PAIRS, 2)
+    return -torch.nn.functional.logsigmoid(BETA * (delta[:, 0] - delta[:, 1]))
+
+
+def find_documents(p):
+    for seed in range(2000):
+        probe = Probe()
+        with torch.no_grad():
+            for document in documents(seed):
+                log_prob(p, document, probe)
+        if probe.clear():
+            return documents(seed), seed
+    raise SystemExit("no answers keep clear of ties")
+
+
+def write_preferences(f, values):
+    p = tensors(values)
+    found, seed = find_documents(p)
+    log_probs = torch.stack([log_prob(p, d, Probe()) for d in found])
+    # A reference that prefers now the one, now the other answer by a few nats.
+    rng = np.random.RandomState(seed + 1)
+    references = log_probs.detach() + torch.tensor(rng.normal(0.0, 3.0, 2 * PAIRS))
+    losses = preference_loss(log_probs, references)
+    losses.mean().backward()
+    f["dpo/tokens"] = np.concatenate([tokens for tokens, _ in found]).astype(np.int32)
+    f["dpo/lengths"] = np.array([len(tokens) for tokens, _ in found], dtype=np.int32)
+    f["dpo/prompts"] = np.array([prompt for _, prompt in found], dtype=np.int32)
+    f["dpo/log_probs"], f["dpo/references"] = log_probs.detach().numpy(), references.numpy()
+    f["dpo/losses"] = losses.detach().numpy()
+    for name, x in p.items():
+        f[f"dpo/grad/{name}"] = x.grad.numpy().astype(np.float32)
+    f.attrs["pairs"], f.attrs["beta"] = np.int64(PAIRS), np.float64(BETA)
+    print(f"preferences: seed {seed}, losses {losses.detach().numpy()}")
+
+
+def write_objectives(path, seed):
+    values = initial_values(seed)
+    with h5py.File(path, "w", libver="v108") as f:
+        f.attrs["format"] = np.bytes_("tern-golden")
+        write_preferences(f, values)
+        f.attrs["complete"] = np.int64(1)
+
+
 def keep_links_in_headers(path):
     """Tern reads no other groups, and h5py cannot ask for them."""
     subprocess.run(["h5repack", "-c", "65535", path, path + ".compact"], check=True)
@@ -236,6 +309,8 @@ def keep_links_in_headers(path):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden.h5")
-    write(golden, find_seed())
-    keep_links_in_headers(golden)
+    folder = os.path.dirname(os.path.abspath(__file__))
+    found_seed = find_seed()
+    for name, writer in (("golden.h5", write), ("golden_objectives.h5", write_objectives)):
+        writer(os.path.join(folder, name), found_seed)
+        keep_links_in_headers(os.path.join(folder, name))

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ * The objectives of fine-tuning, on the real model, against what PyTorch found (golden/make_golden.py). There, answers
+ * go through the network one by one; here, as rows of a pass and packed. */
+#include "core/par.h"
+#include "kernels/kernels.h"
+#include "tests/golden_rig.h"
+#include "tests/testing.h"
+#include "train/objective.h"
+
+#include <string.h>
+
+enum { PAIRS = 4, TIME = 16, SLOTS = 2 * PAIRS * TIME };
+
+static tn_golden g;
+static tn_h5 *file;
+
+static int open_golden(void **state) {
+    (void)state;
+    if (tn_golden_open(&g)) return -1;
+    assert_ok(tn_h5_open(&file, "tests/golden/golden_objectives.h5", "tern-golden"));
+    return 0;
+}
+
+static int close_golden(void **state) {
+    (void)state;
+    tn_h5_close(file);
+    tn_golden_close(&g);
+    return 0;
+}
+
+/* ---- preferences ---- */
+
+typedef struct answers {
+    int32_t tokens[SLOTS], targets[SLOTS], first[SLOTS];
+    tn_objective_pass pass;
+    tn_objective objective;
+    double log_probs[2 * PAIRS];
+} answers;
+
+/* A document in `row` from `begin` on; its last token is a target alone. Returns where it ends. */
+static int put(answers *a, int row, int begin, const int32_t *tokens, int length, int prompt) {
+    for (int i = 0; i + 1 < length; i++) {
+        const int at = row * TIME + begin + i;
+        assert_true(begin + i < TIME);
+        a->tokens[at] = tokens[i];
+        a->targets[at] = i + 1 < prompt ? -100 : tokens[i + 1];
+        a->first[at] = begin;
+    }
+    return begin + length - 1;
+}
+
+/* `each` answers in a row. */
+static void lay_out(answers *a, int each) {
+    const int32_t *lengths = tn_golden_read(&g, file, "dpo/lengths", TN_H5_I32, 2 * PAIRS),
+                  *prompts = tn_golden_read(&g, file, "dpo/prompts", TN_H5_I32, 2 * PAIRS);
+    int64_t total = 0;
+    for (int i = 0; i < 2 * PAIRS; i++) total += lengths[i];
+    const int32_t *tokens = tn_golden_read(&g, file, "dpo/tokens", TN_H5_I32, total);
+    const tn_objective_settings settings = {.kind = TN_OBJECTIVE_DPO, .beta = tn_golden_real(file, "beta")};
+    int ends[2 * PAIRS] = {0};
+    assert_int_equal(tn_golden_int(file, "pairs"), PAIRS);
+    assert_int_equal(g.time, TIME);
+    assert_ok(tn_objective_init(&a->objective, g.arena, &settings, SLOTS));
+    a->pass = (tn_objective_pass){.rows = 2 * PAIRS / each,
+                                  .context = TIME,
+                                  .tokens = a->tokens,
+                                  .targets = a->targets,
+                                  .first = each > 1 ? a->first : NULL,
+                                  .references = tn_golden_read(&g, file, "dpo/references", TN_H5_F64, 2 * PAIRS)};
+    for (int i = 0; i < SLOTS; i++) {
+        a->tokens[i] = 0;
+        a->targets[i] = -100;
+        a->first[i] = i % TIME;
+    }
+    for (int i = 0; i < 2 * PAIRS; i++) { /* chosen and rejected in turn */
+        const int row = (i % 2 * PAIRS + i / 2) / each;
+        ends[row] = put(a, row, ends[row], tokens, lengths[i], prompts[i]);
+        tokens += lengths[i];
+    }
+}
+
+static void check_preferences(answers *a) {
+    const double *log_probs = tn_golden_read(&g, file, "dpo/log_probs", TN_H5_F64, 2 * PAIRS),
+                 *losses = tn_golden_read(&g, file, "dpo/losses", TN_H5_F64, PAIRS);
+    double loss = 0;
+    tn_golden_load(&g);
+    assert_ok(tn_objective_refer(&a->objective, g.model, g.tape, &a->pass, a->log_probs));
+    for (int i = 0; i < 2 * PAIRS; i++) tn_golden_assert_loss("log-probability", a->log_probs[i], log_probs[i]);
+    tn_objective_tally tally = {0};
+    assert_ok(tn_objective_train(&a->objective, g.model, g.tape, NULL, &a->pass, PAIRS, &tally));
+    for (int i = 0; i < PAIRS; i++) loss += losses[i] / PAIRS;
+    tn_golden_assert_loss("loss", tally.loss / PAIRS, loss);
+    tn_golden_assert_gradients(&g, file, "dpo/grad");
+}
+
+static void golden_dpo__of_a_row_an_answer_agrees(void **state) {
+    answers a;
+    (void)state;
+    lay_out(&a, 1);
+    check_preferences(&a);
+}
+
+static void golden_dpo__of_packed_answers_agrees(void **state) {
+    answers a;
+    (void)state;
+    lay_out(&a, 2);
+    check_preferences(&a);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(golden_dpo__of_a_row_an_answer_agrees),
+        cmocka_unit_test(golden_dpo__of_packed_answers_agrees),
+    };
+    if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;
+    return cmocka_run_group_tests_name("golden_objectives", tests, open_golden, close_golden);
+}
