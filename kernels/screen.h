@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * screen.h - the head in two stages. The first bounds every logit by integer products of the hidden row, in 16-bit
- * fixed point, and the codes of the table as its file has them, wide bounds of 8 bits first and narrow ones where these
- * leave a question; the second computes the true chain of every id that is in question still. The proof of the bounds is
- * in docs/math.md, "Screened head".
+ * fixed point, and the codes of the table as its file has them, wide bounds of 8 bits first and narrow ones where they
+ * leave a question; the second computes the true chain of every id that is in question still. The proof of the bounds
+ * is in docs/math.md, "Screened head".
  * The truth is the chain of gemm.h: what is returned holds the `top` ids with the largest true logits, whatever the
  * order among equals, and their true logits. Parallel inside. */
 #ifndef TN_KERNELS_SCREEN_H
