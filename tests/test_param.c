@@ -45,19 +45,6 @@ static void param__states_put_by_rows_run_as_the_latent_does(void **state) {
     tn_graph_release(&g);
 }
 
-static void param__packed_states_pass_no_gradient_on(void **state) {
-    tn_graph g;
-    (void)state;
-    tn_graph_init(&g);
-    tn_param frozen = {.name = "frozen", .rows = M, .cols = K, .quantizer = TN_QUANT_ABSMEAN_TERNARY, .product = true};
-    assert_ok(tn_param_init(&frozen, g.arena, TN_PARAM_FROZEN));
-    tn_tensor *x = tn_tape_real(g.tape, 2, (const int[]){N, K}, tn_graph_normal(&g, N * K, 1), true);
-    (void)tn_bitlinear(g.tape, tn_act_quant(g.tape, x, 1), &frozen);
-    assert_int_equal(tn_tape_status(g.tape), TN_E_DTYPE);
-    assert_non_null(strstr(tn_error_message(), "frozen, whose states are packed"));
-    tn_graph_release(&g);
-}
-
 /* ---- tables ---- */
 
 /* A table of that type, and a parameter whose value is what its rows decode to. */
@@ -114,25 +101,6 @@ static void param__tables_give_the_bits_of_their_values(void **state) {
         }
 }
 
-static void param__tables_pass_no_gradient_on(void **state) {
-    (void)state;
-    for (int op = 0; op < 2; op++) {
-        tn_graph g;
-        tn_param table, *values;
-        tn_graph_init(&g);
-        make_table(&g, TN_TABLE_Q6_K, &table, &values);
-        tn_tensor *x = tn_tape_real(g.tape, 2, (const int[]){1, K}, tn_graph_normal(&g, K, 1), true);
-        tn_tensor *target = tn_tape_ids(g.tape, 1, (const int[]){1}, &(int32_t){3});
-        if (op == 0)
-            (void)tn_linear(g.tape, x, &table);
-        else
-            (void)tn_head_loss(g.tape, x, &table, target, (tn_loss_options){.divisor = 1});
-        assert_int_equal(tn_tape_status(g.tape), TN_E_DTYPE);
-        assert_non_null(strstr(tn_error_message(), "token_embd.weight, which is a table of Q6_K"));
-        tn_graph_release(&g);
-    }
-}
-
 static void param__tables_must_fit(void **state) {
     tn_graph g;
     (void)state;
@@ -149,9 +117,7 @@ static void param__tables_must_fit(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(param__states_put_by_rows_run_as_the_latent_does, set_up),
-        cmocka_unit_test_setup(param__packed_states_pass_no_gradient_on, set_up),
         cmocka_unit_test_setup(param__tables_give_the_bits_of_their_values, set_up),
-        cmocka_unit_test_setup(param__tables_pass_no_gradient_on, set_up),
         cmocka_unit_test_setup(param__tables_must_fit, set_up),
     };
     return cmocka_run_group_tests_name("param", tests, NULL, NULL);
