@@ -36,11 +36,11 @@ typedef struct tn_atomic {
 tn_status tn_atomic_begin(tn_atomic *file, const char *path);
 tn_status tn_atomic_commit(tn_atomic *file);
 void tn_atomic_abort(tn_atomic *file);
-/* The same for a folder of files: begin makes a temporary folder beside `path`; the caller writes files of these names
- * into it, or some of them; commit fsyncs them and gives the folder its name; abort removes it. An older folder there
- * is replaced as a whole, provided that it has no other files than these; where `path` leads to a folder by a link,
- * that one is. `names` must live as long. Fails: TN_E_IO when the name belongs to something else; TN_E_CONFIG naming another
- * file in the older folder. */
+/* The same for a folder of files: begin makes a temporary folder beside `path`; the caller writes files of these
+ * names into it, or some of them; commit fsyncs them and gives the folder its name; abort removes it. An older
+ * folder there is replaced as a whole, provided that it has no other files than these; where `path` leads to a
+ * folder by a link, that one is. `names` must live as long. Fails: TN_E_IO when the name belongs to something
+ * else; TN_E_CONFIG naming another file in the older folder. */
 typedef struct tn_atomic_folder {
     char path[4096];
     char temp[4096 + 32];
