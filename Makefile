@@ -64,7 +64,7 @@ FUZZ_SRC := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_LIB := tests/fuzz/fuzz.c $(if $(filter fuzz,$(MODE)),,tests/fuzz/replay.c tests/testing.c)
 # In double precision only what checks the mathematics is built; bits and file formats belong to the float build.
 TEST_F64 := $(wildcard tests/test_ops.c tests/test_network.c tests/test_kernels.c tests/test_formulas.c \
-             tests/test_documents.c)
+             tests/test_documents.c tests/test_adapter.c)
 CROSS_SUITES := kernels formulas gemm attention backward_products product_bf16 thin
 TEST_SET := $(if $(filter f64,$(MODE)),$(TEST_F64),$(if $(filter fuzz,$(MODE)),,$(TEST_SRC)) $(FUZZ_SRC))
 ISA_OTHER := $(if $(filter x86_64%,$(ARCH)),,$(ISA_X86)) $(if $(filter aarch64%,$(ARCH)),,$(ISA_ARM))

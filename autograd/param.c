@@ -44,6 +44,13 @@ tn_status tn_param_take_value(tn_param *param, tn_arena *arena) {
     return param->packed ? TN_OK : TN_E_NOMEM;
 }
 
+tn_status tn_param_train(tn_param *param, tn_arena *arena) {
+    TN_ASSERT(param->quantizer == TN_QUANT_NONE && param->tensor.real);
+    if (!param->tensor.grad) TN_TAKE0(param->tensor.grad, arena, tn_param_count(param), "gradients");
+    param->tensor.needs_grad = param->grad_empty = true;
+    return TN_OK;
+}
+
 tn_status tn_param_init(tn_param *param, tn_arena *arena, tn_param_use use) {
     bool quantized = param->quantizer != TN_QUANT_NONE, trained = use == TN_PARAM_TRAINED;
     bool frozen = use == TN_PARAM_FROZEN || use == TN_PARAM_KEPT;

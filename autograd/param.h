@@ -53,6 +53,7 @@ typedef struct tn_param {
     tn_packing packing; /* of packed_states */
     void *packed;       /* tiles of states (lambda = 1), of mixed, or of value */
     void *packed_states, *packed_real; /* where those tiles live */
+    struct tn_beside *beside; /* adapters attached to it (layers/adapter.h), in their order; NULL = none */
     void *packed_turned; /* tiles of the states turned, for the integer backward; quantised and trained only */
 } tn_param;
 
@@ -71,6 +72,8 @@ tn_status tn_param_take_value(tn_param *param, tn_arena *arena);
 const tn_real *tn_param_rows(const tn_param *param, int first, int rows, tn_real *room);
 /* States first..first+rows-1 of a ternary matrix: those that are kept, or unpacked into room [rows, cols]. Serial. */
 const int8_t *tn_param_states(const tn_param *param, int first, int rows, int8_t *room);
+/* Let a float parameter that was not trained be so from now on: memory for its gradient. */
+tn_status tn_param_train(tn_param *param, tn_arena *arena);
 /* Room for `mixed`, needed before the first refresh with lambda < 1. */
 tn_status tn_param_allow_mixing(tn_param *param, tn_arena *arena);
 /* The gradient, ready for adding: cleared first when it was empty. NULL when the parameter is not trained. */

@@ -7,6 +7,7 @@
 #include "autograd/tape.h"
 #include "data/grow.h"
 #include "infer/session_priv.h"
+#include "layers/adapter.h"
 
 enum { DEFAULT_CHUNK = 512 };
 
@@ -110,7 +111,8 @@ tn_status tn_session_pick_at(tn_session *s, tn_sampler *sampler, int length, con
     TN_ASSERT(row >= 0);
     const tn_place at = {s->history, length, s->dropped + length, allowed};
     tn_sampler_needs needs = {0};
-    if (s->screen && !s->knows_logits) TN_TRY(tn_sampler_get_needs(sampler, &at, &needs));
+    const bool screens = s->screen && !s->knows_logits && !tn_model_head_adapted(s->loaded->model);
+    if (screens) TN_TRY(tn_sampler_get_needs(sampler, &at, &needs));
     if (needs.best)
         return tn_sampler_pick_from(sampler, s->candidates, find_candidates(s, row, &needs, allowed), &at, id);
     TN_TRY(find_logits(s));

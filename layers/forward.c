@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The forward pass, written like the paper (Ma 2024 in docs/math.md). x [B,T,C] is the residual stream. */
+#include "layers/adapter_priv.h"
 #include "layers/model_priv.h"
 
 typedef struct pass {
@@ -25,18 +26,35 @@ static tn_tensor *observed(const pass *p, tn_tensor *codes, const char *site) {
     return codes;
 }
 
-/* What the linear layers of one site read of x, which is normed before, where there is a norm: codes for ternary
- * weights, the numbers themselves for the float twin. */
-static tn_tensor *input(const pass *p, tn_tensor *x, tn_param *norm, const char *site) {
-    if (norm && fused(p)) return observed(p, tn_norm_quant(p->t, x, norm, eps(p)), site);
+/* What the linear layers of one site read. */
+typedef struct reading {
+    tn_tensor *x;   /* codes for ternary weights, numbers for the float twin */
+    tn_tensor *raw; /* the numbers before their quantiser, when an adapter reads them; or NULL */
+} reading;
+
+/* Of x, which is normed before, where there is a norm. */
+static reading input(const pass *p, tn_tensor *x, tn_param *norm, const char *site, bool raw) {
+    if (norm && fused(p) && !raw) return (reading){observed(p, tn_norm_quant(p->t, x, norm, eps(p)), site), NULL};
     if (norm) x = tn_rms_norm(p->t, x, norm, eps(p));
-    return ternary(p) ? observed(p, tn_act_quant(p->t, x, p->model->lambda), site) : x;
+    return (reading){ternary(p) ? observed(p, tn_act_quant(p->t, x, p->model->lambda), site) : x, x};
 }
 
-static tn_tensor *gated_input(const pass *p, tn_tensor *u, tn_tensor *v, tn_param *norm, const char *site) {
+static reading gated_input(const pass *p, tn_tensor *u, tn_tensor *v, tn_param *norm, const char *site, bool raw) {
     bool silu = p->model->config.activation == TN_ACTIVATION_SILU;
-    if (!norm || !fused(p)) return input(p, silu ? tn_silu_gate(p->t, u, v) : tn_relu2_gate(p->t, u, v), norm, site);
-    return observed(p, tn_gate_norm_quant(p->t, u, v, norm, eps(p), silu ? TN_GATE_SILU : TN_GATE_RELU2), site);
+    if (!norm || !fused(p) || raw)
+        return input(p, silu ? tn_silu_gate(p->t, u, v) : tn_relu2_gate(p->t, u, v), norm, site, raw);
+    tn_tensor *codes = tn_gate_norm_quant(p->t, u, v, norm, eps(p), silu ? TN_GATE_SILU : TN_GATE_RELU2);
+    return (reading){observed(p, codes, site), NULL};
+}
+
+static bool reads_raw(tn_param *const *w, int count) {
+    for (int i = 0; i < count; i++)
+        if (tn_beside_reads_raw(w[i]->beside)) return true;
+    return false;
+}
+
+static tn_tensor *beside(const pass *p, tn_tensor *y, reading n, const tn_param *w) {
+    return tn_beside_add(w->beside, p->t, y, n.x, n.raw);
 }
 
 static tn_tensor *project(const pass *p, tn_tensor *x, tn_param *w) {
@@ -44,12 +62,12 @@ static tn_tensor *project(const pass *p, tn_tensor *x, tn_param *w) {
 }
 
 /* The matrices that read one input. */
-static void project_each(const pass *p, tn_tensor *x, tn_param *const *w, int count, tn_tensor **y) {
-    if (fused(p)) {
-        tn_bitlinear_group(p->t, x, w, count, y);
-        return;
-    }
-    for (int i = 0; i < count; i++) y[i] = project(p, x, w[i]);
+static void project_each(const pass *p, reading n, tn_param *const *w, int count, tn_tensor **y) {
+    if (fused(p))
+        tn_bitlinear_group(p->t, n.x, w, count, y);
+    else
+        for (int i = 0; i < count; i++) y[i] = project(p, n.x, w[i]);
+    for (int i = 0; i < count; i++) y[i] = beside(p, y[i], n, w[i]);
 }
 
 static tn_tensor *drop(const pass *p, tn_tensor *x, int slot) {
@@ -57,9 +75,9 @@ static tn_tensor *drop(const pass *p, tn_tensor *x, int slot) {
 }
 
 /* x + dropout(project(n, w)) */
-static tn_tensor *add_branch(const pass *p, tn_tensor *x, tn_tensor *n, tn_param *w, int slot) {
-    if (fused(p) && p->model->config.dropout <= 0) return tn_bitlinear_add(p->t, x, n, w);
-    return tn_add(p->t, x, drop(p, project(p, n, w), slot));
+static tn_tensor *add_branch(const pass *p, tn_tensor *x, reading n, tn_param *w, int slot) {
+    if (fused(p) && p->model->config.dropout <= 0) return beside(p, tn_bitlinear_add(p->t, x, n.x, w), n, w);
+    return tn_add(p->t, x, drop(p, beside(p, project(p, n.x, w), n, w), slot));
 }
 
 static tn_tensor *rotate(const pass *p, tn_tensor *x, tn_param *norm) {
@@ -76,19 +94,21 @@ static const tn_kv_rows *runs(const pass *p) {
 
 static tn_tensor *attention(const pass *p, const tn_block *b, tn_tensor *x) {
     const tn_model_config *c = &p->model->config;
-    tn_tensor *n = input(p, x, b->attn_norm, "attn");
+    tn_param *const readers[] = {b->attn_q, b->attn_k, b->attn_v};
     tn_tensor *qkv[3];
-    project_each(p, n, (tn_param *const[]){b->attn_q, b->attn_k, b->attn_v}, 3, qkv);
+    project_each(p, input(p, x, b->attn_norm, "attn", reads_raw(readers, 3)), readers, 3, qkv);
     tn_tensor *q = rotate(p, qkv[0], b->attn_q_norm), *k = rotate(p, qkv[1], b->attn_k_norm);
     tn_tensor *o = tn_attention(p->t, q, k, qkv[2], c->n_head, c->n_kv_head, runs(p), p->n_runs);
-    return add_branch(p, x, input(p, o, b->attn_sub_norm, "attn_output"), b->attn_output, 0);
+    reading n = input(p, o, b->attn_sub_norm, "attn_output", reads_raw(&b->attn_output, 1));
+    return add_branch(p, x, n, b->attn_output, 0);
 }
 
 static tn_tensor *mlp(const pass *p, const tn_block *b, tn_tensor *x) {
-    tn_tensor *n = input(p, x, b->ffn_norm, "ffn");
+    tn_param *const readers[] = {b->ffn_gate, b->ffn_up};
     tn_tensor *uv[2];
-    project_each(p, n, (tn_param *const[]){b->ffn_gate, b->ffn_up}, 2, uv);
-    return add_branch(p, x, gated_input(p, uv[0], uv[1], b->ffn_sub_norm, "ffn_down"), b->ffn_down, 1);
+    project_each(p, input(p, x, b->ffn_norm, "ffn", reads_raw(readers, 2)), readers, 2, uv);
+    reading n = gated_input(p, uv[0], uv[1], b->ffn_sub_norm, "ffn_down", reads_raw(&b->ffn_down, 1));
+    return add_branch(p, x, n, b->ffn_down, 1);
 }
 
 /* Blocks [first, last) of a pass. */
@@ -190,6 +210,7 @@ static tn_tensor *run_pass(pass p, tn_tensor *ids, const int32_t *first) {
     tn_tape *t = p.t;
     if (tn_tape_status(t) || tn_tape_fail(t, begin(&p, ids, first))) return tn_tape_empty(t);
     tn_tensor *x = tn_embedding(t, ids, model->embedding);
+    x = tn_beside_embed(model->embedding->beside, t, x, ids);
     x = tn_dropout(t, x, (tn_real)model->config.dropout, (uint32_t)model->config.n_layer * 4);
     int step = segment_blocks(model, t);
     for (; p.layer < model->config.n_layer; p.layer += TN_MAX(step, 1)) {
@@ -219,11 +240,13 @@ void tn_model_recompute(tn_model *model, int blocks) { model->recompute = blocks
 tn_param *tn_model_head(tn_model *model) { return model->output ? model->output : model->embedding; }
 
 tn_tensor *tn_model_logits(tn_model *model, tn_tape *t, tn_tensor *hidden) {
-    return tn_linear(t, hidden, tn_model_head(model));
+    return tn_beside_add(model->beside_head, t, tn_linear(t, hidden, tn_model_head(model)), hidden, hidden);
 }
 
 tn_tensor *tn_model_loss(tn_model *model, tn_tape *t, tn_tensor *ids, tn_tensor *targets, const int32_t *first,
                          tn_loss_options options) {
     tn_tensor *hidden = tn_model_hidden_documents(model, t, ids, first);
+    if (tn_model_head_adapted(model))
+        (void)tn_tape_fail(t, TN_FAIL(UNSUPPORTED, "no loss goes through an adapter of lm_head; leave it out"));
     return tn_head_loss(t, hidden, tn_model_head(model), targets, options);
 }

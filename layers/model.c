@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "layers/adapter.h"
 #include "layers/model_priv.h"
 
 #include "core/par.h"
@@ -205,6 +206,29 @@ tn_param *tn_model_find(tn_model *model, const char *name) {
     for (int i = 0; i < model->n_params; i++)
         if (strcmp(model->params[i]->name, name) == 0) return model->params[i];
     return NULL;
+}
+
+tn_status tn_model_train_gains(tn_model *model) {
+    for (int i = 0; i < model->n_params; i++)
+        if (model->params[i]->tensor.n_dims == 1) TN_TRY(tn_param_train(model->params[i], model->arena));
+    return TN_OK;
+}
+
+static void collect(tn_param *param, tn_param **out, int *count) {
+    if (!param->tensor.grad) return;
+    if (out) out[*count] = param;
+    (*count)++;
+}
+
+int tn_model_trained(const tn_model *model, tn_param **out) {
+    int count = 0;
+    for (int i = 0; i < model->n_params; i++) collect(model->params[i], out, &count);
+    for (tn_adapter *adapter = model->adapters; adapter; adapter = adapter->next)
+        for (int i = 0; i < adapter->n_pairs; i++) {
+            collect(&adapter->pairs[i].a, out, &count);
+            collect(&adapter->pairs[i].b, out, &count);
+        }
+    return count;
 }
 
 void tn_model_observe(tn_model *model, tn_observer *observer, void *context) {

@@ -14,7 +14,8 @@ typedef struct tn_model tn_model;
 typedef enum tn_model_use {
     TN_MODEL_TRAIN, /* values and gradients; ternary weights are latents */
     TN_MODEL_EVAL,  /* values, no gradients; ternary weights are latents (loaded from a checkpoint) */
-    TN_MODEL_RUN,   /* ternary weights are packed states and scales, no latents; tables are made by the loader */
+    TN_MODEL_RUN,   /* ternary weights are packed states and scales, no latents; tables are made by the loader. The base
+                       of adapters, too: gradients flow through it (adapter.h) */
     TN_MODEL_EXPORT /* the same, and the states beside the packed ones, to be written */
 } tn_model_use;
 
@@ -41,6 +42,11 @@ tn_status tn_model_each_param(const tn_model_config *config, tn_param_visit *vis
 const tn_model_config *tn_model_get_config(const tn_model *model);
 tn_param **tn_model_params(tn_model *model, int *count);    /* in the order of params.def, blocks ascending */
 tn_param *tn_model_find(tn_model *model, const char *name); /* NULL when absent */
+/* Let the gains of all norms be trained, over weights that are not. Memory from the model's arena. */
+tn_status tn_model_train_gains(tn_model *model);
+/* What a step moves: the parameters that have a gradient, those of the model and then those of its adapters. `out` has
+ * room for all, or is NULL to count them. */
+int tn_model_trained(const tn_model *model, tn_param **out);
 
 /* Keys and values of all layers of one sequence. */
 typedef struct tn_cache {

@@ -18,9 +18,11 @@ struct tn_model {
     tn_param **params;
     int n_params;
     tn_rope_table rope;
-    float *slowdown; /* [head_dim / 2] */
-    tn_real lambda; /* of the last refresh */
-    int recompute;  /* blocks of a segment; 0 = nothing is run again */
+    float *slowdown;               /* [head_dim / 2] */
+    tn_real lambda;                /* of the last refresh */
+    int recompute;                 /* blocks of a segment; 0 = nothing is run again */
+    struct tn_adapter *adapters;   /* attached, in their order */
+    struct tn_beside *beside_head; /* as tn_param.beside, of the head, tied or not */
     tn_observer *observer;
     void *observer_context;
 };
