@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * cmd_export.c - `tern export`: a model to a GGUF file that is proven equal before it gets its name. */
+ * cmd_export.c - `tern export`: a model to a GGUF file, or a folder for transformers, that is proven equal before it
+ * gets its name. */
 #include "cmd/options.h"
 #include "cmd/output_guard.h"
 #include "core/fs.h"
-#include "models/export.h"
+#include "models/hf_export.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -11,8 +12,9 @@
 
 typedef struct settings {
     const char *output;
-    int type;  /* tn_export_type */
+    int type;  /* tn_export_type, then tn_hf_type */
     int table; /* tn_table_type */
+    int dtype; /* of floats[] */
     int threads;
     bool json;
 } settings;
@@ -21,7 +23,12 @@ static const char type_choices[] =
 #define EXPORT_TYPE(name, ggml, file_type, help) "|" name
 #include "models/export_types.def"
 #undef EXPORT_TYPE
+#define HF_TYPE(word, name, help) "|" word
+#include "models/hf_types.def"
+#undef HF_TYPE
     ;
+
+static const tn_table_type floats[] = {TN_TABLE_F32, TN_TABLE_BF16};
 
 static const char table_choices[] =
 #define TABLE_TYPE(name, word, values, bytes) "|" word
@@ -30,11 +37,14 @@ static const char table_choices[] =
     ;
 
 static const char about[] =
-    "Write a model as a GGUF file, load it again, and compare token ids and logits with the source's. "
-    "A file that differs is deleted.\nTypes:"
+    "Write a model as a GGUF file, or as a folder for transformers, load it again, and compare token ids and logits\n"
+    "with the source's. What differs is deleted.\nTypes:"
 #define EXPORT_TYPE(name, ggml, file_type, help) "\n  " name ": " help
 #include "models/export_types.def"
 #undef EXPORT_TYPE
+#define HF_TYPE(word, name, help) "\n  " word ": " help
+#include "models/hf_types.def"
+#undef HF_TYPE
     ;
 
 static tn_status print_report(const settings *s, const char *type, const tn_export_report *r) {
@@ -50,6 +60,8 @@ static tn_status print_report(const settings *s, const char *type, const tn_expo
     return tn_cmd_print("what the file rounds moves logits by at most %.3g from the source's\n", r->difference);
 }
 
+static bool is_folder(const settings *s) { return s->type >= TN_EXPORT_TYPE_COUNT; }
+
 /* Of a run folder only the checkpoints are read; a GGUF file may stand beside them. */
 static tn_status guard_model(const char *output, const char *source) {
     char checkpoints[4096];
@@ -59,37 +71,49 @@ static tn_status guard_model(const char *output, const char *source) {
 }
 
 static tn_status run(const settings *s, const char *source) {
-    const tn_export_type type = (tn_export_type)s->type;
-    tn_export_options options = {.type = type, .table = (tn_table_type)s->table};
     tn_export_report report;
     TN_TRY(guard_model(s->output, source));
     TN_TRY(tn_cmd_start_compute(s->threads));
-    TN_TRY(tn_export(source, s->output, options, &report));
+    if (is_folder(s)) {
+        const tn_hf_type type = (tn_hf_type)(s->type - TN_EXPORT_TYPE_COUNT);
+        TN_TRY(tn_export_hf(source, s->output, (tn_hf_export_options){type, floats[s->dtype]}, &report));
+        return print_report(s, tn_hf_type_name(type), &report);
+    }
+    const tn_export_type type = (tn_export_type)s->type;
+    TN_TRY(tn_export(source, s->output, (tn_export_options){type, (tn_table_type)s->table}, &report));
     return print_report(s, tn_export_type_name(type), &report);
+}
+
+static int check(const settings *s) {
+    if (!s->output) return tn_cmd_usage_error("-o is missing: the GGUF file or folder to write");
+    if (is_folder(s) && s->table) return tn_cmd_usage_error("--embedding-type: is for GGUF files, here it is --dtype");
+    if (!is_folder(s) && s->dtype) return tn_cmd_usage_error("--dtype: is for hf and hf-packed, here it is --type");
+    return TN_OPTIONS_GO;
 }
 
 int tn_cmd_export(int argc, char **argv) {
     settings s = {0};
     const tn_option options[] = {
         {"type|q", 0, TN_OPT_CHOICE, &s.type, "T", "one of the types above", 0, 0, type_choices + 1},
-        {"output|outfile", 'o', TN_OPT_TEXT, &s.output, "F", "the GGUF file to write", 0, 0, NULL},
+        {"output|outfile", 'o', TN_OPT_TEXT, &s.output, "F", "the GGUF file or folder to write", 0, 0, NULL},
         {"embedding-type|embed-type|token-embedding-type", 0, TN_OPT_CHOICE, &s.table, "T",
          "of the embedding; f32 is exact", 0, 0, table_choices + 1},
+        {"dtype", 0, TN_OPT_CHOICE, &s.dtype, "T", "of the floats of hf and hf-packed; f32 is exact", 0, 0, "f32|bf16"},
         TN_OPTION_THREADS(&s.threads),
         TN_OPTION_JSON(&s.json),
         TN_OPTIONS_END,
     };
     const tn_usage usage = {
         .command = "export",
-        .synopsis = "MODEL -o OUT.gguf [--type T]",
+        .synopsis = "MODEL -o OUT [--type T]",
         .about = about,
         .options = options,
         .min_arguments = 1,
         .max_arguments = 1,
     };
     int status = tn_options_parse(&usage, &argc, argv);
+    if (status == TN_OPTIONS_GO) status = check(&s);
     if (status != TN_OPTIONS_GO) return status;
-    if (!s.output) return tn_cmd_usage_error("-o is missing: the GGUF file to write");
     tn_status done = run(&s, argv[1]);
     return done ? tn_cmd_fail(done) : TN_EXIT_DONE;
 }

@@ -42,14 +42,30 @@ static bool is_added(const tn_vocabulary *v, int32_t id) {
     return v->types[id] != TN_TOKEN_NORMAL && !(v->kind == TN_TOKENIZER_SPM && v->types[id] == TN_TOKEN_BYTE);
 }
 
+/* Other readers number the added tokens that are not in the vocabulary by themselves, from its size on. */
+static bool is_numbered_alike(const tn_vocabulary *v) {
+    int32_t size = 0;
+    for (int32_t id = 0; id < v->n_tokens; id++) size += is_in_vocab(v, id);
+    for (int32_t id = 0; id < size; id++)
+        if (!is_in_vocab(v, id)) return false;
+    return true;
+}
+
+static tn_status put_token(writer *w, json_t *vocab, int32_t id) {
+    TN_TRY(spell(w, id));
+    const char *text = tn_buf_text(&w->text);
+    if (!is_in_vocab(w->v, id) && json_object_getn(vocab, text, w->text.len)) return TN_OK; /* spelled like another */
+    return json_object_setn_new(vocab, text, w->text.len, json_integer(id)) ? no_memory() : TN_OK;
+}
+
 static tn_status put_vocab(writer *w, json_t *model) {
     json_t *vocab = json_object();
+    const bool whole = !is_numbered_alike(w->v);
     TN_TRY(put(model, "vocab", vocab));
-    for (int32_t id = 0; id < w->v->n_tokens; id++) {
-        if (!is_in_vocab(w->v, id)) continue;
-        TN_TRY(spell(w, id));
-        if (json_object_setn_new(vocab, tn_buf_text(&w->text), w->text.len, json_integer(id))) return no_memory();
-    }
+    for (int32_t id = 0; id < w->v->n_tokens; id++)
+        if (is_in_vocab(w->v, id)) TN_TRY(put_token(w, vocab, id));
+    for (int32_t id = 0; id < w->v->n_tokens && whole; id++)
+        if (!is_in_vocab(w->v, id)) TN_TRY(put_token(w, vocab, id));
     return TN_OK;
 }
 

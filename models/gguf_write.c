@@ -8,6 +8,7 @@
 #include "core/par.h"
 #include "formats/ternary_block.h"
 #include "models/gguf_weights.h"
+#include "models/rounding.h"
 
 /* What a parameter is to a file. */
 typedef enum role { ROLE_TERNARY, ROLE_MATRIX, ROLE_TABLE, ROLE_GAIN } role;
@@ -86,45 +87,10 @@ tn_status tn_gguf_check_param(const tn_param *param, tn_gguf_types types) {
 
 static float rounded(tn_real value, int type) { return type == TN_GGML_F16 ? f16((float)value) : (float)value; }
 
-/* Rows of a table encoded by whoever is free. */
-typedef struct encoding {
-    const tn_param *param;
-    tn_table_type type;
-    unsigned char *out;
-    tn_real *room; /* [threads, cols] */
-    bool *bad;     /* [rows] */
-} encoding;
-
-static tn_status encode_row(const encoding *e, int64_t i) {
-    const int cols = e->param->cols;
-    const tn_real *row = tn_param_rows(e->param, (int)i, 1, e->room + (int64_t)tn_par_worker() * cols);
-    return tn_table_encode_row(e->type, cols, row, e->out + (size_t)i * tn_table_row_bytes(e->type, cols));
-}
-
-static void encode_rows(void *context, int64_t begin, int64_t end) {
-    const encoding *e = context;
-    for (int64_t i = begin; i < end; i++) e->bad[i] = encode_row(e, i) != TN_OK;
-}
-
-static tn_status make_table(tn_param *p, tn_table_type type, tn_arena *arena) {
-    encoding e = {.param = p, .type = type};
-    e.out = tn_arena_alloc(arena, (size_t)p->rows * tn_table_row_bytes(type, p->cols), "table");
-    if (!e.out) return TN_E_NOMEM;
-    TN_TAKE(e.room, arena, tn_par_threads() * (int64_t)p->cols, "table");
-    TN_TAKE(e.bad, arena, p->rows, "table");
-    tn_par_for(p->rows, 16, encode_rows, &e);
-    for (int64_t i = 0; i < p->rows; i++) /* the message belongs to the thread that failed: try once more on this one */
-        if (e.bad[i] && encode_row(&e, i))
-            return TN_FAIL(RANGE, "row %lld of %s: %s", (long long)i, p->name, tn_error_message());
-    p->table = (tn_table){type, e.out};
-    p->tensor.real = NULL;
-    return TN_OK;
-}
-
 tn_status tn_gguf_round_param(tn_param *param, tn_gguf_types types, tn_arena *arena) {
     if (role_of(param) == ROLE_TABLE) {
         bool same = param->table.data ? param->table.type == types.table : types.table == TN_TABLE_F32;
-        return same ? TN_OK : make_table(param, types.table, arena);
+        return same ? TN_OK : tn_round_to_table(param, types.table, arena);
     }
     int type = type_of(param, types);
     param->scale = (tn_real)(halves_scale(param, type, types) ? f16((float)param->scale) : (float)param->scale);

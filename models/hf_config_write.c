@@ -51,6 +51,7 @@ static tn_status put_shape(const tn_model_config *c, tn_buf *out) {
     char number[40];
     for (size_t i = 0; i < TN_COUNT(rows); i++) {
         const double value = tn_shape_field_get(c, rows[i].field);
+        if (c->sub_norms && strcmp(rows[i].key, "head_dim") == 0) continue; /* BitNetForCausalLM has no such key */
         if (tn_shape_field_is_real(rows[i].field))
             TN_TRY(put(out, rows[i].key, real_text(value, number)));
         else

@@ -14,4 +14,12 @@
  * Fails: what reading a tokenizer gives (data/tokenizer_file.h); TN_E_FORMAT and TN_E_CORRUPT for the files beside. */
 tn_status tn_hf_tokenizer_load(tn_tokenizer **out, const char *folder, const tn_hf_config *config);
 
+/* ---- writing ---- */
+
+/* The ids that end a text: eos, the end of a turn, then those known by name. At most TN_HF_IDS. */
+tn_hf_ids tn_hf_tokenizer_ends(const tn_tokenizer *tokenizer);
+/* Write tokenizer.json, tokenizer_config.json (with the chat template; its eos is the end of a turn, where there is
+ * one) and generation_config.json. `context` is what a text may have. Fails: TN_E_IO, TN_E_NOMEM, TN_E_TEXT. */
+tn_status tn_hf_tokenizer_save(const tn_tokenizer *tokenizer, int context, const char *folder);
+
 #endif

@@ -31,4 +31,29 @@ tn_status tn_hf_table(const tn_safetensors *file, const tn_param *param, tn_tabl
  * models/stored.h. */
 tn_status tn_hf_read_weights(tn_hf_reading *reading, tn_param *param);
 
+/* ---- writing ---- */
+
+/* What becomes of a model: floats of one type, and matrices as LATENTS, MULTIPLIED and packed, or FLOATS. */
+typedef struct tn_hf_format {
+    tn_hf_weights weights;
+    tn_table_type floats; /* F32, F16 or BF16; also of the scales */
+} tn_hf_format;
+
+/* Numbers of the writer's tensors that one parameter becomes. */
+typedef struct tn_hf_numbers {
+    int tensor, scale; /* scale: packed matrices only */
+} tn_hf_numbers;
+
+/* Fails: TN_E_UNSUPPORTED for a parameter that has no name there; TN_E_SHAPE for a matrix to be packed whose rows are
+ * no multiple of 4; TN_E_CORRUPT for one of zeros; TN_E_RANGE for a scale that is no finite positive number. */
+tn_status tn_hf_check_param(const tn_param *param, tn_hf_format format);
+/* Give a parameter the roundings that the file will have; tables may need room in `arena`. To be refreshed afterwards.
+ * Fails: TN_E_RANGE for a number the type cannot hold. */
+tn_status tn_hf_round_param(tn_param *param, tn_hf_format format, tn_arena *arena);
+/* Of a parameter that was rounded. */
+tn_status tn_hf_announce_param(tn_safetensors_writer *writer, const tn_param *param, tn_hf_format format,
+                               tn_hf_numbers *numbers);
+tn_status tn_hf_put_param(tn_safetensors_writer *writer, const tn_param *param, tn_hf_format format,
+                          const tn_hf_numbers *numbers);
+
 #endif

@@ -38,6 +38,24 @@ grep -q 'equal bit for bit' "$dir/out" || fail "no proof: $(cat "$dir/out")"
 "$tern" run -m "$dir/m.gguf" -p 'Once' -n 12 -s 3 -t 1 >"$dir/b" 2>/dev/null
 cmp -s "$dir/a" "$dir/b" || fail "run folder and GGUF file tell different texts"
 
+for type in hf hf-packed; do
+    "$tern" export "$dir/run" -o "$dir/$type" --type $type >"$dir/out" 2>"$dir/err" || fail "$(cat "$dir/err")"
+    grep -q 'equal bit for bit' "$dir/out" || fail "no proof: $(cat "$dir/out")"
+    "$tern" run -m "$dir/$type" -p 'Once' -n 12 -s 3 >"$dir/b" 2>/dev/null
+    cmp -s "$dir/a" "$dir/b" || fail "run folder and $type tell different texts"
+    "$tern" inspect "$dir/$type" >"$dir/out" 2>/dev/null
+    grep -q 'model.layers.0.mlp.down_proj.weight .*zeros' "$dir/out" || fail "inspect: $(cat "$dir/out")"
+    status 1 'writing it would destroy it' "$tern" export "$dir/$type" -o "$dir/$type" --type hf-packed
+done
+"$tern" export "$dir/hf-packed" -o "$dir/again.gguf" >"$dir/out" 2>"$dir/err" || fail "$(cat "$dir/err")"
+"$tern" export "$dir/hf" -o "$dir/hf-packed" --type hf-packed --dtype bf16 >"$dir/out" 2>"$dir/err" || fail "$(cat "$dir/err")"
+touch "$dir/hf-packed/notes.txt"
+status 1 'holds notes.txt, which would be lost' "$tern" export "$dir/run" -o "$dir/hf-packed" --type hf-packed
+status 1 'not the latents that training moves' "$tern" export "$dir/m.gguf" -o "$dir/new" --type hf
+[ ! -e "$dir/new" ] || fail "a refused export left a folder"
+status 2 '--dtype: is for hf and hf-packed' "$tern" export "$dir/run" -o "$dir/new" --dtype bf16
+status 2 '--embedding-type: is for GGUF files' "$tern" export "$dir/run" -o "$dir/new" --type hf --embedding-type f16
+
 "$tern" run -m "$dir/m.gguf" -p 'Once' -n 12 -s 3 --samples 2 --no-display-prompt --json >"$dir/c" 2>/dev/null
 grep -q '"stop_reason":' "$dir/c" || fail "no stop reason in $(cat "$dir/c")"
 [ "$(wc -l <"$dir/c")" -eq 1 ] || fail "--json gives more than one line"

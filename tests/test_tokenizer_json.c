@@ -92,6 +92,36 @@ static void json__rare_types_roles_and_template_come_back(void **state) {
     tn_tokenizer_free(t);
 }
 
+/* tokenizers numbers added tokens by itself unless the vocabulary has them. */
+static void json__tokens_between_others_are_in_the_vocabulary_too(void **state) {
+    (void)state;
+    static const char *texts[2][3] = {{"<s>", "a", "b"}, {"a", "b", "<s>"}};
+    static const uint32_t lens[2][3] = {{3, 1, 1}, {1, 1, 3}};
+    static const int32_t types[2][3] = {{TN_TOKEN_CONTROL, TN_TOKEN_NORMAL, TN_TOKEN_NORMAL},
+                                        {TN_TOKEN_NORMAL, TN_TOKEN_NORMAL, TN_TOKEN_CONTROL}};
+    for (int last = 0; last < 2; last++) {
+        tn_vocabulary v = {.kind = TN_TOKENIZER_BPE,
+                           .n_tokens = 3,
+                           .texts = texts[last],
+                           .lens = lens[last],
+                           .types = types[last],
+                           .bos = -1,
+                           .eos = -1,
+                           .eot = -1,
+                           .unk = -1,
+                           .pad = -1,
+                           .chat_template = ""};
+        tn_tokenizer *t;
+        tn_buf text = {0};
+        assert_ok(tn_tokenizer_from_vocabulary(&t, &v));
+        assert_comes_back(t);
+        assert_ok(tn_tokenizer_to_json(t, &text));
+        assert_int_equal(strstr(tn_buf_text(&text), "\"vocab\":{\"a\":1,\"b\":2,\"<s>\":0}") != NULL, !last);
+        tn_buf_release(&text);
+        tn_tokenizer_free(t);
+    }
+}
+
 #define VOCAB                                                                                                          \
     "\"vocab\": {\"a\": 0, \"b\": 1, \"\xC4\xA0\": 2, \"ab\": 3, \"\xC4\xA0"                                           \
     "ab\": 4}"
@@ -254,6 +284,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(json__trained_tokenizers_come_back),
         cmocka_unit_test(json__rare_types_roles_and_template_come_back),
+        cmocka_unit_test(json__tokens_between_others_are_in_the_vocabulary_too),
         cmocka_unit_test(json__merges_may_be_texts_or_pairs),
         cmocka_unit_test(json__foreign_roles_are_found),
         cmocka_unit_test(json__what_is_not_understood_is_refused),

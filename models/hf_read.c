@@ -1,4 +1,5 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * hf_read.c - parameters out of the tensors of a Hugging Face folder. */
 #include "models/hf_weights.h"
 
 #include "models/hf_names.h"
