@@ -22,11 +22,8 @@ static json_t *read_context(const uint8_t *data, size_t size) {
 }
 
 static tn_status render(const tn_jinja *jinja, const json_t *context, tn_jinja_spans *spans, tn_buf *out) {
-    const tn_jinja_options options = {.spans = spans,
-                                      .now = 1722000000,
-                                      .max_steps = 100000,
-                                      .max_memory = 8 << 20,
-                                      .max_output = 1 << 18};
+    const tn_jinja_options options = {
+        .spans = spans, .now = 1722000000, .max_steps = 100000, .max_memory = 8 << 20, .max_output = 1 << 18};
     return tn_jinja_render(jinja, context, &options, out);
 }
 
