@@ -224,6 +224,8 @@ static int check(settings *s) {
     if (status == TN_OPTIONS_GO) status = tn_chat_options_check(&s->chat);
     if (status != TN_OPTIONS_GO) return status;
     if (!s->output) return tn_cmd_usage_error("-o is missing: where the answers go");
+    if (strcmp(s->output, "-") == 0)
+        return tn_cmd_usage_error("-o -: answers go to a file, so that a batch that was stopped can go on");
     if (s->generation.how.shift)
         return tn_cmd_usage_error("--context-shift: not in batches, whose rows end with their context");
     if (s->generation.how.draft)

@@ -6,6 +6,7 @@
 #include "train/run_config.h"
 
 #include <jansson.h>
+#include <string.h>
 
 typedef struct settings {
     const char *config, *output;
@@ -80,6 +81,7 @@ int tn_cmd_make_dummy(int argc, char **argv) {
     const int status = tn_options_parse(&usage, &argc, argv);
     if (status != TN_OPTIONS_GO) return status;
     if (!s.output && !s.size_only) return tn_cmd_usage_error("-o is missing: the GGUF file to write");
+    if (s.output && strcmp(s.output, "-") == 0) return tn_cmd_usage_error("-o -: a model is written to a file");
     tn_arena *arena = tn_arena_create("dummy");
     const tn_status done = arena ? run(&s, arena) : TN_E_NOMEM;
     tn_arena_free(arena);

@@ -101,11 +101,16 @@ static tn_status encode_prompt(run *r) {
                    tn_session_context(r->session));
 }
 
+static bool is_interrupted(void *context) {
+    (void)context;
+    return interrupted;
+}
+
 static tn_status feed_prompt(run *r) {
     const settings *s = r->settings;
     double start = tn_clock_seconds();
     TN_TRY(tn_par_set_threads(s->model.prompt_threads ? s->model.prompt_threads : s->model.threads));
-    TN_TRY(tn_session_set_prompt(r->session, r->ids.list, (int)r->ids.count, &r->reused));
+    TN_TRY(tn_session_read_prompt(r->session, r->ids.list, (int)r->ids.count, is_interrupted, NULL, &r->reused));
     r->prompt_seconds = tn_clock_seconds() - start;
     return tn_par_set_threads(s->model.threads);
 }

@@ -8,9 +8,6 @@
 #include "core/par.h"
 #include "core/utf8.h"
 
-/* Tokens of a prompt between two questions whether to stop. */
-enum { PATIENCE = 512 };
-
 struct tn_conversation {
     tn_conversation_options options;
     tn_session *session;
@@ -137,26 +134,13 @@ static int find_keep(const tn_conversation *c, const tn_ids *ids) {
     return (int)keep;
 }
 
-static int common_tokens(const tn_session *session, const tn_ids *ids) {
-    const int32_t *history = tn_session_history(session);
-    int n = 0, most = TN_MIN(tn_session_length(session), (int)ids->count);
-    while (n < most && history[n] == ids->list[n]) n++;
-    return n;
-}
-
-/* Bring the session to ids, with pauses in which it can be stopped. */
 static tn_status read_prompt(tn_conversation *c, const tn_ids *ids, tn_turn *turn) {
     const tn_conversation_options *o = &c->options;
-    int n = (int)ids->count, at = common_tokens(c->session, ids);
+    const int n = (int)ids->count;
     double start = tn_clock_seconds();
     TN_TRY(tn_par_set_threads(o->prompt_threads));
     turn->prompt_tokens = n;
-    turn->reused = at;
-    do {
-        if (o->stop && o->stop(o->context)) return TN_FAIL(STOPPED, "interrupted");
-        at = TN_MIN(n, at + PATIENCE);
-        TN_TRY(tn_session_set_prompt(c->session, ids->list, at, NULL));
-    } while (at < n);
+    TN_TRY(tn_session_read_prompt(c->session, ids->list, n, o->stop, o->context, &turn->reused));
     turn->prompt_seconds = tn_clock_seconds() - start;
     return tn_par_set_threads(o->threads);
 }

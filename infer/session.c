@@ -201,6 +201,21 @@ tn_status tn_session_set_prompt(tn_session *session, const int32_t *ids, int n, 
     return feed(session, ids + common, n - common, 1);
 }
 
+tn_status tn_session_read_prompt(tn_session *session, const int32_t *ids, int n, bool (*stop)(void *context),
+                                 void *context, int *reused) {
+    enum { PATIENCE = 512 };
+    int at = 0;
+    TN_TRY(check_room(session, 0, n));
+    while (at < TN_MIN(n, session->cache.length) && session->history[at] == ids[at]) at++;
+    if (reused) *reused = at;
+    do {
+        if (stop && stop(context)) return TN_FAIL(STOPPED, "interrupted");
+        at = TN_MIN(n, at + PATIENCE);
+        TN_TRY(tn_session_set_prompt(session, ids, at, NULL));
+    } while (at < n);
+    return TN_OK;
+}
+
 tn_status tn_session_shift(tn_session *session, int keep) {
     int length = session->cache.length, drop = (length - keep) / 2, rest = length - keep - drop;
     TN_ASSERT(keep >= 0);

@@ -45,6 +45,9 @@ tn_status tn_session_rewind(tn_session *session, int length);
 /* Hold ids [n] and nothing else: what the session has of their beginning stays, the rest is fed. The bits are those of
  * a new session. `reused` (NULL = not asked) receives how many tokens needed no pass. Fails as tn_session_feed. */
 tn_status tn_session_set_prompt(tn_session *session, const int32_t *ids, int n, int *reused);
+/* The same with a pause after every 512 tokens, in which `stop` (or NULL) may end it: TN_E_STOPPED. */
+tn_status tn_session_read_prompt(tn_session *session, const int32_t *ids, int n, bool (*stop)(void *context),
+                                 void *context, int *reused);
 /* Make room: drop half of the tokens after the first `keep` and feed the rest again, since keys are rotated by their
  * places and all that follows depends on what came before. That costs a prompt of these tokens; the bits are those of a
  * new session. Fails: TN_E_RANGE when fewer than two tokens follow the kept ones; else as tn_session_feed. */

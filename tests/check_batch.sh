@@ -82,6 +82,7 @@ status 1 'writing it would destroy it' batch -o "$dir/in.jsonl"
 status 1 'is no output of a batch' batch -o "$dir/text.txt" --restart
 status 1 'is a device' batch -o /dev/null
 status 2 '-o is missing' batch
+status 2 'answers go to a file' batch -o -
 status 2 'not in batches' batch -o "$dir/x.jsonl" --lookup
 status 1 'compressed with gzip' "$tern" batch <(gzip -c "$dir/in.jsonl") -m "$dir/run" -o "$dir/x.jsonl"
 [ ! -e "$dir/x.jsonl" ] || fail "a refused batch left a file"

@@ -82,7 +82,7 @@ printf 'Once\n\n{"prompt": "Once"}\n' >prompts
 grep -q '"total_runs":4,"successful_runs":4,"success_rate":1.0,' answers || complain "--prompts: $(cat answers)"
 printf '{"x": 1}\n' >prompts
 refuses 'prompts: line 1: expected a JSON object with "prompt"' "$tern" bench infer -m run --prompts prompts
-refuses 'was trained for 2 to 64' "$tern" bench infer -m run -p 65 -n 0
+refuses 'was trained for texts of 64 tokens, a test takes 65 and two more: give smaller' "$tern" bench infer -m run -p 65 -n 0
 refuses 'there is nothing to measure' "$tern" bench infer -m run -p 0 -n 0
 refuses '-p.*not a number|-p.*"x"' "$tern" bench infer -m run -p 8,x
 refuses 'expected two numbers' "$tern" bench infer -m run -pg 8
