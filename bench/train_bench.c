@@ -24,8 +24,8 @@ const char *tn_bench_part_name(tn_bench_part part) {
 static void draw_batch(tn_stepper *s, int vocab_size, int64_t step) {
     const tn_rng rng = tn_rng_make((uint64_t)s->config->seed, TN_PURPOSE_TEST, (uint32_t)step);
     for (int64_t i = 0; i < s->course->tokens_per_step; i++) {
-        s->tokens[i] = (int32_t)tn_rng_below(&rng, (uint64_t)(2 * i), (uint64_t)vocab_size);
-        s->targets[i] = (int32_t)tn_rng_below(&rng, (uint64_t)(2 * i + 1), (uint64_t)vocab_size);
+        s->batch.tokens[i] = (int32_t)tn_rng_below(&rng, (uint64_t)(2 * i), (uint64_t)vocab_size);
+        s->batch.targets[i] = (int32_t)tn_rng_below(&rng, (uint64_t)(2 * i + 1), (uint64_t)vocab_size);
     }
 }
 
@@ -115,7 +115,7 @@ static void work_out(tn_train_bench *b, const tn_run_config *config) {
 static tn_status run_engine(tn_train_bench *b, const tn_run_config *config, measurement *m) {
     tn_course course;
     tn_engine engine = {0};
-    TN_TRY(tn_train_course(&course, &config->train, config->model.context, INT64_MAX));
+    TN_TRY(tn_train_course(&course, &config->train, config->model.context, (tn_epoch){INT64_MAX, false}));
     b->tokens = course.tokens_per_step;
     tn_process_reset_peak();
     tn_status status = tn_engine_init(&engine, TN_ENGINE_REAL, config, &course);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * cmd_eval.c - `tern eval`: how well a model predicts a text. */
-#include "cmd/options.h"
+#include "cmd/data_settings.h"
 #include "core/log.h"
 #include "models/model_file.h"
 #include "train/evaluate.h"
+#include "train/train_data.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -13,14 +14,20 @@ typedef struct settings {
     const char *model;
     const char *const *texts;
     int n_texts, batch_size, context, threads;
+    tn_data_settings data;
     bool json;
 } settings;
 
-/* One token store, or texts that the model's tokenizer encodes. */
-static tn_status open_texts(tn_store **out, const settings *s, const tn_loaded *loaded) {
-    tn_store_report report;
-    if (s->n_texts > 1 || !tn_store_is_store(s->texts[0]))
-        return tn_store_build_memory(out, s->texts, s->n_texts, loaded->tokenizer, &report);
+/* One token store, or texts and rows that the model's tokenizer encodes. */
+static tn_status open_texts(tn_store **out, const settings *s, const tn_loaded *loaded, int context) {
+    if (s->n_texts > 1 || !tn_store_is_store(s->texts[0])) {
+        const tn_example_options options = tn_data_examples(&s->data.config, context);
+        tn_data_report report = {0};
+        tn_status status =
+            tn_store_build_examples_memory(out, s->texts, s->n_texts, loaded->tokenizer, &options, &report);
+        tn_data_report_release(&report);
+        return status;
+    }
     TN_TRY(tn_store_open(out, s->texts[0]));
     char stored[17], own[17];
     tn_tokenizer_hash(tn_store_tokenizer(*out), stored);
@@ -32,23 +39,55 @@ static tn_status open_texts(tn_store **out, const settings *s, const tn_loaded *
                    s->texts[0], stored, loaded->path, own);
 }
 
-static tn_status evaluate(tn_evaluation *out, const settings *s, const tn_loaded *loaded, const tn_store *store) {
+static tn_status evaluate_on(tn_evaluation *out, const settings *s, const tn_loaded *loaded,
+                             const tn_batches *batches) {
+    tn_tape *tape = tn_tape_create();
+    if (!tape) return TN_E_NOMEM;
+    tn_status status = tn_evaluate(out, loaded->model, tape, batches, loaded->tokenizer, s->batch_size, 0);
+    tn_tape_free(tape);
+    return status;
+}
+
+static tn_status evaluate_text(tn_evaluation *out, const settings *s, const tn_loaded *loaded, const tn_store *store,
+                               int context) {
     tn_batches batches;
-    int context = tn_model_get_config(loaded->model)->context;
     int64_t tokens = tn_store_n_tokens(store);
-    if (s->context > context)
-        return TN_FAIL(RANGE, "--ctx-size %d is more than the %d tokens the model was trained for", s->context,
-                       context);
-    if (s->context) context = s->context;
     if (tokens < 2)
         return TN_FAIL(EMPTY, "%s: one token cannot be evaluated; the first one is never predicted",
                        tn_store_name(store));
     if (tokens < context + 1) context = (int)tokens - 1;
     TN_TRY(tn_batches_init(&batches, store, 0, tokens, context, 0, false));
-    tn_tape *tape = tn_tape_create();
-    if (!tape) return TN_E_NOMEM;
-    tn_status status = tn_evaluate(out, loaded->model, tape, &batches, loaded->tokenizer, s->batch_size, 0);
-    tn_tape_free(tape);
+    return evaluate_on(out, s, loaded, &batches);
+}
+
+static tn_status evaluate_documents(tn_evaluation *out, const settings *s, const tn_loaded *loaded,
+                                    const tn_store *store, int context) {
+    const tn_data_config *c = &s->data.config;
+    const tn_row_packing_options options = {
+        .how = c->packing, .context = context, .max_length = c->max_length, .overflow = c->overflow};
+    int64_t count = tn_store_n_documents(store);
+    tn_row_packing *packing;
+    tn_row_packing_report report;
+    tn_batches batches;
+    TN_TRY(tn_row_packing_create(&packing, store, 0, count, &options, &report));
+    tn_batches_init_documents(&batches, packing, 0, count, 0, false, c->document_mask);
+    tn_status status = evaluate_on(out, s, loaded, &batches);
+    tn_row_packing_free(packing);
+    return status;
+}
+
+static tn_status evaluate(tn_evaluation *out, const settings *s, const tn_loaded *loaded) {
+    tn_store *store = NULL;
+    int context = tn_model_get_config(loaded->model)->context;
+    if (s->context > context)
+        return TN_FAIL(RANGE, "--ctx-size %d is more than the %d tokens the model was trained for", s->context,
+                       context);
+    if (s->context) context = s->context;
+    tn_status status = open_texts(&store, s, loaded, context);
+    if (!status)
+        status = (tn_train_data_has_documents(&s->data.config, store) ? evaluate_documents
+                                                                      : evaluate_text)(out, s, loaded, store, context);
+    tn_store_free(store);
     return status;
 }
 
@@ -65,15 +104,12 @@ static tn_status print_result(const settings *s, const tn_evaluation *e) {
 
 static tn_status run(const settings *s, tn_arena *arena) {
     tn_loaded loaded;
-    tn_store *store = NULL;
     tn_evaluation result;
     TN_TRY(tn_cmd_start_compute(s->threads));
     TN_TRY(tn_model_file_load(s->model, arena, TN_MODEL_RUN, &loaded));
     tn_log(TN_LOG_INFO, "eval", "%s: %s", loaded.path, loaded.description);
-    tn_status status = open_texts(&store, s, &loaded);
-    if (!status) status = evaluate(&result, s, &loaded, store);
+    tn_status status = evaluate(&result, s, &loaded);
     if (!status) status = print_result(s, &result);
-    tn_store_free(store);
     tn_loaded_release(&loaded);
     return status;
 }
@@ -83,6 +119,7 @@ int tn_cmd_eval(int argc, char **argv) {
     const tn_option options[] = {
         {"batch-size|b", 0, TN_OPT_INT, &s.batch_size, "N", "windows in one pass", 1, 65536, NULL},
         {"ctx-size", 'c', TN_OPT_INT, &s.context, "N", "tokens in a window; 0 = the model's context", 0, 1 << 20, NULL},
+        TN_OPTION_DATA_SETTINGS(&s.data),
         TN_OPTION_THREADS(&s.threads),
         TN_OPTION_JSON(&s.json),
         TN_OPTIONS_END,
@@ -103,7 +140,9 @@ int tn_cmd_eval(int argc, char **argv) {
     s.texts = (const char *const *)argv + 2;
     s.n_texts = argc - 2;
     tn_arena *arena = tn_arena_create("model");
-    tn_status done = arena ? run(&s, arena) : TN_E_NOMEM;
+    tn_status done = arena ? tn_data_settings_open(&s.data) : TN_E_NOMEM;
+    if (!done) done = run(&s, arena);
+    tn_data_settings_close(&s.data);
     tn_arena_free(arena);
     return done ? tn_cmd_fail(done) : TN_EXIT_DONE;
 }

@@ -26,6 +26,14 @@ tn_status tn_chat_template_choose(tn_chat_template **out, const tn_tokenizer *to
     return tn_chat_template_open(out, *source);
 }
 
+bool tn_chat_template_is_name(const char *setting) {
+    int count;
+    const char *const *names = tn_chat_template_names(&count);
+    for (int i = 0; i < count; i++)
+        if (strcmp(setting, names[i]) == 0) return true;
+    return strcmp(setting, "model") == 0;
+}
+
 static const char *token_text(const tn_vocabulary *v, int id) { return id >= 0 ? v->texts[id] : NULL; }
 
 tn_status tn_chat_prompt_render(const tn_tokenizer *tokenizer, const tn_chat_prompt *prompt, tn_chat_text *out) {

@@ -12,6 +12,9 @@
 tn_status tn_chat_template_choose(tn_chat_template **out, const tn_tokenizer *tokenizer, const char *setting,
                                   const char **source);
 
+/* Whether a setting of a configuration is "model" or a built-in name rather than a file. */
+bool tn_chat_template_is_name(const char *setting);
+
 typedef struct tn_chat_prompt {
     const tn_chat_template *chat_template;
     const json_t *messages;

@@ -137,10 +137,17 @@ static tn_status take_vocabulary(builder *b) {
     return TN_OK;
 }
 
+static tn_status fail_empty(const builder *b, const char *path) {
+    tn_file_report total = tn_data_report_total(b->report);
+    if (!total.cut) return TN_FAIL(EMPTY, "%s: no row gives anything to learn", path);
+    return TN_FAIL(EMPTY, "%s: no row gives anything to learn, %lld of %lld because they were cut to %lld tokens", path,
+                   (long long)total.cut, (long long)total.rows, (long long)b->options->max_length);
+}
+
 static tn_status collect(builder *b, const char *const *paths, int n_paths) {
     TN_TRY(take_vocabulary(b));
     TN_TRY(tn_read_examples(paths, n_paths, b->tokenizer, b->options, b->report, add_example, b));
-    if (!b->n_docs) return TN_FAIL(EMPTY, "%s: no row gives anything to learn", paths[0]);
+    if (!b->n_docs) return fail_empty(b, paths[0]);
     bool running_text = b->n_docs == 1 && b->vocabulary.kind == TN_TOKENIZER_CHAR;
     if (!running_text) TN_TRY(close_document(b));
     b->offsets[b->n_docs] = (uint64_t)b->n_tokens;

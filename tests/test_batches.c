@@ -43,6 +43,7 @@ static int free_store(void **state) {
 }
 
 static int32_t tokens[MAX_ROWS * MAX_CONTEXT], targets[MAX_ROWS * MAX_CONTEXT];
+static const tn_batch batch = {tokens, targets, NULL};
 
 static void assert_window(const int32_t *row_tokens, const int32_t *row_targets, int context, int64_t first,
                           int64_t end) {
@@ -58,7 +59,7 @@ static void assert_epoch_is_a_grid(const tn_batches *b, int64_t epoch) {
     static bool seen[N];
     int64_t n = tn_batches_per_epoch(b);
     memset(seen, 0, sizeof seen);
-    tn_batches_get(b, epoch * n, (int)n, tokens, targets);
+    tn_batches_get(b, epoch * n, (int)n, &batch);
     for (int64_t row = 0; row < n; row++) {
         const int32_t *at = tokens + row * b->context;
         assert_window(at, targets + row * b->context, b->context, b->first, b->first + b->count);
@@ -87,7 +88,7 @@ static void epoch__has_its_own_order_and_offset(void **state) {
     int64_t n = tn_batches_per_epoch(&b);
     int same_place = 0, offsets[16] = {0}, n_offsets = 0;
     for (int64_t epoch = 0; epoch < 40; epoch++) {
-        tn_batches_get(&b, epoch * n, (int)n, tokens, targets);
+        tn_batches_get(&b, epoch * n, (int)n, &batch);
         int32_t offset = tokens[0] % 16;
         n_offsets += !offsets[offset]++;
         for (int64_t row = 0; row < n; row++) same_place += tokens[row * 16] / 16 == row;
@@ -104,11 +105,12 @@ static void epoch__order_is_a_function_of_seed_and_cursor(void **state) {
     assert_ok(tn_batches_init(&b, *state, 0, N, T, 77, true));
     assert_ok(tn_batches_init(&other, *state, 0, N, T, 78, true));
     int64_t cursor = tn_batches_per_epoch(&a) - 20; /* across the end of an epoch */
-    tn_batches_get(&a, cursor, ROWS, tokens, targets);
-    for (int row = 0; row < ROWS; row++) tn_batches_get(&b, cursor + row, 1, again + row * T, unused + row * T);
+    tn_batches_get(&a, cursor, ROWS, &batch);
+    for (int row = 0; row < ROWS; row++)
+        tn_batches_get(&b, cursor + row, 1, &(tn_batch){again + row * T, unused + row * T, NULL});
     assert_memory_equal(tokens, again, sizeof again);
     assert_memory_equal(targets, unused, sizeof unused);
-    tn_batches_get(&other, cursor, ROWS, again, unused);
+    tn_batches_get(&other, cursor, ROWS, &(tn_batch){again, unused, NULL});
     assert_memory_not_equal(tokens, again, sizeof again);
 }
 
@@ -116,7 +118,7 @@ static void epoch__without_shuffle_walks_in_order(void **state) {
     tn_batches b;
     assert_ok(tn_batches_init(&b, *state, 10, 101, 10, 0, false));
     assert_int_equal(tn_batches_per_epoch(&b), 10);
-    tn_batches_get(&b, 0, 12, tokens, targets);
+    tn_batches_get(&b, 0, 12, &batch);
     for (int row = 0; row < 12; row++) assert_int_equal(tokens[row * 10], 10 + row % 10 * 10);
 }
 
@@ -128,7 +130,7 @@ static void cover__every_token_but_the_first_is_a_target_once(void **state) {
             tn_batches b;
             assert_ok(tn_batches_init(&b, *state, 3, count, context, 0, false));
             int64_t windows = tn_batches_cover_count(&b), next = 3;
-            tn_batches_cover(&b, 0, (int)windows + 1, tokens, targets); /* one row too many is all empty */
+            tn_batches_cover(&b, 0, (int)windows + 1, &batch); /* one row too many is all empty */
             for (int64_t i = 0; i < (windows + 1) * context; i++) {
                 bool filled = next + 1 < 3 + count;
                 assert_int_equal(tokens[i], filled ? next : 0);

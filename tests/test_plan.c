@@ -85,8 +85,7 @@ static void plan__knows_steps_and_limits(void **state) {
 /* Bytes under `name` at its peak, NULL = under any, in all arenas of the run. */
 static int64_t taken(const tn_run *r, const char *name) {
     const tn_engine *e = &r->trainer->engine;
-    const tn_arena *arenas[] = {e->arena, tn_tape_step(e->tape), tn_tape_scratch(e->tape),
-                                tn_tape_gradients(e->tape)};
+    const tn_arena *arenas[] = {e->arena, tn_tape_step(e->tape), tn_tape_scratch(e->tape), tn_tape_gradients(e->tape)};
     int64_t bytes = 0;
     for (size_t i = 0; i < TN_COUNT(arenas); i++) {
         int count;
@@ -108,7 +107,7 @@ static int64_t planned_activations(void **state, const char *sets) {
     tn_run_init(&r, *state, "a", sets);
     assert_ok(tn_config_set(&r.config.config, "model.vocab_size=64"));
     assert_ok(tn_model_config_complete(&r.config.model));
-    assert_ok(tn_train_course(&course, &r.config.train, r.config.model.context, 100));
+    assert_ok(tn_train_course(&course, &r.config.train, r.config.model.context, (tn_epoch){100, false}));
     assert_ok(tn_plan_count_memory(&plan, &r.config, &course));
     int64_t bytes = -1;
     for (int i = 0; i < plan.memory.count; i++)
@@ -130,19 +129,34 @@ static void activations__of_blocks_that_run_again_are_their_inputs_and_one_block
     assert_int_equal(whole - many, input);
 }
 
+/* Documents, more than one. */
+static void use_rows(tn_run *r, const tn_place *p) {
+    static const char row[] = "{\"text\": \"once upon a time\"}\n";
+    char set[TN_TEST_PATH + 64];
+    tn_buf rows = {0};
+    for (int i = 0; i < 40; i++) assert_ok(tn_buf_puts(&rows, row));
+    snprintf(set, sizeof set, "data.train=%s/rows.jsonl", p->dir);
+    assert_ok(tn_file_write(strchr(set, '=') + 1, rows.data, rows.len));
+    assert_ok(tn_config_set(&r->config.config, set));
+    tn_buf_release(&rows);
+}
+
 static void plan__is_what_steps_and_evaluations_take(void **state) {
-    static const char *const variants[] = {"train.grad_accumulation=2", "train.optimizer=muon model.activation=silu",
+    static const char *const variants[] = {"train.grad_accumulation=2",
+                                           "train.optimizer=muon model.activation=silu",
                                            "train.quant_warmup_tokens=64 model.dropout=0.1", /* one step of each kind */
                                            "model.quantization=none train.optimizer=sgd",
                                            "train.checkpoint_activations=block train.backward=f32",
                                            "train.quant_warmup_tokens=64 model.n_layer=3 "
-                                           "train.checkpoint_activations=2"};
+                                           "train.checkpoint_activations=2",
+                                           "data.packing=wrapped"};
     for (size_t i = 0; i < TN_COUNT(variants); i++) {
         tn_run r;
         tn_plan plan = {0};
         char name[16];
         snprintf(name, sizeof name, "r%zu", i);
         tn_run_init(&r, *state, name, variants[i]);
+        if (strstr(variants[i], "packing")) use_rows(&r, *state);
         assert_ok(tn_config_set(&r.config.config, "train.max_steps=2"));
         assert_ok(tn_config_set(&r.config.config, "train.eval_steps=1"));
         tn_run_go(&r, false);

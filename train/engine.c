@@ -19,9 +19,9 @@ static tn_status build(tn_engine *e, const tn_run_config *config, const tn_cours
 static tn_status pass_forward(tn_engine *e, const tn_run_config *config) {
     const int dims[2] = {config->train.batch_size, config->model.context};
     tn_tape_begin(e->tape, TN_TAPE_FORWARD, NULL);
-    tn_tensor *ids = tn_tape_ids(e->tape, 2, dims, e->stepper.tokens);
-    tn_tensor *targets = tn_tape_ids(e->tape, 2, dims, e->stepper.targets);
-    tn_model_loss(e->model, e->tape, ids, targets, NULL, (tn_loss_options){.divisor = 1});
+    tn_tensor *ids = tn_tape_ids(e->tape, 2, dims, e->stepper.batch.tokens);
+    tn_tensor *targets = tn_tape_ids(e->tape, 2, dims, e->stepper.batch.targets);
+    tn_model_loss(e->model, e->tape, ids, targets, e->stepper.batch.first, (tn_loss_options){.divisor = 1});
     return tn_tape_status(e->tape);
 }
 

@@ -8,7 +8,7 @@ typedef struct evaluator {
     tn_tape *tape;
     const tn_batches *batches;
     const tn_vocabulary *vocabulary;
-    int32_t *tokens, *targets; /* [rows, T] */
+    tn_batch batch; /* [rows, T] */
     double sum;
     int64_t n_targets, bytes;
 } evaluator;
@@ -19,20 +19,20 @@ static int64_t bytes_of(const tn_vocabulary *v, int32_t id) {
 }
 
 static tn_status run_batch(evaluator *e, int64_t window, int rows) {
-    tn_batches_cover(e->batches, window, rows, e->tokens, e->targets);
+    tn_batches_cover(e->batches, window, rows, &e->batch);
     int64_t positions = (int64_t)rows * e->batches->context, targets = 0;
     for (int64_t i = 0; i < positions; i++) {
-        if (e->targets[i] < 0) continue;
+        if (e->batch.targets[i] < 0) continue;
         targets++;
-        e->bytes += bytes_of(e->vocabulary, e->targets[i]);
+        e->bytes += bytes_of(e->vocabulary, e->batch.targets[i]);
     }
     if (!targets) return TN_OK;
     double sum = 0;
     int dims[2] = {rows, e->batches->context};
     tn_tape_begin(e->tape, TN_TAPE_FORWARD, NULL);
-    tn_tensor *ids = tn_tape_ids(e->tape, 2, dims, e->tokens);
-    tn_tensor *wanted = tn_tape_ids(e->tape, 2, dims, e->targets);
-    tn_model_loss(e->model, e->tape, ids, wanted, NULL, (tn_loss_options){.divisor = 1, .sum = &sum});
+    tn_tensor *ids = tn_tape_ids(e->tape, 2, dims, e->batch.tokens);
+    tn_tensor *wanted = tn_tape_ids(e->tape, 2, dims, e->batch.targets);
+    tn_model_loss(e->model, e->tape, ids, wanted, e->batch.first, (tn_loss_options){.divisor = 1, .sum = &sum});
     TN_TRY(tn_tape_status(e->tape));
     e->sum += sum;
     e->n_targets += targets;
@@ -49,8 +49,9 @@ static tn_status run(evaluator *e, int rows, int64_t max_batches) {
 
 static tn_status take_batch(evaluator *e, tn_arena *arena, int rows) {
     int64_t positions = (int64_t)rows * e->batches->context;
-    TN_TAKE(e->tokens, arena, positions, "batch");
-    TN_TAKE(e->targets, arena, positions, "batch");
+    TN_TAKE(e->batch.tokens, arena, positions, "batch");
+    TN_TAKE(e->batch.targets, arena, positions, "batch");
+    if (e->batches->packing) TN_TAKE(e->batch.first, arena, positions, "batch");
     return TN_OK;
 }
 

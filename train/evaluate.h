@@ -13,7 +13,8 @@ typedef struct tn_evaluation {
     int64_t targets, bytes;
 } tn_evaluation;
 
-/* Every token of the range but the first is predicted once, with up to T-1 tokens of the same window before it.
+/* Every token of the range but the first is predicted once, with up to T-1 tokens of the same window before it; of
+ * documents, every one that is to be learnt, with what stands before it in its document.
  * `rows` windows at a time; at most `max_batches` of them, 0 = the whole range. `tokenizer` gives the bytes of a token.
  * Uses the tape, not recording. Fails: what a pass gives; a loss that is no number is a result, not a failure. */
 tn_status tn_evaluate(tn_evaluation *out, tn_model *model, tn_tape *tape, const tn_batches *batches,

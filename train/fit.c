@@ -11,7 +11,7 @@ enum { MOST_PASSES = 65536 }; /* of train.grad_accumulation */
 typedef struct search {
     tn_run_config *config;
     tn_course *course;
-    int64_t windows;
+    tn_epoch epoch;
     tn_train_config asked;
     int asked_passes, asked_blocks; /* of a step; of a segment that runs again */
 } search;
@@ -27,7 +27,7 @@ static void divide(tn_train_config *c, int passes, int n) {
 
 static tn_status count(const search *s, tn_plan *plan) {
     *plan = (tn_plan){0};
-    TN_TRY(tn_train_course(s->course, &s->config->train, s->config->model.context, s->windows));
+    TN_TRY(tn_train_course(s->course, &s->config->train, s->config->model.context, s->epoch));
     return tn_plan_count_memory(plan, s->config, s->course);
 }
 
@@ -80,11 +80,11 @@ static tn_status choose(search *s, tn_plan *plan, int64_t max_ram) {
     plan->least = best.memory.total;
     memcpy(plan->least_with, best.chosen, sizeof best.chosen);
     s->config->train = s->asked;
-    return tn_train_course(s->course, &s->asked, s->config->model.context, s->windows);
+    return tn_train_course(s->course, &s->asked, s->config->model.context, s->epoch);
 }
 
-tn_status tn_fit(tn_plan *plan, tn_run_config *config, tn_course *course, int64_t windows, int64_t max_ram) {
-    search s = {.config = config, .course = course, .windows = windows, .asked = config->train};
+tn_status tn_fit(tn_plan *plan, tn_run_config *config, tn_course *course, tn_epoch epoch, int64_t max_ram) {
+    search s = {.config = config, .course = course, .epoch = epoch, .asked = config->train};
     TN_TRY(count(&s, plan));
     s.asked_passes = course->accumulation;
     TN_TRY(tn_train_recompute(&s.asked, &s.asked_blocks));

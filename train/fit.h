@@ -10,7 +10,7 @@
  * limit), take the first of these that is not: recompute by block; then batches of ever smaller divisors of the batch
  * size, without and with recompute, as many more of them. Config and course are then changed, plan->chosen and one line
  * in the log say how. When nothing fits they stay, and plan->least is what the smallest would take: TN_OK still, see
- * tn_plan_check_ram. `windows`: of an epoch, for tn_train_course. Fails: TN_E_NOMEM, what a pass gives. */
-tn_status tn_fit(tn_plan *plan, tn_run_config *config, tn_course *course, int64_t windows, int64_t max_ram);
+ * tn_plan_check_ram. `epoch`: for tn_train_course. Fails: TN_E_NOMEM, what a pass gives. */
+tn_status tn_fit(tn_plan *plan, tn_run_config *config, tn_course *course, tn_epoch epoch, int64_t max_ram);
 
 #endif

@@ -76,7 +76,7 @@ typedef struct speed {
 
 static tn_status time_steps(tn_engine *e, const tn_course *course, const tn_batches *batches, speed *out) {
     double sum, start, passes = 0, begin;
-    tn_batches_get(batches, 0, (int)course->rows_per_step, e->stepper.tokens, e->stepper.targets);
+    tn_batches_get(batches, 0, (int)course->rows_per_step, &e->stepper.batch);
     TN_TRY(tn_stepper_pass(&e->stepper, 0, 0, (double)course->tokens_per_step, &sum)); /* warms caches, takes memory */
     start = tn_clock_seconds();
     do {
@@ -99,7 +99,7 @@ static tn_status measure(tn_plan *plan, const tn_run_config *config, const tn_ba
     small.train.batch_size = TN_MIN(config->train.batch_size, rows);
     small.train.grad_accumulation = 1;
     small.train.batch_tokens = 0;
-    TN_TRY(tn_train_course(&course, &small.train, small.model.context, tn_batches_per_epoch(batches)));
+    TN_TRY(tn_train_course(&course, &small.train, small.model.context, tn_batches_epoch(batches)));
     tn_engine engine = {0};
     tn_status status = tn_engine_init(&engine, TN_ENGINE_REAL, &small, &course);
     if (!status) {
@@ -152,7 +152,7 @@ static tn_status plan_time(tn_plan *plan, const tn_run_config *config, const tn_
 static tn_status plan_with_data(tn_plan *plan, tn_run_config *config, const tn_train_data *data, int64_t max_ram) {
     tn_course course;
     TN_TRY(tn_run_config_complete(config, data->tokenizer));
-    TN_TRY(tn_fit(plan, config, &course, tn_batches_per_epoch(&data->train), max_ram));
+    TN_TRY(tn_fit(plan, config, &course, tn_batches_epoch(&data->train), max_ram));
     plan->parameters = tn_model_config_counts(&config->model);
     plan->flops = tn_model_flops_per_token(&config->model, config->model.context);
     plan->steps = course.endless ? 0 : course.total;

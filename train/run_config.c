@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/run_config.h"
+#include "data/chat_prompt.h"
 #include "data/tokenizer_file.h"
 
 #include "core/fs.h"
@@ -82,9 +83,10 @@ static tn_status make_list_absolute(tn_text_list *list, tn_arena *arena) {
 
 tn_status tn_run_config_make_absolute(tn_run_config *run) {
     tn_arena *arena = run->config.arena;
-    const char **tokenizer = &run->data.tokenizer;
+    const char **tokenizer = &run->data.tokenizer, **chat_template = &run->data.chat_template;
     TN_TRY(make_list_absolute(&run->data.train, arena));
     TN_TRY(make_list_absolute(&run->data.validation, arena));
+    if (!tn_chat_template_is_name(*chat_template)) TN_TRY(make_absolute(chat_template, arena));
     return tn_tokenizer_is_learnt(*tokenizer) || !**tokenizer ? TN_OK : make_absolute(tokenizer, arena);
 }
 
@@ -92,8 +94,9 @@ tn_status tn_run_config_make_absolute(tn_run_config *run) {
 
 /* Keys of other sections that decide what the stored state means. */
 static const char *const fixed_keys[] = {
-    "train.seed",     "train.optimizer", "data.shuffle", "data.validation_fraction",
-    "data.tokenizer", "data.vocab_size", "data.split"};
+    "train.seed",      "train.optimizer", "data.shuffle",      "data.validation_fraction",
+    "data.tokenizer",  "data.vocab_size", "data.split",        "data.packing",
+    "data.max_length", "data.overflow",   "data.document_mask"};
 
 static bool is_fixed(const char *section, const char *key) {
     if (strcmp(section, "model") == 0) return true;

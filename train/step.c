@@ -15,8 +15,9 @@ tn_status tn_stepper_init(tn_stepper *s, tn_arena *arena, tn_model *model, tn_ta
     TN_TRY(tn_optimizer_create(&s->optimizer, arena, &s->blocks, &settings));
     const tn_objective_settings objective = {.kind = TN_OBJECTIVE_SFT, .z_loss = config->z_loss};
     TN_TRY(tn_objective_init(&s->objective, arena, &objective, (int64_t)config->batch_size * s->context));
-    TN_TAKE(s->tokens, arena, course->tokens_per_step, "batch");
-    TN_TAKE(s->targets, arena, course->tokens_per_step, "batch");
+    TN_TAKE(s->batch.tokens, arena, course->tokens_per_step, "batch");
+    TN_TAKE(s->batch.targets, arena, course->tokens_per_step, "batch");
+    if (course->documents) TN_TAKE(s->batch.first, arena, course->tokens_per_step, "batch");
     return TN_OK;
 }
 
@@ -26,8 +27,9 @@ tn_status tn_stepper_pass(tn_stepper *s, int64_t step, int micro, double divisor
     int64_t first = (int64_t)micro * s->config->batch_size * s->context;
     const tn_objective_pass rows = {.rows = s->config->batch_size,
                                     .context = s->context,
-                                    .tokens = s->tokens + first,
-                                    .targets = s->targets + first};
+                                    .tokens = s->batch.tokens + first,
+                                    .targets = s->batch.targets + first,
+                                    .first = s->batch.first ? s->batch.first + first : NULL};
     tn_objective_tally tally = {0};
     tn_status status = tn_objective_train(&s->objective, s->model, s->tape, &rng, &rows, divisor, &tally);
     *sum = tally.loss;
@@ -48,7 +50,7 @@ void tn_stepper_update(tn_stepper *s, int64_t step, double norm) {
 /* One divisor for the whole step, so that a long micro-batch weighs as much a token as a short one. */
 static int64_t count_targets(const tn_stepper *s) {
     int64_t n = 0;
-    for (int64_t i = 0; i < s->course->tokens_per_step; i++) n += s->targets[i] >= 0;
+    for (int64_t i = 0; i < s->course->tokens_per_step; i++) n += s->batch.targets[i] >= 0;
     return n;
 }
 
@@ -72,7 +74,7 @@ static tn_status accumulate(tn_stepper *s, int64_t step, tn_step_result *r) {
 tn_status tn_stepper_run(tn_stepper *s, const tn_batches *batches, int64_t cursor, int64_t step, tn_real lambda,
                          tn_step_result *result) {
     *result = (tn_step_result){.loss = (double)NAN, .grad_norm = (double)NAN};
-    tn_batches_get(batches, cursor, (int)s->course->rows_per_step, s->tokens, s->targets);
+    tn_batches_get(batches, cursor, (int)s->course->rows_per_step, &s->batch);
     result->targets = count_targets(s);
     if (!result->targets)
         result->skipped = "no token of the batch is a target";

@@ -19,7 +19,7 @@ typedef struct tn_stepper {
     tn_clip clip;
     tn_optimizer *optimizer;
     tn_objective objective;
-    int32_t *tokens, *targets; /* [rows_per_step, context] */
+    tn_batch batch; /* [rows_per_step, context]; `first` for documents alone */
 } tn_stepper;
 
 typedef struct tn_step_result {
@@ -37,7 +37,7 @@ tn_status tn_stepper_init(tn_stepper *stepper, tn_arena *arena, tn_model *model,
  * Fails: what a pass gives. */
 tn_status tn_stepper_run(tn_stepper *stepper, const tn_batches *batches, int64_t cursor, int64_t step, tn_real lambda,
                          tn_step_result *result);
-/* Forward and backward of micro-batch `micro` with what is in tokens and targets; gradients add up. `sum` receives
+/* Forward and backward of micro-batch `micro` with what is in the batch; gradients add up. `sum` receives
  * the loss before division. */
 tn_status tn_stepper_pass(tn_stepper *stepper, int64_t step, int micro, double divisor, double *sum);
 /* Divide, clip and move the parameters at the rates of `step`. */

@@ -116,9 +116,9 @@ static tn_status fill_schedule(tn_course *out, const tn_train_config *c) {
     return TN_OK;
 }
 
-tn_status tn_train_course(tn_course *out, const tn_train_config *config, int context, int64_t windows) {
-    *out = (tn_course){0};
+tn_status tn_train_course(tn_course *out, const tn_train_config *config, int context, tn_epoch epoch) {
+    *out = (tn_course){.documents = epoch.documents};
     TN_TRY(fill_batch(out, config, context));
-    TN_TRY(fill_total(out, config, windows));
+    TN_TRY(fill_total(out, config, epoch.rows));
     return fill_schedule(out, config);
 }

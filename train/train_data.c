@@ -14,7 +14,8 @@
 
 static tn_status learn_tokenizer(tn_tokenizer **out, const tn_data_config *c, tn_tokenizer_kind kind) {
     const tn_tokenizer_options options = {.kind = kind, .split = (tn_split)c->split, .vocab_size = c->vocab_size};
-    return tn_tokenizer_learn(out, &options, NULL, c->train.items, c->train.count);
+    const tn_example_options examples = tn_data_examples(c, 0);
+    return tn_tokenizer_learn(out, &options, &examples.rows, c->train.items, c->train.count);
 }
 
 static tn_status make_tokenizer(tn_tokenizer **out, const tn_data_config *c, const char *file) {
@@ -33,18 +34,28 @@ static bool any_store(const tn_text_list *paths) {
     return false;
 }
 
-/* One store, or texts tokenised with `tokenizer`. */
-static tn_status open_paths(tn_store **out, const char *key, const tn_text_list *paths, const tn_tokenizer *tokenizer) {
+static void tell(const char *key, const tn_data_report *report) {
+    tn_file_report r = tn_data_report_total(report);
+    tn_log(TN_LOG_INFO, "train", "%s: %lld documents, %lld bytes, %lld tokens", key, (long long)r.documents,
+           (long long)r.bytes, (long long)r.tokens);
+    if (r.targets + r.documents < r.tokens || r.rows != r.kept)
+        tn_log(TN_LOG_INFO, "train", "%s: of %lld rows %lld are used, %lld of them cut; %lld of the tokens are learnt",
+               key, (long long)r.rows, (long long)r.kept, (long long)r.cut, (long long)r.targets);
+}
+
+/* One store, or texts and rows made into documents with `tokenizer`. */
+static tn_status open_paths(tn_store **out, const char *key, const tn_text_list *paths, const tn_tokenizer *tokenizer,
+                            const tn_example_options *options) {
     if (any_store(paths)) {
         if (paths->count > 1)
             return TN_FAIL(CONFIG, "%s: a token store stands alone in its list; join the texts into one store", key);
         return tn_store_open(out, paths->items[0]);
     }
-    tn_store_report report;
-    TN_TRY(tn_store_build_memory(out, paths->items, paths->count, tokenizer, &report));
-    tn_log(TN_LOG_INFO, "train", "%s: %lld documents, %lld bytes, %lld tokens", key, (long long)report.documents,
-           (long long)report.bytes, (long long)report.tokens);
-    return TN_OK;
+    tn_data_report report = {0};
+    tn_status status = tn_store_build_examples_memory(out, paths->items, paths->count, tokenizer, options, &report);
+    if (!status) tell(key, &report);
+    tn_data_report_release(&report);
+    return status;
 }
 
 /* How to learn a tokenizer is advice for texts, which a configuration may give without knowing what it is used on; a
@@ -58,7 +69,8 @@ static tn_status leave_to_store(const tn_data_config *c) {
     return TN_OK;
 }
 
-static tn_status open_train(tn_train_data *data, const tn_data_config *c, const char *tokenizer_file) {
+static tn_status open_train(tn_train_data *data, const tn_data_config *c, const char *tokenizer_file, int context) {
+    const tn_example_options options = tn_data_examples(c, context);
     if (!c->train.count) return TN_FAIL(CONFIG, "data.train names no file to learn from");
     for (int i = 0; i < c->train.count; i++)
         if (!tn_path_exists(c->train.items[i]))
@@ -66,13 +78,15 @@ static tn_status open_train(tn_train_data *data, const tn_data_config *c, const 
     bool store = any_store(&c->train);
     if (store && *c->tokenizer) TN_TRY(leave_to_store(c));
     if (!store) TN_TRY(make_tokenizer(&data->own, c, tokenizer_file));
-    TN_TRY(open_paths(&data->store, "data.train", &c->train, data->own));
-    data->tokenizer = data->own ? data->own : tn_store_tokenizer(data->store);
+    TN_TRY(open_paths(&data->store, "data.train", &c->train, data->own, &options));
+    data->tokenizer = tn_store_tokenizer(data->store); /* with the template that its conversations went through */
     return TN_OK;
 }
 
-static tn_status open_held_out(tn_train_data *data, const tn_data_config *c) {
-    TN_TRY(open_paths(&data->held_out, "data.validation", &c->validation, data->tokenizer));
+static tn_status open_held_out(tn_train_data *data, const tn_data_config *c, int context) {
+    tn_example_options options = tn_data_examples(c, context);
+    options.max_samples = 0;
+    TN_TRY(open_paths(&data->held_out, "data.validation", &c->validation, data->tokenizer, &options));
     char mine[17], theirs[17];
     tn_tokenizer_hash(data->tokenizer, mine);
     tn_tokenizer_hash(tn_store_tokenizer(data->held_out), theirs);
@@ -82,27 +96,96 @@ static tn_status open_held_out(tn_train_data *data, const tn_data_config *c) {
     return TN_OK;
 }
 
-/* ---- ranges ---- */
+/* ---- ranges of running text ---- */
 
-static tn_status cover(tn_batches *batches, const char *what, const tn_store *store, int64_t first, int64_t count,
-                       int context, uint64_t seed, bool shuffle) {
-    if (count < context + 1)
+typedef struct ranges {
+    tn_train_data *data;
+    const tn_data_config *config;
+    int context;
+    uint64_t seed;
+} ranges;
+
+static tn_status cover(const ranges *r, tn_batches *batches, const char *what, const tn_store *store, int64_t first,
+                       int64_t count, bool shuffle) {
+    if (count < r->context + 1)
         return TN_FAIL(RANGE, "the %s data has %lld tokens, but one window takes model.context + 1 = %d", what,
-                       (long long)count, context + 1);
-    return tn_batches_init(batches, store, first, count, context, seed, shuffle);
+                       (long long)count, r->context + 1);
+    return tn_batches_init(batches, store, first, count, r->context, r->seed, shuffle);
 }
 
-static tn_status split(tn_train_data *data, const tn_data_config *c, int context, uint64_t seed) {
+static tn_status split_text(const ranges *r) {
+    tn_train_data *data = r->data;
     int64_t all = tn_store_n_tokens(data->store), train = all;
-    data->validates = data->held_out || c->validation_fraction > 0;
-    if (data->held_out)
-        TN_TRY(cover(&data->validation, "held-out", data->held_out, 0, tn_store_n_tokens(data->held_out), context, seed,
-                     false));
-    else if (data->validates) {
-        train = (int64_t)((double)all * (1 - c->validation_fraction));
-        TN_TRY(cover(&data->validation, "held-out", data->store, train, all - train, context, seed, false));
+    if (data->held_out) {
+        TN_TRY(cover(r, &data->validation, "held-out", data->held_out, 0, tn_store_n_tokens(data->held_out), false));
+    } else if (data->validates) {
+        train = (int64_t)((double)all * (1 - r->config->validation_fraction));
+        TN_TRY(cover(r, &data->validation, "held-out", data->store, train, all - train, false));
     }
-    return cover(&data->train, "training", data->store, 0, train, context, seed, c->shuffle);
+    return cover(r, &data->train, "training", data->store, 0, train, r->config->shuffle);
+}
+
+/* ---- ranges of documents ---- */
+
+bool tn_train_data_has_documents(const tn_data_config *config, const tn_store *store) {
+    return config->packing != TN_PACKING_AUTO || tn_store_kind(store) != TN_ROW_TEXT || tn_store_mask(store);
+}
+
+static void tell_packing(const char *what, const tn_row_packing_report *p, int context) {
+    double full = 100 * (double)p->places / ((double)p->rows * context);
+    tn_log(TN_LOG_INFO, "train", "%s data: %lld documents in %lld rows of %d, %.1f %% full, %.1f %% of that is learnt",
+           what, (long long)p->documents, (long long)p->rows, context, full,
+           100 * (double)p->targets / (double)p->places);
+    if (p->cut + p->too_long + p->zero_target)
+        tn_log(TN_LOG_WARN, "train",
+               "%s data: %lld documents are longer than a row and cut, %lld left out; %lld have nothing to learn", what,
+               (long long)p->cut, (long long)p->too_long, (long long)p->zero_target);
+}
+
+static tn_status pack(const ranges *r, tn_row_packing **packing, tn_batches *batches, const char *what,
+                      const tn_store *store, int64_t first, int64_t count, bool shuffle) {
+    const tn_data_config *c = r->config;
+    const tn_row_packing_options options = {
+        .how = c->packing, .context = r->context, .max_length = c->max_length, .overflow = c->overflow};
+    tn_row_packing_report report;
+    TN_TRY(tn_row_packing_create(packing, store, first, count, &options, &report));
+    tell_packing(what, &report, r->context);
+    tn_batches_init_documents(batches, *packing, first, count, r->seed, shuffle, c->document_mask);
+    return TN_OK;
+}
+
+/* Documents for training of `count`, whole pairs of preferences, at least one on either side. */
+static int64_t share_of(const ranges *r, int64_t count) {
+    int64_t unit = tn_store_kind(r->data->store) == TN_ROW_PREFERENCE ? 2 : 1, units = count / unit;
+    int64_t train = (int64_t)((double)units * (1 - r->config->validation_fraction));
+    return TN_MIN(TN_MAX(train, (int64_t)1), units - 1) * unit;
+}
+
+static tn_status split_documents(const ranges *r) {
+    tn_train_data *data = r->data;
+    int64_t all = tn_store_n_documents(data->store), train = all;
+    if (data->held_out) {
+        TN_TRY(pack(r, &data->held_out_packing, &data->validation, "held-out", data->held_out, 0,
+                    tn_store_n_documents(data->held_out), false));
+    } else if (data->validates) {
+        train = share_of(r, all);
+        if (train < 1)
+            return TN_FAIL(
+                RANGE, "data.train has one document, of which none can be held out; set data.validation_fraction 0");
+        TN_TRY(pack(r, &data->held_out_packing, &data->validation, "held-out", data->store, train, all - train, false));
+    }
+    return pack(r, &data->packing, &data->train, "training", data->store, 0, train, r->config->shuffle);
+}
+
+static tn_status split(const ranges *r) {
+    tn_train_data *data = r->data;
+    bool documents = tn_train_data_has_documents(r->config, data->store);
+    data->validates = data->held_out || r->config->validation_fraction > 0;
+    if (data->held_out && tn_train_data_has_documents(r->config, data->held_out) != documents)
+        return TN_FAIL(CONFIG, "%s is %s and %s is %s; set data.packing for both to be documents",
+                       tn_store_name(data->store), documents ? "of documents" : "running text",
+                       tn_store_name(data->held_out), documents ? "running text" : "of documents");
+    return documents ? split_documents(r) : split_text(r);
 }
 
 static void fill_id(char id[TN_DATA_ID], const tn_batches *range) {
@@ -115,7 +198,22 @@ static void fill_ids(tn_train_data *data) {
     if (data->validates) fill_id(data->validation_id, &data->validation);
 }
 
-/* ---- special tokens without examples ---- */
+/* ---- tokens without examples ---- */
+
+/* A model that never learns to end an answer does not end one. */
+static void warn_of_ends(const tn_train_data *data) {
+    const uint8_t *mask = tn_store_mask(data->store);
+    int64_t end = data->train.first + data->train.count;
+    if (!mask || tn_tokenizer_eos(data->tokenizer) < 0) return;
+    for (int64_t i = data->train.first; i < end; i++) {
+        int32_t id;
+        tn_store_get(data->store, i, 1, &id);
+        if (mask[i] && tn_tokenizer_is_stop(data->tokenizer, id)) return;
+    }
+    tn_log(TN_LOG_WARN, "train",
+           "no token that ends a turn is learnt, so the model will not learn to stop; tern data inspect shows what is "
+           "learnt (data.train_on_eos, data.eot_tokens, data.chat_template)");
+}
 
 /* Bytes that a text does not use are no loss; a special token that is never seen is one the model will be asked for. */
 static void warn_unused(const tn_train_data *data, const int64_t *counts) {
@@ -138,7 +236,10 @@ static tn_status check_use(const tn_train_data *data) {
     int64_t *counts = tn_heap_zalloc((size_t)tn_store_vocab_size(data->store), sizeof *counts);
     if (!counts) return TN_E_NOMEM;
     tn_store_count(data->store, data->train.first, data->train.count, counts);
-    warn_unused(data, counts);
+    if (data->packing)
+        warn_of_ends(data);
+    else
+        warn_unused(data, counts);
     tn_heap_free(counts);
     return TN_OK;
 }
@@ -146,9 +247,9 @@ static tn_status check_use(const tn_train_data *data) {
 tn_status tn_train_data_open(tn_train_data *data, const tn_data_config *config, const char *tokenizer_file, int context,
                              uint64_t seed) {
     *data = (tn_train_data){0};
-    tn_status status = open_train(data, config, tokenizer_file);
-    if (!status && config->validation.count) status = open_held_out(data, config);
-    if (!status) status = split(data, config, context, seed);
+    tn_status status = open_train(data, config, tokenizer_file, context);
+    if (!status && config->validation.count) status = open_held_out(data, config, context);
+    if (!status) status = split(&(ranges){data, config, context, seed});
     if (!status) status = check_use(data);
     if (!status)
         fill_ids(data);
@@ -158,6 +259,8 @@ tn_status tn_train_data_open(tn_train_data *data, const tn_data_config *config, 
 }
 
 void tn_train_data_release(tn_train_data *data) {
+    tn_row_packing_free(data->packing);
+    tn_row_packing_free(data->held_out_packing);
     tn_store_free(data->store);
     tn_store_free(data->held_out);
     tn_tokenizer_free(data->own);

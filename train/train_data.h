@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * train_data.h - the tokens a run learns from and those it is judged by, opened from the `data` section.
- * Without data.validation the last data.validation_fraction of the tokens, in file order, is held out.
- * Owns: stores and, when it was learnt or read here, the tokenizer. */
+ * Without data.validation the last data.validation_fraction, in file order, is held out: of the tokens of running text,
+ * else of the documents.
+ * Owns: stores, their packings and, when it was learnt or read here, the tokenizer. */
 #ifndef TN_TRAIN_TRAIN_DATA_H
 #define TN_TRAIN_TRAIN_DATA_H
 #include "data/batches.h"
@@ -13,15 +14,18 @@ typedef struct tn_train_data {
     tn_store *store, *held_out; /* held_out: NULL when the end of `store` is held out, or nothing */
     tn_tokenizer *own;
     const tn_tokenizer *tokenizer;
+    tn_row_packing *packing, *held_out_packing; /* NULL = windows over running text */
     tn_batches train, validation;
     bool validates; /* there is held-out data */
     /* What each range is, "FINGERPRINT:FIRST+COUNT" with 16 hex digits; validation_id "" when nothing is held out. */
     char train_id[TN_DATA_ID], validation_id[TN_DATA_ID];
 } tn_train_data;
 
+/* Whether the rows of a store are taken as documents rather than as running text. */
+bool tn_train_data_has_documents(const tn_data_config *config, const tn_store *store);
 /* `tokenizer_file`: read instead of learning one when it exists (a resumed run); may be NULL. Ids that the training
- * range never shows are reported as a warning. Fails: what reading gives; TN_E_CONFIG; TN_E_RANGE for too few tokens;
- * TN_E_MISMATCH when the held-out store was made with another tokenizer. */
+ * range never shows, and documents of which no end is learnt, are reported as a warning. Fails: what reading gives;
+ * TN_E_CONFIG; TN_E_RANGE for too few tokens; TN_E_MISMATCH when the held-out store was made with another tokenizer. */
 tn_status tn_train_data_open(tn_train_data *data, const tn_data_config *config, const char *tokenizer_file, int context,
                              uint64_t seed);
 void tn_train_data_release(tn_train_data *data);

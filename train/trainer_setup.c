@@ -24,11 +24,21 @@ tn_checkpoint tn_trainer_checkpoint(tn_trainer *t) {
 
 /* ---- folder and data ---- */
 
+/* Next-token loss learns what it is shown, so the answer that was rejected must not be. */
+static tn_status check_kind(const tn_trainer *t) {
+    tn_row_kind kind = tn_store_kind(t->data.store);
+    if (kind != TN_ROW_PREFERENCE && kind != TN_ROW_KTO) return TN_OK;
+    return TN_FAIL(
+        CONFIG, "%s has rows of kind %s, which compare answers; training on all of them would learn the bad ones too",
+        tn_store_name(t->data.store), tn_store_kind_name(t->data.store));
+}
+
 static tn_status open_data(tn_trainer *t, bool resume) {
     char file[TN_RUN_PATH];
     if (resume) TN_TRY(tn_run_dir_file(&t->dir, "tokenizer.json", file));
-    return tn_train_data_open(&t->data, &t->config->data, resume ? file : NULL, t->config->model.context,
-                              (uint64_t)t->config->train.seed);
+    TN_TRY(tn_train_data_open(&t->data, &t->config->data, resume ? file : NULL, t->config->model.context,
+                              (uint64_t)t->config->train.seed));
+    return check_kind(t);
 }
 
 static tn_status write_text(const tn_trainer *t, const char *name, const tn_buf *text) {
@@ -40,7 +50,7 @@ static tn_status write_text(const tn_trainer *t, const char *name, const tn_buf 
 /* tokenizer.json first: a folder with a config.yaml has all that a resumed run needs. */
 static tn_status write_head(const tn_trainer *t) {
     tn_buf text = {0};
-    tn_status status = t->data.own ? tn_tokenizer_to_json(t->data.own, &text) : TN_OK;
+    tn_status status = t->data.own ? tn_tokenizer_to_json(t->data.tokenizer, &text) : TN_OK;
     if (!status && t->data.own) status = write_text(t, "tokenizer.json", &text);
     tn_buf_reset(&text);
     if (!status) status = tn_config_dump(&t->config->config, &text);
@@ -166,7 +176,7 @@ static void warn_of_rise(const tn_trainer *t) {
 static tn_status fit_ram(tn_trainer *t, int64_t max_ram) {
     tn_plan plan = {0};
     if (!max_ram) return TN_OK;
-    TN_TRY(tn_fit(&plan, t->config, &t->course, tn_batches_per_epoch(&t->data.train), max_ram));
+    TN_TRY(tn_fit(&plan, t->config, &t->course, tn_batches_epoch(&t->data.train), max_ram));
     return tn_plan_check_ram(&plan, max_ram);
 }
 
@@ -178,7 +188,7 @@ static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     TN_TRY(tn_run_config_make_absolute(c));
     TN_TRY(tn_run_config_complete(c, t->data.tokenizer));
     TN_TRY(check_prompt(t));
-    TN_TRY(tn_train_course(&t->course, &c->train, c->model.context, tn_batches_per_epoch(&t->data.train)));
+    TN_TRY(tn_train_course(&t->course, &c->train, c->model.context, tn_batches_epoch(&t->data.train)));
     warn_of_warmup(t);
     warn_of_rise(t);
     TN_TRY(fit_ram(t, options->max_ram));
