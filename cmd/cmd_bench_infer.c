@@ -172,7 +172,8 @@ static tn_status settle(tn_bench_infer_job *b) {
                                       .head = (tn_head_kind)s->head};
     b->limit = preset->limit;
     if (!b->s->prompts_file && longest(b) > most)
-        return TN_FAIL(RANGE, "%s was trained for texts of %d tokens, a test takes %d and two more: give smaller -p, -n, -d",
+        return TN_FAIL(RANGE,
+                       "%s was trained for texts of %d tokens, a test takes %d and two more: give smaller -p, -n, -d",
                        b->loaded.path, most, longest(b) - 2);
     return tn_run_preset_cache(preset, s->key_type, s->value_type, &b->session.kv);
 }
