@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * op_lora.c -  an adapter of rank r beside a matrix (Hu 2021): y + c (drop(x) A) B', in two ops
- *   lora_down  P = X A                x [N,k]  A [k,r]  P [N,r]; X = keep x / (1 - p), of codes x = q / s
+ *   lora_down  P = X A                x [N,k]  A [k,r]  P [N,r]; X = keep x / (1 - p), of codes x = q / s, or raw
  *              dA = X' dP,  dx = keep (dP A') / (1 - p)                  straight through the codes
  *   lora_up    y = y0 + c P B'        y [N,m]  P [N,r]  B [m,r];  y takes over the numbers of y0
  *              dB = c dY' P,  dP = c dY B,  dy0 = dY
@@ -14,11 +14,6 @@
 
 /* ---- lora_down ---- */
 
-typedef struct down_options {
-    tn_real p;
-    uint32_t site;
-} down_options;
-
 typedef struct down_aux {
     tn_dropout_mask mask;
     tn_real *room; /* of forward: a block of X, or NULL */
@@ -26,23 +21,26 @@ typedef struct down_aux {
 
 enum { BLOCK_ROWS = 128 };
 
-tn_tensor *tn_lora_down(tn_tape *t, tn_tensor *x, tn_param *a, tn_real p, uint32_t site) {
-    const down_options options = {p, site};
-    return tn_tape_apply(t, TN_OP_lora_down, (tn_tensor *const[]){x, &a->tensor}, &options, sizeof options);
+tn_tensor *tn_lora_down(tn_tape *t, tn_tensor *x, tn_param *a, tn_lora_reading reading) {
+    return tn_tape_apply(t, TN_OP_lora_down, (tn_tensor *const[]){x, &a->tensor}, &reading, sizeof reading);
 }
 
 static bool drops(const tn_op_args *a) { return ((const down_aux *)a->aux)->mask.threshold != 0; }
-static bool is_stored(const tn_op_args *a) { return a->in[0]->dtype == TN_REAL && !drops(a); }
+static bool reads_codes(const tn_op_args *a) {
+    return a->in[0]->dtype == TN_CODES && !((const tn_lora_reading *)a->options)->raw;
+}
+static bool is_stored(const tn_op_args *a) { return !reads_codes(a) && !drops(a); }
 
 static int64_t block_numbers(const tn_op_args *a) {
     return TN_MIN(tn_tensor_rows(a->in[0]), (int64_t)BLOCK_ROWS) * tn_tensor_cols(a->in[0]);
 }
 
 tn_status tn_op_lora_down_check(tn_op_args *a) {
-    const down_options *o = a->options;
+    const tn_lora_reading *o = a->options;
     const tn_tensor *x = a->in[0];
     char shape[64];
     TN_TRY(tn_op_need(a, "lora_down", 0, x->dtype == TN_CODES ? TN_CODES : TN_REAL));
+    if (o->raw && !x->real) return TN_FAIL(DTYPE, "lora_down: x has codes alone, the numbers were not kept");
     const tn_param *w = tn_op_float_param(a, "lora_down", 1, false);
     if (!w) return TN_E_DTYPE;
     if (tn_tensor_cols(x) != w->rows)
@@ -51,7 +49,7 @@ tn_status tn_op_lora_down_check(tn_op_args *a) {
     down_aux *aux;
     TN_TAKE0(aux, tn_tape_step(a->tape), 1, "tape");
     a->aux = aux;
-    TN_TRY(tn_dropout_mask_init(&aux->mask, a->tape, "lora_down", o->p, o->site));
+    TN_TRY(tn_dropout_mask_init(&aux->mask, a->tape, "lora_down", o->drop, o->site));
     TN_TRY(tn_op_rows_result(a, w->cols));
     if (is_stored(a)) return TN_OK;
     TN_TRY(tn_op_reserve(a, block_numbers(a)));
@@ -75,10 +73,10 @@ static void make_rows(void *context, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
         const int64_t row = b->first + i;
         tn_real *to = b->room + i * k;
-        if (x->dtype == TN_CODES) tn_k->dequantize_row((int)k, x->codes + row * k, x->row_scale[row], to);
+        if (reads_codes(b->a)) tn_k->dequantize_row((int)k, x->codes + row * k, x->row_scale[row], to);
         if (drops(b->a))
-            tn_dropout_mask_apply(&aux->mask, row * k, (row + 1) * k, x->dtype == TN_CODES ? to : x->real + row * k,
-                                  false, to);
+            tn_dropout_mask_apply(&aux->mask, row * k, (row + 1) * k, reads_codes(b->a) ? to : x->real + row * k, false,
+                                  to);
     }
 }
 
@@ -157,7 +155,7 @@ void tn_op_lora_down_backward(const tn_op_args *a) {
     if (tn_op_wants(a, 1)) down_da(a, room);
 }
 
-static const down_options plain = {0, 0}, third = {(tn_real)(1.0 / 3), 7}, all = {1, 0};
+static const tn_lora_reading plain = {false, 0, 0}, third = {false, (tn_real)(1.0 / 3), 7}, all = {false, 1, 0};
 #define OPTIONS(o) .options = &(o), .options_size = sizeof(o)
 const tn_op_sample tn_op_lora_down_samples[] = {
     {.dims = {{1, 1}, {1, 1}}, OPTIONS(plain)},

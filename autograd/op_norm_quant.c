@@ -3,7 +3,8 @@
  *   norm_quant       h = x             x, q [N,C]  w [C]  aux r [N]
  *   gate_norm_quant  h = f(u) v        u, v, q [N,C]; f of op_gate.c
  * Backward is that of the chain, row by row: straight through q onto y, then h (made again from u and v), then u, v.
- * Frozen residuals (tape.h): as op_act_quant.c, of y. */
+ * Frozen residuals (tape.h): as op_act_quant.c, of y.
+ * Kept: y stays beside its codes, for readers of numbers; their gradient and that of readers of codes are one. */
 #include "autograd/op_page.h"
 
 #include <math.h>
@@ -12,6 +13,7 @@
 typedef struct quant_options {
     tn_real eps;
     tn_gate gate;
+    bool keeps; /* y, beside the codes */
 } quant_options;
 
 typedef struct quant_aux {
@@ -50,6 +52,8 @@ static tn_status check_result(tn_op_args *a, bool gated) {
         return tn_tape_fail(a->tape, TN_E_MISMATCH);
     a->out = tn_op_result(a, mode == TN_RESIDUAL_REPLAY ? TN_REAL : TN_CODES, x->n_dims, x->dims);
     if (!a->out) return TN_E_NOMEM;
+    if (((const quant_options *)a->options)->keeps && a->out->codes)
+        TN_TAKE(a->out->real, tn_tape_step(a->tape), tn_tensor_count(x), "activations");
     TN_TAKE(aux->r, tn_op_keeps(a) ? tn_tape_step(a->tape) : tn_tape_scratch(a->tape), n, "activations");
     TN_TRY(tn_op_reserve(a, work * BACKWARD_ROWS + tn_op_block_count(n) * cols_of(a)));
     TN_TAKE(aux->work, tn_tape_scratch(a->tape), work * FORWARD_ROWS, "op scratch");
@@ -85,8 +89,9 @@ static void forward_rows(void *context, int64_t begin, int64_t end) {
     const quant_aux *aux = a->aux;
     const quant_options *o = a->options;
     int c = cols_of(a);
-    tn_real *room = work_rows(aux->work, FORWARD_ROWS, c), *y = room + c;
+    tn_real *room = work_rows(aux->work, FORWARD_ROWS, c);
     for (int64_t i = begin; i < end; i++) {
+        tn_real *y = o->keeps && a->out->codes ? a->out->real + i * c : room + c;
         aux->r[i] = tn_k->rms_row(c, inner_row(a, i, room), a->in[gain_of(a)]->real, o->eps, y);
         code_row(a, i, y);
     }
@@ -164,9 +169,16 @@ static void backward(const tn_op_args *a) {
 
 /* ---- norm_quant ---- */
 
-tn_tensor *tn_norm_quant(tn_tape *t, tn_tensor *x, tn_param *w, tn_real eps) {
-    quant_options options = {.eps = eps};
+static tn_tensor *apply_norm(tn_tape *t, tn_tensor *x, tn_param *w, quant_options options) {
     return tn_tape_apply(t, TN_OP_norm_quant, (tn_tensor *const[]){x, &w->tensor}, &options, sizeof options);
+}
+
+tn_tensor *tn_norm_quant(tn_tape *t, tn_tensor *x, tn_param *w, tn_real eps) {
+    return apply_norm(t, x, w, (quant_options){.eps = eps});
+}
+
+tn_tensor *tn_norm_quant_kept(tn_tape *t, tn_tensor *x, tn_param *w, tn_real eps) {
+    return apply_norm(t, x, w, (quant_options){.eps = eps, .keeps = true});
 }
 
 tn_status tn_op_norm_quant_check(tn_op_args *a) {
@@ -180,7 +192,8 @@ void tn_op_norm_quant_forward(const tn_op_args *a) {
 }
 void tn_op_norm_quant_backward(const tn_op_args *a) { backward(a); }
 
-static const quant_options usual = {.eps = (tn_real)1e-5}, silu = {(tn_real)1e-5, TN_GATE_SILU}, zero = {.eps = 0};
+static const quant_options usual = {.eps = (tn_real)1e-5}, silu = {.eps = (tn_real)1e-5, .gate = TN_GATE_SILU},
+                           zero = {.eps = 0};
 #define OPTIONS(o) .options = &(o), .options_size = sizeof(o)
 const tn_op_sample tn_op_norm_quant_samples[] = {{.dims = {{1, 2}, {2}}, OPTIONS(usual)},
                                                  {.dims = {{7, 33}, {33}}, OPTIONS(usual)},
@@ -192,9 +205,16 @@ const tn_op_sample tn_op_norm_quant_samples[] = {{.dims = {{1, 2}, {2}}, OPTIONS
 
 /* ---- gate_norm_quant ---- */
 
-tn_tensor *tn_gate_norm_quant(tn_tape *t, tn_tensor *u, tn_tensor *v, tn_param *w, tn_real eps, tn_gate gate) {
-    quant_options options = {.eps = eps, .gate = gate};
+static tn_tensor *apply_gate(tn_tape *t, tn_tensor *u, tn_tensor *v, tn_param *w, quant_options options) {
     return tn_tape_apply(t, TN_OP_gate_norm_quant, (tn_tensor *const[]){u, v, &w->tensor}, &options, sizeof options);
+}
+
+tn_tensor *tn_gate_norm_quant(tn_tape *t, tn_tensor *u, tn_tensor *v, tn_param *w, tn_real eps, tn_gate gate) {
+    return apply_gate(t, u, v, w, (quant_options){.eps = eps, .gate = gate});
+}
+
+tn_tensor *tn_gate_norm_quant_kept(tn_tape *t, tn_tensor *u, tn_tensor *v, tn_param *w, tn_real eps, tn_gate gate) {
+    return apply_gate(t, u, v, w, (quant_options){.eps = eps, .gate = gate, .keeps = true});
 }
 
 tn_status tn_op_gate_norm_quant_check(tn_op_args *a) {

@@ -36,6 +36,9 @@ tn_tensor *tn_bitlinear_add(tn_tape *t, tn_tensor *x, tn_tensor *codes, tn_param
 tn_tensor *tn_norm_quant(tn_tape *t, tn_tensor *x, tn_param *w, tn_real eps);
 typedef enum tn_gate { TN_GATE_RELU2, TN_GATE_SILU } tn_gate;
 tn_tensor *tn_gate_norm_quant(tn_tape *t, tn_tensor *u, tn_tensor *v, tn_param *w, tn_real eps, tn_gate gate);
+/* The same with the normed row stored after all, as `real` of the result: for readers of both. */
+tn_tensor *tn_norm_quant_kept(tn_tape *t, tn_tensor *x, tn_param *w, tn_real eps);
+tn_tensor *tn_gate_norm_quant_kept(tn_tape *t, tn_tensor *u, tn_tensor *v, tn_param *w, tn_real eps, tn_gate gate);
 
 /* Tables for positions 0..n_positions-1: cosine and sine [n_positions, d/2] of position * theta^(-2i/d) / slowdown[i],
  * from double. */
@@ -88,9 +91,14 @@ tn_tensor *tn_silu_gate(tn_tape *t, tn_tensor *u, tn_tensor *v);
  * the tape is not recording, has no rng, or p = 0. */
 tn_tensor *tn_dropout(tn_tape *t, tn_tensor *x, tn_real p, uint32_t site);
 
-/* An adapter of rank r beside a matrix: y + c (drop(x) A) B', A [k,r], B [m,r] float.
- * x [..,k]: reals, or codes for what they stand for -> [..,r]. p, site: as tn_dropout, of x. */
-tn_tensor *tn_lora_down(tn_tape *t, tn_tensor *x, tn_param *a, tn_real p, uint32_t site);
+/* An adapter of rank r beside a matrix: y + c (drop(x) A) B', A [k,r], B [m,r] float. What it reads of x: */
+typedef struct tn_lora_reading {
+    bool raw;     /* of codes, the numbers that stay beside them (tn_norm_quant_kept); else what they stand for */
+    tn_real drop; /* as tn_dropout, of x: p */
+    uint32_t site;
+} tn_lora_reading;
+/* x [..,k] reals or codes -> [..,r]. */
+tn_tensor *tn_lora_down(tn_tape *t, tn_tensor *x, tn_param *a, tn_lora_reading reading);
 /* y [..,m] + c p B' for p [..,r], over the numbers of y, which are gone afterwards: for a result that nothing else
  * reads, neither another op nor the backward of the op that made it. */
 tn_tensor *tn_lora_up(tn_tape *t, tn_tensor *y, tn_tensor *p, tn_param *b, tn_real c);

@@ -45,6 +45,8 @@ struct tn_tape {
     tn_tape_mode mode;
     bool dry, ran_backward;
     bool skims; /* inside the first run of a segment: nothing is kept */
+    bool again; /* inside the second */
+    bool rests; /* at the end of that */
     tn_grad_pool pool;
     tn_status status;
     node *last;
@@ -93,7 +95,7 @@ void tn_tape_begin(tn_tape *tape, tn_tape_mode mode, const tn_rng *rng) {
     tn_arena_reset(tape->step);
     tn_grad_pool_reset(&tape->pool);
     tape->mode = mode;
-    tape->skims = false;
+    tape->skims = tape->again = tape->rests = false;
     tape->status = TN_OK;
     tape->ran_backward = false;
     tape->last = NULL;
@@ -200,7 +202,7 @@ tn_tensor *tn_tape_apply(tn_tape *tape, tn_op_id id, tn_tensor *const *in, const
     tn_status status = prepare(tape, op, &args, options, options_size);
     if (!status) status = record(tape, op, &args);
     if (status) return fail(tape, status);
-    if (!tape->dry) run_forward(&args, id);
+    if (!tape->dry && !tape->rests) run_forward(&args, id);
     tn_arena_reset(tape->scratch);
     return tape->status ? &tape->empty : args.out;
 }
@@ -245,6 +247,8 @@ tn_tensor *tn_tape_segment(tn_tape *tape, tn_segment_body *body, const void *con
     if (!status) status = record(tape, NULL, &args);
     return status ? fail(tape, status) : args.out;
 }
+
+void tn_tape_rest(tn_tape *tape) { tape->rests = tape->again; }
 
 /* ---- backward ---- */
 
@@ -319,7 +323,9 @@ static tn_status run_segment_back(node *n) {
     start->needs_grad = x->needs_grad;
     start->grad = x->grad;
     tape->last = NULL;
+    tape->again = true;
     tn_tensor *y = s->body(s->context, tape, start);
+    tape->again = tape->rests = false;
     if (!tape->status && y->needs_grad) {
         y->grad = n->args.out->grad;
         (void)tn_tape_fail(tape, run_nodes_back(tape, tape->last));

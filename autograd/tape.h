@@ -60,6 +60,10 @@ typedef tn_tensor *tn_segment_body(void *context, tn_tape *tape, tn_tensor *x);
 tn_tensor *tn_tape_segment(tn_tape *tape, tn_segment_body *body, const void *context, size_t context_size,
                            tn_tensor *x);
 
+/* For the end of a body: when it runs again, nobody reads the numbers of what follows but those who make them, and ops
+ * from here on compute nothing. Their backward must not read what they or each other make. */
+void tn_tape_rest(tn_tape *tape);
+
 /* ---- leaves ---- */
 /* Copies. Real leaves get a gradient when `needs_grad`. */
 tn_tensor *tn_tape_real(tn_tape *tape, int n_dims, const int *dims, const tn_real *values, bool needs_grad);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/bench_parts.h"
 
+#include "autograd/op.h"
 #include "core/fs.h"
 #include "core/par.h"
 #include "kernels/blas.h"
@@ -40,4 +41,91 @@ json_t *tn_bench_cpu_json(void) {
     }
     tn_buf_release(&text);
     return name ? name : json_string("unknown");
+}
+
+/* ---- peaks ---- */
+
+static double giga_ops(double multiply_adds) { return 2e-9 * multiply_adds; }
+
+tn_status tn_bench_print_peaks(const double *peaks) {
+    TN_TRY(tn_cmd_print("peaks, Gop/s:"));
+    for (int kind = 0; kind < TN_PEAK_COUNT; kind++)
+        if (peaks[kind] > 0) TN_TRY(tn_cmd_print("  %s %.0f", tn_peak_name((tn_peak_kind)kind), giga_ops(peaks[kind])));
+    return tn_cmd_print("\n");
+}
+
+json_t *tn_bench_peaks_json(const double *peaks) {
+    json_t *object = json_object();
+    for (int kind = 0; kind < TN_PEAK_COUNT; kind++)
+        if (peaks[kind] > 0) json_object_set_new(object, tn_peak_name((tn_peak_kind)kind), json_real(2 * peaks[kind]));
+    return object;
+}
+
+const char *tn_bench_backward_name(tn_backward arithmetic) {
+    static const char *const names[] = {
+        [TN_BACKWARD_F32] = "f32", [TN_BACKWARD_BF16] = "bf16", [TN_BACKWARD_INT16] = "int16"};
+    return names[arithmetic];
+}
+
+/* ---- times ---- */
+
+/* Ops that took time, longest first. Returns how many. */
+static int sort_ops(const double *forward, const double *backward, int order[TN_OP_COUNT]) {
+    int n = 0;
+    for (int op = 0; op < TN_OP_COUNT; op++) {
+        const double seconds = forward[op] + backward[op];
+        int at = n;
+        if (!(seconds > 0)) continue;
+        for (; at > 0 && forward[order[at - 1]] + backward[order[at - 1]] < seconds; at--) order[at] = order[at - 1];
+        order[at] = op;
+        n++;
+    }
+    return n;
+}
+
+static double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
+
+tn_status tn_bench_print_time(const char *name, double forward, double backward, double step) {
+    return tn_cmd_print("%-18s %9.2f %9.2f %9.2f %6.1f%%\n", name, 1e3 * forward, 1e3 * backward,
+                        1e3 * (forward + backward), 100 * share(forward + backward, step));
+}
+
+tn_status tn_bench_print_ops(const double *forward, const double *backward, double step) {
+    int order[TN_OP_COUNT], n = sort_ops(forward, backward, order);
+    TN_TRY(tn_cmd_print("\n%-18s %9s %9s %9s %7s\n", "time by op, ms", "forward", "backward", "both", "of step"));
+    for (int i = 0; i < n; i++)
+        TN_TRY(tn_bench_print_time(tn_ops[order[i]].name, forward[order[i]], backward[order[i]], step));
+    return TN_OK;
+}
+
+json_t *tn_bench_time_json(double forward, double backward, double step) {
+    return json_pack("{s:f, s:f, s:f, s:f}", "forward", forward, "backward", backward, "seconds", forward + backward,
+                     "share", share(forward + backward, step));
+}
+
+json_t *tn_bench_ops_json(const double *forward, const double *backward, double step) {
+    int order[TN_OP_COUNT], n = sort_ops(forward, backward, order);
+    json_t *object = json_object();
+    for (int i = 0; i < n; i++)
+        json_object_set_new(object, tn_ops[order[i]].name,
+                            tn_bench_time_json(forward[order[i]], backward[order[i]], step));
+    return object;
+}
+
+/* ---- memory ---- */
+
+static double mebibytes(int64_t bytes) { return (double)bytes / 0x1p20; }
+
+tn_status tn_bench_print_memory(const tn_memory_table *table, const char *all, int64_t resident) {
+    for (int i = 0; i < table->count; i++)
+        TN_TRY(tn_cmd_print("%-22s %9.1f\n", table->rows[i].name, mebibytes(table->rows[i].bytes)));
+    TN_TRY(tn_cmd_print("%-22s %9.1f\n", all, mebibytes(table->total)));
+    return tn_cmd_print("%-22s %9.1f\n", "resident in memory", mebibytes(resident));
+}
+
+json_t *tn_bench_memory_json(const tn_memory_table *table) {
+    json_t *object = json_object();
+    for (int i = 0; i < table->count; i++)
+        json_object_set_new(object, table->rows[i].name, json_integer((json_int_t)table->rows[i].bytes));
+    return object;
 }

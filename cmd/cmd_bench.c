@@ -25,24 +25,6 @@ typedef struct train_settings {
 /* Multiply-adds a second as GFLOP/s or int-Gop/s: two operations each. */
 static double giga_ops(double multiply_adds) { return 2e-9 * multiply_adds; }
 static double share(double part, double whole) { return whole > 0 ? part / whole : 0; }
-static double mebibytes(int64_t bytes) { return (double)bytes / 0x1p20; }
-
-/* ---- peaks ---- */
-
-static tn_status print_peaks(const double peaks[TN_PEAK_COUNT]) {
-    TN_TRY(tn_cmd_print("peaks, Gop/s:"));
-    for (int kind = 0; kind < TN_PEAK_COUNT; kind++)
-        if (peaks[kind] > 0) TN_TRY(tn_cmd_print("  %s %.0f", tn_peak_name((tn_peak_kind)kind), giga_ops(peaks[kind])));
-    return tn_cmd_print("\n");
-}
-
-/* Operations a second; what the instruction set lacks is left out. */
-static json_t *peaks_json(const double peaks[TN_PEAK_COUNT]) {
-    json_t *object = json_object();
-    for (int kind = 0; kind < TN_PEAK_COUNT; kind++)
-        if (peaks[kind] > 0) json_object_set_new(object, tn_peak_name((tn_peak_kind)kind), json_real(2 * peaks[kind]));
-    return object;
-}
 
 /* ---- bench kernels ---- */
 
@@ -50,7 +32,7 @@ static tn_status print_rates(const tn_kernel_rates *r) {
     double peaks[TN_PEAK_COUNT];
     for (int kind = 0; kind < TN_PEAK_COUNT; kind++) peaks[kind] = tn_peaks_get(&r->peaks, (tn_peak_kind)kind);
     TN_TRY(tn_bench_print_machine(r->waited));
-    TN_TRY(print_peaks(peaks));
+    TN_TRY(tn_bench_print_peaks(peaks));
     TN_TRY(tn_cmd_print("memory: %.1f GB/s read and written\ntokens: %d\n", r->memory / 1e9, r->tokens));
     TN_TRY(tn_cmd_print("\n%-30s %-12s %8s %8s %7s\n", "product", "m x k", "Gop/s", "limit", "share"));
     for (int i = 0; i < r->n_products; i++) {
@@ -79,7 +61,7 @@ static tn_status print_rates_json(const tn_kernel_rates *r) {
                                               "bytes_per_second", r->rows[i].rate));
     tn_bench_put_machine(object, r->waited);
     json_object_set_new(object, "tokens", json_integer(r->tokens));
-    json_object_set_new(object, "peaks", peaks_json(peaks));
+    json_object_set_new(object, "peaks", tn_bench_peaks_json(peaks));
     json_object_set_new(object, "memory_bytes_per_second", json_real(r->memory));
     json_object_set_new(object, "products", products);
     json_object_set_new(object, "rows", rows);
@@ -122,23 +104,16 @@ static int run_kernels(int argc, char **argv) {
 
 /* ---- bench train ---- */
 
-static double op_seconds(const tn_train_bench *b, int op) { return b->forward[op] + b->backward[op]; }
-
-static const char *backward_name(const tn_train_bench *b) {
-    static const char *const names[] = {
-        [TN_BACKWARD_F32] = "f32", [TN_BACKWARD_BF16] = "bf16", [TN_BACKWARD_INT16] = "int16"};
-    return names[b->arithmetic];
-}
-
 static tn_status print_speed(const train_settings *s, const tn_run_config *config, const tn_train_bench *b) {
     const tn_roofline *r = &b->best;
     TN_TRY(tn_cmd_print("preset %s: %.1f million parameters, steps of %lld tokens (context %d), %d measured after %d\n",
                         tn_preset_name(s->preset), (double)b->parameters.total / 1e6, (long long)b->tokens,
                         config->model.context, b->steps, b->warmup));
     TN_TRY(tn_bench_print_machine(b->waited));
-    TN_TRY(print_peaks(b->peaks));
+    TN_TRY(tn_bench_print_peaks(b->peaks));
     TN_TRY(tn_cmd_print("speed: %.0f tokens/s, %.1f ms a step; backward in %s, loss %.4f\n",
-                        (double)b->tokens / b->seconds, 1e3 * b->seconds, backward_name(b), b->loss));
+                        (double)b->tokens / b->seconds, 1e3 * b->seconds, tn_bench_backward_name(b->arithmetic),
+                        b->loss));
     TN_TRY(tn_cmd_print("roofline: %.1f%%; ideal %.1f ms = blocks forward %.1f (%s) + blocks backward %.1f (%s) + head "
                         "%.1f (%s)\n",
                         100 * tn_train_bench_share(b, r), 1e3 * tn_roofline_seconds(r), 1e3 * r->forward,
@@ -164,40 +139,16 @@ static tn_status print_products(const tn_train_bench *b) {
     return TN_OK;
 }
 
-/* Ops that took time, longest first. Returns how many. */
-static int sort_ops(const tn_train_bench *b, int order[TN_OP_COUNT]) {
-    int n = 0;
-    for (int op = 0; op < TN_OP_COUNT; op++) {
-        int at = n;
-        if (!(op_seconds(b, op) > 0)) continue;
-        for (; at > 0 && op_seconds(b, order[at - 1]) < op_seconds(b, op); at--) order[at] = order[at - 1];
-        order[at] = op;
-        n++;
-    }
-    return n;
-}
-
-static tn_status print_time_row(const tn_train_bench *b, const char *name, double forward, double backward) {
-    return tn_cmd_print("%-18s %9.2f %9.2f %9.2f %6.1f%%\n", name, 1e3 * forward, 1e3 * backward,
-                        1e3 * (forward + backward), 100 * share(forward + backward, b->seconds));
-}
-
 static tn_status print_times(const tn_train_bench *b) {
-    int order[TN_OP_COUNT], n = sort_ops(b, order);
-    TN_TRY(tn_cmd_print("\n%-18s %9s %9s %9s %7s\n", "time by op, ms", "forward", "backward", "both", "of step"));
-    for (int i = 0; i < n; i++)
-        TN_TRY(print_time_row(b, tn_ops[order[i]].name, b->forward[order[i]], b->backward[order[i]]));
+    TN_TRY(tn_bench_print_ops(b->forward, b->backward, b->seconds));
     for (int part = 0; part < TN_BENCH_PARTS; part++)
-        TN_TRY(print_time_row(b, tn_bench_part_name((tn_bench_part)part), b->parts[part], 0));
-    return print_time_row(b, "other", b->other, 0);
+        TN_TRY(tn_bench_print_time(tn_bench_part_name((tn_bench_part)part), b->parts[part], 0, b->seconds));
+    return tn_bench_print_time("other", b->other, 0, b->seconds);
 }
 
 static tn_status print_memory(const tn_train_bench *b) {
     TN_TRY(tn_cmd_print("\n%-22s %9s\n", "peak memory", "MiB"));
-    for (int i = 0; i < b->memory.count; i++)
-        TN_TRY(tn_cmd_print("%-22s %9.1f\n", b->memory.rows[i].name, mebibytes(b->memory.rows[i].bytes)));
-    TN_TRY(tn_cmd_print("%-22s %9.1f\n", "all of these", mebibytes(b->memory.total)));
-    return tn_cmd_print("%-22s %9.1f\n", "resident in memory", mebibytes(b->peak_rss));
+    return tn_bench_print_memory(&b->memory, "all of these", b->peak_rss);
 }
 
 static tn_status print_train(const train_settings *s, const tn_run_config *config, const tn_train_bench *b) {
@@ -221,19 +172,12 @@ static json_t *products_json(const tn_train_bench *b) {
     return list;
 }
 
-static json_t *time_json(const tn_train_bench *b, double forward, double backward) {
-    return json_pack("{s:f, s:f, s:f, s:f}", "forward", forward, "backward", backward, "seconds", forward + backward,
-                     "share", share(forward + backward, b->seconds));
-}
-
 static json_t *times_json(const tn_train_bench *b) {
-    int order[TN_OP_COUNT], n = sort_ops(b, order);
-    json_t *object = json_object();
-    for (int i = 0; i < n; i++)
-        json_object_set_new(object, tn_ops[order[i]].name, time_json(b, b->forward[order[i]], b->backward[order[i]]));
+    json_t *object = tn_bench_ops_json(b->forward, b->backward, b->seconds);
     for (int part = 0; part < TN_BENCH_PARTS; part++)
-        json_object_set_new(object, tn_bench_part_name((tn_bench_part)part), time_json(b, b->parts[part], 0));
-    json_object_set_new(object, "other", time_json(b, b->other, 0));
+        json_object_set_new(object, tn_bench_part_name((tn_bench_part)part),
+                            tn_bench_time_json(b->parts[part], 0, b->seconds));
+    json_object_set_new(object, "other", tn_bench_time_json(b->other, 0, b->seconds));
     return object;
 }
 
@@ -243,9 +187,7 @@ static json_t *roofline_json(const tn_roofline *r) {
 
 static tn_status print_train_json(const train_settings *s, const tn_run_config *config, const tn_train_bench *b) {
     const tn_model_config *m = &config->model;
-    json_t *memory = json_object();
-    for (int i = 0; i < b->memory.count; i++)
-        json_object_set_new(memory, b->memory.rows[i].name, json_integer((json_int_t)b->memory.rows[i].bytes));
+    json_t *memory = tn_bench_memory_json(&b->memory);
     json_t *model = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i}", "d_model", m->d_model, "n_layer", m->n_layer,
                               "n_head", m->n_head, "n_kv_head", m->n_kv_head, "d_ff", m->d_ff, "vocab_size",
                               m->vocab_size, "context", m->context);
@@ -262,8 +204,8 @@ static tn_status print_train_json(const train_settings *s, const tn_run_config *
         json_object_set_new(object, "roofline_share_bf16", json_real(tn_train_bench_share(b, &b->bf16)));
         json_object_set_new(object, "ideal_seconds_bf16", roofline_json(&b->bf16));
     }
-    json_object_set_new(object, "backward", json_string(backward_name(b)));
-    json_object_set_new(object, "peaks", peaks_json(b->peaks));
+    json_object_set_new(object, "backward", json_string(tn_bench_backward_name(b->arithmetic)));
+    json_object_set_new(object, "peaks", tn_bench_peaks_json(b->peaks));
     tn_bench_put_machine(object, b->waited);
     return tn_cmd_print_json(object);
 }
@@ -320,6 +262,7 @@ int tn_cmd_bench(int argc, char **argv) {
     static const tn_command list[] = {
         {"train", "steps of training: tokens a second, time by op, memory", run_train},
         {"infer", "prompts and generation of a model: tokens a second, share of the memory's speed", tn_bench_infer},
+        {"lora", "steps of an adapter over a frozen model: tokens a second, time by op, memory", tn_bench_lora},
         {"kernels", "single products and row kernels", run_kernels},
     };
     const tn_command_set set = {"tern bench", "How fast this machine trains and runs models.", list, TN_COUNT(list)};

@@ -87,13 +87,34 @@ static tn_tensor *add(const tn_beside *at, tn_tape *t, tn_tensor *y, tn_tensor *
     return tn_lora_up(t, y, p, &at->pair->b, at->adapter->scale * at->pair->c);
 }
 
-tn_tensor *tn_beside_add(const tn_beside *list, tn_tape *t, tn_tensor *y, tn_tensor *x, tn_tensor *raw) {
+struct tn_beside_made {
+    const tn_beside *by;
+    tn_tensor *p;
+    const tn_beside_made *next;
+};
+
+const tn_beside_made *tn_beside_read(const tn_beside *list, tn_tape *t, tn_tensor *x, tn_tensor *raw) {
+    const tn_beside_made *first = NULL, **last = &first;
     for (const tn_beside *at = list; at; at = at->next) {
         if (!runs(at)) continue;
         const tn_adapter_options *o = &at->adapter->options;
-        tn_tensor *read = o->input == TN_ADAPTER_RAW && raw ? raw : x;
-        y = add(at, t, y, tn_lora_down(t, read, &at->pair->a, (tn_real)o->dropout, at->site));
+        const bool reads_raw = o->input == TN_ADAPTER_RAW && raw;
+        tn_beside_made *made = tn_arena_alloc(tn_tape_step(t), sizeof *made, "tape");
+        if (!made) {
+            (void)tn_tape_fail(t, TN_E_NOMEM);
+            return first;
+        }
+        *made = (tn_beside_made){.by = at};
+        made->p = tn_lora_down(t, reads_raw ? raw : x, &at->pair->a,
+                               (tn_lora_reading){reads_raw, (tn_real)o->dropout, at->site});
+        *last = made;
+        last = &made->next;
     }
+    return first;
+}
+
+tn_tensor *tn_beside_add(const tn_beside_made *made, tn_tape *t, tn_tensor *y) {
+    for (; made; made = made->next) y = add(made->by, t, y, made->p);
     return y;
 }
 

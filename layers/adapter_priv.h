@@ -18,9 +18,12 @@ typedef struct tn_beside {
 
 /* Whether one of the list reads x before its quantiser. */
 bool tn_beside_reads_raw(const tn_beside *list);
-/* y + what the list makes of x (`raw`: before its quantiser, NULL when nobody reads that), over the numbers of y. */
-tn_tensor *tn_beside_add(const tn_beside *list, tn_tape *t, tn_tensor *y, tn_tensor *x, tn_tensor *raw);
-/* The same of the rows of an embedding. */
+/* What the list makes of x (`raw`: before its quantiser, NULL when nobody reads that): x A of each. */
+typedef struct tn_beside_made tn_beside_made;
+const tn_beside_made *tn_beside_read(const tn_beside *list, tn_tape *t, tn_tensor *x, tn_tensor *raw);
+/* y + s c (x A) B' of each, over the numbers of y. */
+tn_tensor *tn_beside_add(const tn_beside_made *made, tn_tape *t, tn_tensor *y);
+/* Both, of the rows of an embedding. */
 tn_tensor *tn_beside_embed(const tn_beside *list, tn_tape *t, tn_tensor *y, tn_tensor *ids);
 
 #endif

@@ -32,19 +32,31 @@ typedef struct reading {
     tn_tensor *raw; /* the numbers before their quantiser, when an adapter reads them; or NULL */
 } reading;
 
+/* One op makes codes of x, and keeps what it was if that is read, too; not where residuals are, of the codes alone. */
+static bool fused_for(const pass *p, bool raw) {
+    return fused(p) && !(raw && tn_tape_residual_mode(p->t) != TN_RESIDUAL_OFF);
+}
+
+static reading both(const pass *p, tn_tensor *codes, const char *site, bool raw) {
+    return (reading){observed(p, codes, site), raw ? codes : NULL};
+}
+
 /* Of x, which is normed before, where there is a norm. */
 static reading input(const pass *p, tn_tensor *x, tn_param *norm, const char *site, bool raw) {
-    if (norm && fused(p) && !raw) return (reading){observed(p, tn_norm_quant(p->t, x, norm, eps(p)), site), NULL};
+    if (norm && fused_for(p, raw))
+        return both(p, (raw ? tn_norm_quant_kept : tn_norm_quant)(p->t, x, norm, eps(p)), site, raw);
     if (norm) x = tn_rms_norm(p->t, x, norm, eps(p));
     return (reading){ternary(p) ? observed(p, tn_act_quant(p->t, x, p->model->lambda), site) : x, x};
 }
 
 static reading gated_input(const pass *p, tn_tensor *u, tn_tensor *v, tn_param *norm, const char *site, bool raw) {
-    bool silu = p->model->config.activation == TN_ACTIVATION_SILU;
-    if (!norm || !fused(p) || raw)
+    const bool silu = p->model->config.activation == TN_ACTIVATION_SILU;
+    if (!norm || !fused_for(p, raw))
         return input(p, silu ? tn_silu_gate(p->t, u, v) : tn_relu2_gate(p->t, u, v), norm, site, raw);
-    tn_tensor *codes = tn_gate_norm_quant(p->t, u, v, norm, eps(p), silu ? TN_GATE_SILU : TN_GATE_RELU2);
-    return (reading){observed(p, codes, site), NULL};
+    return both(p,
+                (raw ? tn_gate_norm_quant_kept : tn_gate_norm_quant)(p->t, u, v, norm, eps(p),
+                                                                     silu ? TN_GATE_SILU : TN_GATE_RELU2),
+                site, raw);
 }
 
 static bool reads_raw(tn_param *const *w, int count) {
@@ -53,8 +65,9 @@ static bool reads_raw(tn_param *const *w, int count) {
     return false;
 }
 
-static tn_tensor *beside(const pass *p, tn_tensor *y, reading n, const tn_param *w) {
-    return tn_beside_add(w->beside, p->t, y, n.x, n.raw);
+/* What adapters of w make of its input. */
+static const tn_beside_made *beside(const pass *p, reading n, const tn_param *w) {
+    return tn_beside_read(w->beside, p->t, n.x, n.raw);
 }
 
 static tn_tensor *project(const pass *p, tn_tensor *x, tn_param *w) {
@@ -67,17 +80,19 @@ static void project_each(const pass *p, reading n, tn_param *const *w, int count
         tn_bitlinear_group(p->t, n.x, w, count, y);
     else
         for (int i = 0; i < count; i++) y[i] = project(p, n.x, w[i]);
-    for (int i = 0; i < count; i++) y[i] = beside(p, y[i], n, w[i]);
+    for (int i = 0; i < count; i++) y[i] = tn_beside_add(beside(p, n, w[i]), p->t, y[i]);
 }
 
 static tn_tensor *drop(const pass *p, tn_tensor *x, int slot) {
     return tn_dropout(p->t, x, (tn_real)p->model->config.dropout, (uint32_t)(p->layer * 4 + slot));
 }
 
-/* x + dropout(project(n, w)) */
-static tn_tensor *add_branch(const pass *p, tn_tensor *x, reading n, tn_param *w, int slot) {
-    if (fused(p) && p->model->config.dropout <= 0) return beside(p, tn_bitlinear_add(p->t, x, n.x, w), n, w);
-    return tn_add(p->t, x, drop(p, beside(p, project(p, n.x, w), n, w), slot));
+/* x + dropout(project(n, w)); `last`: it ends a segment. */
+static tn_tensor *add_branch(const pass *p, tn_tensor *x, reading n, tn_param *w, int slot, bool last) {
+    const tn_beside_made *made = beside(p, n, w);
+    if (last) tn_tape_rest(p->t);
+    if (fused(p) && p->model->config.dropout <= 0) return tn_beside_add(made, p->t, tn_bitlinear_add(p->t, x, n.x, w));
+    return tn_add(p->t, x, drop(p, tn_beside_add(made, p->t, project(p, n.x, w)), slot));
 }
 
 static tn_tensor *rotate(const pass *p, tn_tensor *x, tn_param *norm) {
@@ -100,15 +115,15 @@ static tn_tensor *attention(const pass *p, const tn_block *b, tn_tensor *x) {
     tn_tensor *q = rotate(p, qkv[0], b->attn_q_norm), *k = rotate(p, qkv[1], b->attn_k_norm);
     tn_tensor *o = tn_attention(p->t, q, k, qkv[2], c->n_head, c->n_kv_head, runs(p), p->n_runs);
     reading n = input(p, o, b->attn_sub_norm, "attn_output", reads_raw(&b->attn_output, 1));
-    return add_branch(p, x, n, b->attn_output, 0);
+    return add_branch(p, x, n, b->attn_output, 0, false);
 }
 
-static tn_tensor *mlp(const pass *p, const tn_block *b, tn_tensor *x) {
+static tn_tensor *mlp(const pass *p, const tn_block *b, tn_tensor *x, bool last) {
     tn_param *const readers[] = {b->ffn_gate, b->ffn_up};
     tn_tensor *uv[2];
     project_each(p, input(p, x, b->ffn_norm, "ffn", reads_raw(readers, 2)), readers, 2, uv);
     reading n = gated_input(p, uv[0], uv[1], b->ffn_sub_norm, "ffn_down", reads_raw(&b->ffn_down, 1));
-    return add_branch(p, x, n, b->ffn_down, 1);
+    return add_branch(p, x, n, b->ffn_down, 1, last);
 }
 
 /* Blocks [first, last) of a pass. */
@@ -123,7 +138,7 @@ static tn_tensor *run_blocks(void *context, tn_tape *t, tn_tensor *x) {
     p.t = t;
     for (; p.layer < s->last; p.layer++) {
         const tn_block *b = &p.model->blocks[p.layer];
-        x = mlp(&p, b, attention(&p, b, x));
+        x = mlp(&p, b, attention(&p, b, x), p.layer + 1 == s->last);
     }
     return x;
 }
@@ -240,7 +255,8 @@ void tn_model_recompute(tn_model *model, int blocks) { model->recompute = blocks
 tn_param *tn_model_head(tn_model *model) { return model->output ? model->output : model->embedding; }
 
 tn_tensor *tn_model_logits(tn_model *model, tn_tape *t, tn_tensor *hidden) {
-    return tn_beside_add(model->beside_head, t, tn_linear(t, hidden, tn_model_head(model)), hidden, hidden);
+    const tn_beside_made *made = tn_beside_read(model->beside_head, t, hidden, hidden);
+    return tn_beside_add(made, t, tn_linear(t, hidden, tn_model_head(model)));
 }
 
 tn_tensor *tn_model_loss(tn_model *model, tn_tape *t, tn_tensor *ids, tn_tensor *targets, const int32_t *first,

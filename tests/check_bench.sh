@@ -88,6 +88,25 @@ refuses '-p.*not a number|-p.*"x"' "$tern" bench infer -m run -p 8,x
 refuses 'expected two numbers' "$tern" bench infer -m run -pg 8
 refuses '-m is missing' "$tern" bench infer
 
+# The adapter's base may be what was just trained. The plan is what is taken, but for a small model the rest of the
+# process is most of it.
+for input in raw quantized; do
+    "$tern" bench lora -m run --rank 4 --tokens 64 --steps 2 --input $input --json >lora 2>err || complain "bench lora: $(cat err)"
+    has lora model rank modules parameters tokens_per_step step_seconds tokens_per_second roofline_share ideal_step_seconds \
+        time_by_op lora_up lora_down bitlinear optimizer memory planned_bytes peak_rss_bytes loss backward isa threads
+    # r (m + k) of q, k, v, o and gate, up, down
+    holds "$(number lora parameters) == 4 * (4 * 2 * 128 + 3 * (128 + 256))"
+    holds "$(number lora planned_bytes) > 0.6 * $(number lora peak_rss_bytes) && $(number lora planned_bytes) < 1.2 * $(number lora peak_rss_bytes)"
+    holds "$(number lora loss) > 3 && $(number lora roofline_share) > 0 && $(number lora roofline_share) <= 1"
+done
+"$tern" bench lora -m run --modules q_proj,v_proj --tokens 32 --steps 1 --no-recompute >table 2>err || complain "bench lora: $(cat err)"
+for word in 'tokens/s' 'roofline: ' 'of step' 'planned memory' 'resident in memory'; do
+    grep -q -- "$word" table || complain "no \"$word\" in the table: $(cat table)"
+done
+refuses 'there is no module "q_prj"' "$tern" bench lora -m run --modules q_prj
+refuses "a step of 65 tokens, the model's context is 64" "$tern" bench lora -m run --tokens 65
+refuses '-m is missing' "$tern" bench lora
+
 "$tern" bench train --preset 10m --steps 1 --warmup 0 --json --set train.batch_size=1 --set model.quantization=none \
     --set model.n_layer=1 >float 2>err || complain "the float twin: $(cat err)"
 holds "$(number float parameters) < $(number train parameters)"

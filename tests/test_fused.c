@@ -5,6 +5,7 @@
 #include "tests/graph.h"
 #include "tests/testing.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { N = 70, C = 33, M = 20 };
@@ -75,6 +76,68 @@ static void gate_norm_quant__is_gate_then_norm_then_quantiser(void **state) {
     }
 }
 
+/* What a kept pass of readers of codes and of numbers gives: codes, numbers, and the gradients of both inputs. */
+static void check_kept(side *kept, const side *chain, const tn_tensor *normed, int n_inputs) {
+    assert_memory_equal(kept->codes->codes, chain->codes->codes, N * C);
+    assert_memory_equal(kept->codes->real, normed->real, N * C * sizeof(tn_real));
+    for (int i = 0; i < n_inputs; i++)
+        for (int j = 0; j < N * C; j++) {
+            const double found = (double)kept->x[i]->grad[j], expected = (double)chain->x[i]->grad[j];
+            assert_true(fabs(found - expected) <= 2e-5 * (1 + fabs(expected))); /* summed in another order */
+        }
+}
+
+/* A reader of codes and one of the numbers behind them; their gradients meet in one place, or in two that add up. */
+static void finish_both(side *s, tn_tensor *numbers, bool raw) {
+    enum { R = 3 };
+    tn_param *a = tn_graph_param(&s->g, C, R, tn_graph_normal(&s->g, C * R, 11), true),
+             *b = tn_graph_param(&s->g, M, R, tn_graph_normal(&s->g, M * R, 12), true);
+    tn_tensor *p = tn_lora_down(s->g.tape, numbers, a, (tn_lora_reading){.raw = raw});
+    tn_tensor *y = tn_lora_up(s->g.tape, tn_bitlinear(s->g.tape, s->codes, s->w), p, b, 2);
+    assert_ok(tn_tape_backward(s->g.tape, tn_graph_dot(&s->g, y, tn_graph_normal(&s->g, N * M, 7))));
+}
+
+static void norm_quant__keeps_the_numbers_beside_the_codes(void **state) {
+    (void)state;
+    side chain, kept;
+    begin(&chain, 1);
+    tn_tensor *normed = tn_rms_norm(chain.g.tape, chain.x[0], chain.gain, EPS);
+    chain.codes = tn_act_quant(chain.g.tape, normed, 1);
+    finish_both(&chain, normed, false);
+    begin(&kept, 1);
+    kept.codes = tn_norm_quant_kept(kept.g.tape, kept.x[0], kept.gain, EPS);
+    finish_both(&kept, kept.codes, true);
+    check_kept(&kept, &chain, normed, 1);
+    release(&chain, &kept);
+}
+
+static void gate_norm_quant__keeps_the_numbers_beside_the_codes(void **state) {
+    (void)state;
+    side chain, kept;
+    begin(&chain, 2);
+    tn_tensor *h = tn_relu2_gate(chain.g.tape, chain.x[0], chain.x[1]);
+    tn_tensor *normed = tn_rms_norm(chain.g.tape, h, chain.gain, EPS);
+    chain.codes = tn_act_quant(chain.g.tape, normed, 1);
+    finish_both(&chain, normed, false);
+    begin(&kept, 2);
+    kept.codes = tn_gate_norm_quant_kept(kept.g.tape, kept.x[0], kept.x[1], kept.gain, EPS, TN_GATE_RELU2);
+    finish_both(&kept, kept.codes, true);
+    check_kept(&kept, &chain, normed, 2);
+    release(&chain, &kept);
+}
+
+/* Numbers that were not kept cannot be read. */
+static void lora_down__refuses_codes_without_their_numbers(void **state) {
+    (void)state;
+    side s;
+    begin(&s, 1);
+    tn_tensor *codes = tn_norm_quant(s.g.tape, s.x[0], s.gain, EPS);
+    (void)tn_lora_down(s.g.tape, codes, tn_graph_param(&s.g, C, 2, tn_graph_normal(&s.g, C * 2, 11), true),
+                       (tn_lora_reading){.raw = true});
+    assert_int_equal(tn_tape_status(s.g.tape), TN_E_DTYPE);
+    tn_graph_release(&s.g);
+}
+
 static void bitlinear_add__is_product_then_add(void **state) {
     (void)state;
     tn_tensor *results[2], *bases[2];
@@ -126,6 +189,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(norm_quant__is_norm_then_quantiser),
         cmocka_unit_test(gate_norm_quant__is_gate_then_norm_then_quantiser),
+        cmocka_unit_test(norm_quant__keeps_the_numbers_beside_the_codes),
+        cmocka_unit_test(gate_norm_quant__keeps_the_numbers_beside_the_codes),
+        cmocka_unit_test(lora_down__refuses_codes_without_their_numbers),
         cmocka_unit_test(bitlinear_add__is_product_then_add),
         cmocka_unit_test(rope__in_place_is_rope),
     };
