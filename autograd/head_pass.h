@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * head_pass.h - what op_head_loss.c, the walk over the tokens of a head, shares with head_words.c, its products in
- * 16-bit fixed point. */
+ * 16-bit fixed point, and with head_teacher.c, what a teacher adds. */
 #ifndef TN_AUTOGRAD_HEAD_PASS_H
 #define TN_AUTOGRAD_HEAD_PASS_H
 #include "autograd/op_page.h"
@@ -25,6 +25,21 @@ typedef struct tn_head_words {
     tn_real *tops;              /* [width] top_ids */
 } tn_head_words;
 
+/* [blocks, stride] the largest of a block's logits, and the sum of exp of what they are below it. */
+typedef struct tn_head_tops {
+    tn_real *top, *sum;
+} tn_head_tops;
+
+/* Logits over the temperature, of both; see head_teacher.c, which makes it. */
+typedef struct tn_head_teacher {
+    int c;                     /* width of the teacher; 0 = there is none */
+    tn_real *x_turned;         /* its rows of this chunk, over the temperature, as panels */
+    tn_real *z;                /* [V, stride] of the teacher; NULL without gradients */
+    tn_head_tops student, own; /* then top = the factor of its exponentials in G */
+    tn_real *cross;            /* [blocks, stride] sum over a block of exp(z' - top) (z' - z) / tau */
+    double *divergence;        /* [chunk] KL(teacher || student) */
+} tn_head_teacher;
+
 /* A walk over the tokens, forward or backward. Everything but `a` is scratch. */
 typedef struct tn_head_pass {
     const tn_op_args *a;
@@ -36,19 +51,21 @@ typedef struct tn_head_pass {
     bool streams;    /* codes of a w that is not trained: made a block at a time, twice, and p is kept as words */
     int32_t *tokens; /* [N] those with a target, ascending */
     int n_tokens;
-    double *nll, *z_term; /* [chunk] lse - z[y], c lse^2 */
-    tn_real *target;      /* [chunk] z[y] */
-    tn_real *x;           /* [chunk, C] the rows of this chunk, as panels of tokens and as panels of columns: */
+    double *nll, *extra; /* [chunk] lse - z[y]; what else a row costs: c lse^2, the teacher's */
+    tn_real *target;     /* [chunk] z[y] */
+    tn_real *x;          /* [chunk, C] the rows of this chunk, as panels of tokens and as panels of columns: */
     tn_real *x_turned, *x_panels;
     tn_real *top, *sum; /* [blocks, stride] max z and sum exp(z - max) of a block; then top = the factor of its G */
     tn_real *g;         /* [V, stride]; NULL without gradients, and in a pass that streams */
     tn_real *part_dx;   /* [parts, chunk, C] */
     tn_real *rooms;     /* [threads, room] */
     int64_t stride, room;
-    int first, rows;                       /* the chunk at hand: tokens[first..first+rows) */
-    double weight;                         /* dl/d(lse_i - z_i[y_i]), where rows have no weights: of G */
-    double total_nll, total_loss, total_z; /* of rows without and with their weights */
+    int first, rows;                    /* the chunk at hand: tokens[first..first+rows) */
+    double weight;                      /* dl/d(lse_i - z_i[y_i]), where rows have no weights: of G */
+    double total_nll, total_divergence; /* of rows without their weights */
+    double total_loss, total_extra;     /* with them */
     tn_head_words words;
+    tn_head_teacher teacher;
 } tn_head_pass;
 
 static inline int tn_head_block_first(const tn_head_pass *p, int64_t block) { return (int)(p->v * block / p->blocks); }
@@ -64,6 +81,9 @@ static inline double tn_head_row_weight(const tn_head_pass *p, int i) {
 static inline double tn_head_weight(const tn_head_pass *p, int i) { return p->weight * tn_head_row_weight(p, i); }
 
 static inline tn_real *tn_head_room(const tn_head_pass *p) { return p->rooms + tn_par_worker() * p->room; }
+
+/* log sum exp over all blocks of row i. */
+double tn_head_log_sum(const tn_head_pass *p, const tn_real *top, const tn_real *sum, int i);
 
 /* ---- head_words.c: of a pass that codes. In the order of use ---- */
 /* Numbers that a worker needs room for. */
@@ -87,5 +107,22 @@ void tn_head_words_logits(const tn_head_pass *p, int64_t block, const uint32_t *
 void tn_head_words_keep_p(const tn_head_pass *p, int64_t block, int first, const tn_real *z);
 /* Serial: what a block adds to dw and, into dx [rows, C], to dx. */
 void tn_head_words_gradients(const tn_head_pass *p, int64_t block, tn_sum dw_sum, tn_sum dx_sum, tn_real *dx);
+
+/* ---- head_teacher.c: of a pass with a teacher. In the order of use; g then holds z itself until it is mixed ---- */
+tn_status tn_head_teacher_check(const tn_op_args *a);
+/* Numbers that a worker needs room for, 0 without a teacher. */
+int64_t tn_head_teacher_room(const tn_head_pass *p);
+/* Memory, if there is a teacher. */
+tn_status tn_head_teacher_make(tn_head_pass *p, tn_arena *scratch, bool gradients);
+/* Serial: the teacher's rows first.. of the chunk, at most `width` of them, to a panel. */
+void tn_head_teacher_gather(const tn_head_pass *p, int first, int rows);
+/* Serial: beside z [ids, width] of a block, of which it returns a copy in tn_head_room, or z if that is there already.
+ * `fresh`: `room` holds no rows of this block yet. */
+tn_real *tn_head_teacher_block(const tn_head_pass *p, int64_t block, int first, bool fresh, tn_real *z, int64_t stride,
+                               tn_real *room);
+/* Serial: what the teacher adds to the loss of row i. */
+double tn_head_teacher_finish(const tn_head_pass *p, int i);
+/* Serial: z of a block becomes G but for the targets. */
+void tn_head_teacher_mix(const tn_head_pass *p, int64_t block);
 
 #endif

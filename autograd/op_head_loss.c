@@ -11,7 +11,8 @@
  * in order.
  *
  * With TN_BACKWARD_INT16, a pass that keeps what backward needs multiplies codes instead: head_words.c.
- * Where w is a table its blocks are decoded where they are wanted; it has no dw.
+ * With a teacher they are floats, and z stays z until G is made: head_teacher.c. Where w is a table its blocks are
+ * decoded where they are wanted; it has no dw.
  *
  * A pass that ends here (tn_loss_options.final) makes G in forward, from z while it is there, and with it dw and dx.
  * Otherwise backward makes z again. The cuts are functions of V and N: both ways and any threads give the same bits. */
@@ -68,6 +69,7 @@ static tn_status check_operands(const tn_op_args *a) {
                        w->cols);
     if (!(o->divisor > 0) || !isfinite(o->divisor) || !(o->z_loss >= 0) || !isfinite(o->z_loss))
         return TN_FAIL(RANGE, "head_loss: divisor %g must be > 0 and z_loss %g >= 0", o->divisor, (double)o->z_loss);
+    TN_TRY(tn_head_teacher_check(a));
     return check_targets(a, w->rows);
 }
 
@@ -78,7 +80,7 @@ static bool trains(const tn_op_args *a, int input) {
 
 /* How a pass computes, and its cuts: functions of the sizes. */
 static tn_head_pass plan_pass(const tn_op_args *a, bool gradients) {
-    const tn_param *w = a->in[1]->param;
+    const tn_param *w = a->in[1]->param, *teacher = ((const tn_loss_options *)a->options)->teacher.head;
     const int64_t n = tn_tensor_rows(a->in[0]);
     const tn_backward arithmetic = tn_op_keeps(a) ? tn_tape_backward_arithmetic(a->tape) : TN_BACKWARD_F32;
     tn_head_pass p = {.a = a,
@@ -88,7 +90,8 @@ static tn_head_pass plan_pass(const tn_op_args *a, bool gradients) {
                       .makes_dx = gradients && trains(a, 0),
                       .makes_dw = gradients && trains(a, 1),
                       .rounds = arithmetic == TN_BACKWARD_BF16 && !w->table.data,
-                      .codes = arithmetic == TN_BACKWARD_INT16};
+                      .codes = arithmetic == TN_BACKWARD_INT16 && !teacher,
+                      .teacher = {.c = teacher ? teacher->cols : 0}};
     p.streams = p.codes && !trains(a, 1);
     p.width = p.codes ? tn_k->pair_panel_width : tn_k->real_panel_width;
     const int most = TN_MIN(TN_MAX(G_NUMBERS / p.v / 64 * 64, CHUNK_LEAST), CHUNK_MOST);
@@ -99,10 +102,16 @@ static tn_head_pass plan_pass(const tn_op_args *a, bool gradients) {
     return p;
 }
 
+/* For a block of a table. */
+static int64_t decoded_room(const tn_head_pass *p) {
+    return p->a->in[1]->param->table.data ? (int64_t)TN_HEAD_BLOCK * p->c : 0;
+}
+
 /* Numbers that a worker needs room for: where logits are made, then where gradients are. */
 static int64_t worker_room(const tn_head_pass *p) {
-    const int64_t decoded = p->a->in[1]->param->table.data ? (int64_t)TN_HEAD_BLOCK * p->c : 0;
-    const int64_t logits = TN_HEAD_BLOCK * p->width + (p->codes ? tn_head_words_block_room(p) : decoded);
+    const int64_t decoded = decoded_room(p);
+    const int64_t logits =
+        TN_HEAD_BLOCK * p->width + (p->codes ? tn_head_words_block_room(p) : decoded) + tn_head_teacher_room(p);
     int64_t after = 0;
     if (p->codes)
         after = tn_head_words_room(p, p->makes_g);
@@ -117,7 +126,7 @@ static tn_status make_room(tn_head_pass *p, const tn_op_args *a, bool gradients)
     *p = plan_pass(a, gradients);
     TN_TAKE(p->tokens, scratch, tn_tensor_rows(a->in[0]), "op scratch");
     TN_TAKE(p->nll, scratch, p->chunk, "op scratch");
-    TN_TAKE(p->z_term, scratch, p->chunk, "op scratch");
+    TN_TAKE(p->extra, scratch, p->chunk, "op scratch");
     TN_TAKE(p->target, scratch, p->chunk, "op scratch");
     TN_TAKE(p->x, scratch, (int64_t)p->chunk * p->c, "op scratch");
     if (p->codes)
@@ -126,6 +135,7 @@ static tn_status make_room(tn_head_pass *p, const tn_op_args *a, bool gradients)
         TN_TAKE(p->x_turned, scratch, tn_panels_count(p->c, p->chunk), "op scratch");
     TN_TAKE(p->top, scratch, p->blocks * p->stride, "op scratch");
     TN_TAKE(p->sum, scratch, p->blocks * p->stride, "op scratch");
+    TN_TRY(tn_head_teacher_make(p, scratch, gradients));
     if (gradients) {
         if (!p->codes) TN_TAKE(p->x_panels, scratch, tn_panels_count(p->chunk, p->c), "op scratch");
         if (!p->streams) TN_TAKE(p->g, scratch, p->v * p->stride, "op scratch");
@@ -183,6 +193,7 @@ static void gather_panels(void *context, int64_t begin, int64_t end) {
             tn_head_words_pack_x(p, first, rows);
         else
             tn_panels_pack_turned(p->c, rows, x, p->c, p->x_turned + (int64_t)first * p->c);
+        if (p->teacher.c) tn_head_teacher_gather(p, first, rows);
     }
 }
 
@@ -212,10 +223,11 @@ static void logit_blocks(void *context, int64_t begin, int64_t end) {
         const int64_t block = item / panels;
         const int id = tn_head_block_first(p, block), ids = tn_head_block_first(p, block + 1) - id,
                   first = (int)(item % panels) * width;
-        const int64_t stride = p->g ? p->stride : width;
+        const bool fresh = item == begin || first == 0;
+        int64_t stride = p->g ? p->stride : width;
         tn_real *z = p->g ? p->g + id * p->stride + first : tn_head_room(p);
         tn_real *room = tn_head_room(p) + TN_HEAD_BLOCK * width;
-        if (item == begin || first == 0) {
+        if (fresh) {
             if (p->codes)
                 words = tn_head_words_block(p, block, room);
             else
@@ -226,22 +238,32 @@ static void logit_blocks(void *context, int64_t begin, int64_t end) {
         else
             tn_panels_multiply(ids, width, p->c, w, p->c, p->x_turned + (int64_t)first * p->c, TN_SUM_SET, z, stride);
         catch_targets(p, id, ids, first, TN_MIN(width, p->rows - first), z, stride);
+        if (p->teacher.c) {
+            z = tn_head_teacher_block(p, block, first, fresh, z, stride, room + decoded_room(p));
+            stride = width;
+        }
         tn_k->exp_columns(ids, width, z, stride, p->top + block * p->stride + first,
                           p->sum + block * p->stride + first);
         if (p->streams && p->makes_g) tn_head_words_keep_p(p, block, first, z);
     }
 }
 
+double tn_head_log_sum(const tn_head_pass *p, const tn_real *tops, const tn_real *sums, int i) {
+    double top = -INFINITY, sum = 0;
+    for (int64_t b = 0; b < p->blocks; b++) top = fmax(top, (double)tops[b * p->stride + i]);
+    for (int64_t b = 0; b < p->blocks; b++)
+        sum += (double)sums[b * p->stride + i] * exp((double)tops[b * p->stride + i] - top);
+    return top + log(sum);
+}
+
 /* The loss of token i, and what its blocks of G are multiplied by: exp(top - lse) (1 + 2 c lse) weight. */
 static void finish_token(const tn_head_pass *p, int i) {
     const tn_loss_options *o = p->a->options;
-    double top = -INFINITY, sum = 0;
-    for (int64_t b = 0; b < p->blocks; b++) top = fmax(top, (double)p->top[b * p->stride + i]);
-    for (int64_t b = 0; b < p->blocks; b++)
-        sum += (double)p->sum[b * p->stride + i] * exp((double)p->top[b * p->stride + i] - top);
-    const double lse = top + log(sum), factor = tn_head_weight(p, i) * (1 + 2 * (double)o->z_loss * lse);
+    const double lse = tn_head_log_sum(p, p->top, p->sum, i),
+                 factor = tn_head_weight(p, i) * (1 + 2 * (double)o->z_loss * lse);
     p->nll[i] = lse - (double)p->target[i];
-    p->z_term[i] = (double)o->z_loss * lse * lse;
+    p->extra[i] = (double)o->z_loss * lse * lse;
+    if (p->teacher.c) p->extra[i] += tn_head_teacher_finish(p, i);
     for (int64_t b = 0; b < p->blocks && p->makes_g; b++)
         p->top[b * p->stride + i] = (tn_real)(factor * exp((double)p->top[b * p->stride + i] - lse));
 }
@@ -256,7 +278,8 @@ static void finish_tokens(void *context, int64_t begin, int64_t end) {
 static void make_g(const tn_head_pass *p, int64_t block) {
     const int id = tn_head_block_first(p, block), ids = tn_head_block_first(p, block + 1) - id;
     const tn_real *factor = p->top + block * p->stride;
-    for (int j = 0; j < ids; j++) {
+    if (p->teacher.c) tn_head_teacher_mix(p, block);
+    for (int j = 0; j < ids && !p->teacher.c; j++) {
         tn_real *g = p->g + (id + j) * p->stride;
         tn_k->mul(p->rows, g, factor, g);
     }
@@ -334,7 +357,8 @@ static void add_losses(tn_head_pass *p) {
         if (row_nll) row_nll[p->tokens[p->first + i]] = p->nll[i];
         p->total_nll += p->nll[i];
         p->total_loss += r * p->nll[i];
-        p->total_z += r * p->z_term[i];
+        p->total_extra += r * p->extra[i];
+        if (p->teacher.c) p->total_divergence += p->teacher.divergence[i];
     }
 }
 
@@ -380,7 +404,8 @@ void tn_op_head_loss_forward(const tn_op_args *a) {
     run_chunks(p);
     if (p->makes_dw) w->grad_empty = false;
     if (o->sum) *o->sum = p->total_nll;
-    a->out->real[0] = (tn_real)((p->total_loss + p->total_z) / o->divisor);
+    if (o->teacher.divergence) *o->teacher.divergence = p->total_divergence;
+    a->out->real[0] = (tn_real)((p->total_loss + p->total_extra) / o->divisor);
 }
 
 /* Tokens without a target: nothing is added. */
@@ -416,11 +441,20 @@ static const tn_loss_options one = {.divisor = 1}, usual = {.divisor = 37, .z_lo
                              none = {.divisor = 0};
 static const tn_real weights[10] = {1, -2, 0, (tn_real)0.5, 3, -1, (tn_real)-0.25, 2, (tn_real)1e-3, 1};
 static const tn_loss_options weighted = {.divisor = 7, .z_loss = (tn_real)0.01, .row_weight = weights};
+/* Teachers of width 2 before 5 ids, and what they read of 10 rows. */
+static const tn_real teacher_numbers[10] = {1, -1, 2, 1, -2, 0, -1, 3, 1, 1},
+                     teacher_hidden[20] = {1, 0, 2, 1, -1, 1, 0, 0, 3, -1, 1, 1, -2, 0, 1, -1, 0, 2, -1, -1};
+static const tn_param teacher_head = {
+    .name = "teacher", .rows = 5, .cols = 2, .tensor = {.real = (tn_real *)teacher_numbers}};
+#define TEACHER(tau, lambda) .teacher = {&teacher_head, teacher_hidden, (tau), (lambda), NULL}
+static const tn_loss_options taught = {.divisor = 7, .row_weight = weights, TEACHER(3, 2)},
+                             cold = {.divisor = 7, TEACHER(0, 2)}, against = {.divisor = 7, TEACHER(3, -1)};
 #define OPTIONS(o) .options = &(o), .options_size = sizeof(o)
 const tn_op_sample tn_op_head_loss_samples[] = {
     {.dims = {{1, 1}, {1, 1}, {1}}, .ids_below = 1, OPTIONS(one)},
     {.dims = {{2, 5, 9}, {33, 9}, {2, 5}}, .ids_below = 33, OPTIONS(usual)},
     {.dims = {{2, 5, 9}, {33, 9}, {2, 5}}, .ids_below = 33, OPTIONS(weighted)},
+    {.dims = {{2, 5, 9}, {5, 9}, {2, 5}}, .ids_below = 5, OPTIONS(taught)},
     {.dims = {{200, 7}, {1100, 7}, {200}}, .ids_below = 1100, OPTIONS(usual)}, /* several parts */
     {.dims = {{530, 3}, {4500, 3}, {530}},
      .ids_below = 4500,
@@ -429,4 +463,7 @@ const tn_op_sample tn_op_head_loss_samples[] = {
     {.dims = {{4, 8}, {5, 9}, {4}}, .ids_below = 5, OPTIONS(usual), .expect = TN_E_SHAPE},
     {.dims = {{40, 8}, {5, 8}, {40}}, .ids_below = 1000, OPTIONS(usual), .expect = TN_E_RANGE},
     {.dims = {{4, 8}, {5, 8}, {4}}, .ids_below = 5, OPTIONS(none), .expect = TN_E_RANGE},
+    {.dims = {{4, 8}, {6, 8}, {4}}, .ids_below = 5, OPTIONS(taught), .expect = TN_E_SHAPE},
+    {.dims = {{4, 8}, {5, 8}, {4}}, .ids_below = 5, OPTIONS(cold), .expect = TN_E_RANGE},
+    {.dims = {{4, 8}, {5, 8}, {4}}, .ids_below = 5, OPTIONS(against), .expect = TN_E_RANGE},
     TN_SAMPLES_END};

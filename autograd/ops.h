@@ -103,6 +103,17 @@ tn_tensor *tn_lora_down(tn_tape *t, tn_tensor *x, tn_param *a, tn_lora_reading r
  * reads, neither another op nor the backward of the op that made it. */
 tn_tensor *tn_lora_up(tn_tape *t, tn_tensor *y, tn_tensor *p, tn_param *b, tn_real c);
 
+/* A model of the same vocabulary to learn from (Hinton 2015): each row's loss gets weight tau^2 KL(teacher || student),
+ * of softmax(logits / tau). Its logits are made chunk by chunk, too; it gets no gradient. Borrowed until the next
+ * begin. The products of a pass with a teacher are of floats where the tape asks for TN_BACKWARD_INT16. */
+typedef struct tn_teacher {
+    const tn_param *head;  /* [V, its width], float or a table; NULL: no teacher */
+    const tn_real *hidden; /* [N, its width] what its head reads */
+    tn_real temperature;   /* tau, > 0 */
+    tn_real weight;        /* >= 0 */
+    double *divergence;    /* receives the sum of KL over targets, in double; or NULL */
+} tn_teacher;
+
 typedef struct tn_loss_options {
     double divisor;  /* D: one for the whole optimizer step, > 0 */
     tn_real z_loss;  /* c, >= 0 */
@@ -113,6 +124,7 @@ typedef struct tn_loss_options {
      * next begin. The result is made with what stands there in forward, the gradients with what stands there when they
      * are made: a pass that is not `final` may fill it in between, from row_nll. */
     const tn_real *row_weight;
+    tn_teacher teacher;
 } tn_loss_options;
 /* Head and cross-entropy in one: logits are made chunk by chunk and never stored whole. x [..,C], w [V,C], targets
  * (negative = no loss, else < V) -> [1]. */

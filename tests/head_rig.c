@@ -21,6 +21,16 @@ void tn_head_rig_init(tn_head_rig *rig) {
 
 void tn_head_rig_release(tn_head_rig *rig) { tn_graph_release(&rig->g); }
 
+void tn_head_rig_teach(tn_head_rig *rig) {
+    const int c = TN_HEAD_TEACHER_C;
+    tn_real *head = tn_graph_normal(&rig->g, V * c, 2);
+    rig->options.teacher = (tn_teacher){.head = tn_graph_param(&rig->g, V, c, head, false),
+                                        .hidden = tn_graph_normal(&rig->g, N * c, 3),
+                                        .temperature = 3,
+                                        .weight = 2,
+                                        .divergence = &rig->divergence};
+}
+
 void tn_head_rig_freeze(tn_head_rig *rig) {
     rig->w->tensor.needs_grad = false;
     rig->w->tensor.grad = NULL;
@@ -72,30 +82,52 @@ void tn_head_assert_same(const tn_head_result *a, const tn_head_result *b) {
     assert_memory_equal(a->dw, b->dw, V * C * sizeof *a->dw);
 }
 
-/* z [V]: the logits of row i; returns log sum exp z. */
-static double logits(const tn_head_rig *rig, int i, double *z) {
-    double max = -INFINITY, sum = 0;
+/* z [V]: the logits of a row. */
+static void make_logits(const tn_real *x, const tn_param *w, double *z) {
     for (int v = 0; v < V; v++) {
         z[v] = 0;
-        for (int j = 0; j < C; j++) z[v] += (double)rig->x[i * C + j] * (double)rig->w->tensor.real[v * C + j];
-        max = fmax(max, z[v]);
+        for (int j = 0; j < w->cols; j++) z[v] += (double)x[j] * (double)w->tensor.real[v * w->cols + j];
     }
-    for (int v = 0; v < V; v++) sum += exp(z[v] - max);
+}
+
+static double log_sum(const double *z, double temperature) {
+    double max = -INFINITY, sum = 0;
+    for (int v = 0; v < V; v++) max = fmax(max, z[v] / temperature);
+    for (int v = 0; v < V; v++) sum += exp(z[v] / temperature - max);
     return max + log(sum);
 }
 
-static void add_row(const tn_head_rig *rig, int i, double *z, tn_head_naive *n) {
+/* Adds d/dz to g [V]; returns the divergence. */
+static double learn_from_teacher(const tn_head_rig *rig, int i, const double *z, double *g) {
+    const tn_teacher *t = &rig->options.teacher;
+    const double tau = (double)t->temperature;
+    double zt[V], divergence = 0;
+    make_logits(t->hidden + i * t->head->cols, t->head, zt);
+    const double lse = log_sum(z, tau), lse_t = log_sum(zt, tau);
+    for (int v = 0; v < V; v++) {
+        const double log_s = z[v] / tau - lse, log_t = zt[v] / tau - lse_t;
+        divergence += exp(log_t) * (log_t - log_s);
+        g[v] += (double)t->weight * tau * (exp(log_s) - exp(log_t));
+    }
+    return divergence;
+}
+
+static void add_row(const tn_head_rig *rig, int i, tn_head_naive *n) {
     const tn_loss_options *o = &rig->options;
-    const double lse = logits(rig, i, z), c = (double)o->z_loss,
+    double z[V], g[V];
+    make_logits(rig->x + i * C, rig->w, z);
+    const double lse = log_sum(z, 1), c = (double)o->z_loss, tau = (double)o->teacher.temperature,
                  weight = (o->row_weight ? (double)o->row_weight[i] : 1) / o->divisor;
+    for (int v = 0; v < V; v++) g[v] = exp(z[v] - lse) * (1 + 2 * c * lse) - (v == rig->targets[i]);
+    const double divergence = o->teacher.head ? learn_from_teacher(rig, i, z, g) : 0;
     n->row_nll[i] = lse - z[rig->targets[i]];
     n->nll += n->row_nll[i];
-    n->total += weight * (n->row_nll[i] + c * lse * lse);
+    n->divergence += divergence;
+    n->total += weight * (n->row_nll[i] + c * lse * lse + (double)o->teacher.weight * tau * tau * divergence);
     for (int v = 0; v < V; v++) {
-        double g = (exp(z[v] - lse) * (1 + 2 * c * lse) - (v == rig->targets[i])) * weight;
         for (int j = 0; j < C; j++) {
-            n->dx[i * C + j] += g * (double)rig->w->tensor.real[v * C + j];
-            n->dw[v * C + j] += g * (double)rig->x[i * C + j];
+            n->dx[i * C + j] += weight * g[v] * (double)rig->w->tensor.real[v * C + j];
+            n->dw[v * C + j] += weight * g[v] * (double)rig->x[i * C + j];
         }
     }
 }
@@ -104,9 +136,8 @@ tn_head_naive tn_head_rig_naive(tn_head_rig *rig) {
     tn_head_naive n = {.row_nll = tn_arena_zalloc(rig->g.arena, N, sizeof(double), "test"),
                        .dx = tn_arena_zalloc(rig->g.arena, N * C, sizeof(double), "test"),
                        .dw = tn_arena_zalloc(rig->g.arena, V * C, sizeof(double), "test")};
-    double z[V];
     for (int i = 0; i < N; i++)
-        if (rig->targets[i] >= 0) add_row(rig, i, z, &n);
+        if (rig->targets[i] >= 0) add_row(rig, i, &n);
     return n;
 }
 

@@ -15,11 +15,15 @@ typedef struct tn_head_rig {
     tn_loss_options options; /* of the next pass, for the test to set; `sum` is set */
     tn_tensor *x_tensor;     /* of the last pass */
     double sum;              /* of the negative log-likelihoods */
+    double divergence;       /* from the teacher's distribution */
 } tn_head_rig;
 
 /* A third of the rows and all of the first have no target. Divisor 64, z-loss 0.01. */
 void tn_head_rig_init(tn_head_rig *rig);
 void tn_head_rig_release(tn_head_rig *rig);
+enum { TN_HEAD_TEACHER_C = 20 };
+/* From now on there is a teacher of that width: temperature 3, weight 2. */
+void tn_head_rig_teach(tn_head_rig *rig);
 /* w is not trained from now on; what passes give has a dw of zeros. */
 void tn_head_rig_freeze(tn_head_rig *rig);
 /* What the gradient of w held before is forgotten. */
@@ -44,7 +48,7 @@ void tn_head_assert_same(const tn_head_result *a, const tn_head_result *b);
 
 /* The loss under rig->options, and its gradients. */
 typedef struct tn_head_naive {
-    double nll, total, *row_nll, *dx, *dw; /* [N] [N,C] [V,C] */
+    double nll, divergence, total, *row_nll, *dx, *dw; /* [N] [N,C] [V,C] */
 } tn_head_naive;
 
 tn_head_naive tn_head_rig_naive(tn_head_rig *rig);
