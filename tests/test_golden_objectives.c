@@ -107,10 +107,43 @@ static void golden_dpo__of_packed_answers_agrees(void **state) {
     check_preferences(&a);
 }
 
+/* ---- distillation ---- */
+
+static void golden_distill__loss_and_gradients_agree(void **state) {
+    (void)state;
+    const int c = tn_golden_int(file, "teacher_width"), n = g.batch * g.time, dims[2] = {g.batch, g.time};
+    const float *hidden = tn_golden_read(&g, file, "distill/hidden", TN_H5_F32, n * c),
+                *numbers = tn_golden_read(&g, file, "distill/head", TN_H5_F32, g.vocab * c);
+    tn_real *x = tn_arena_array(g.arena, (size_t)(n * c), sizeof *x, "test");
+    tn_param head = {.name = "teacher", .rows = g.vocab, .cols = c, .product = true};
+    assert_ok(tn_param_init(&head, g.arena, TN_PARAM_FIXED));
+    for (int i = 0; i < n * c; i++) x[i] = (tn_real)hidden[i];
+    for (int i = 0; i < g.vocab * c; i++) head.tensor.real[i] = (tn_real)numbers[i];
+    for (int final = 0; final < 2; final++) {
+        double divergence;
+        const tn_loss_options options = {.divisor = g.divisor,
+                                         .final = final != 0,
+                                         .teacher = {.head = &head,
+                                                     .hidden = x,
+                                                     .temperature = (tn_real)tn_golden_real(file, "temperature"),
+                                                     .weight = (tn_real)tn_golden_real(file, "weight"),
+                                                     .divergence = &divergence}};
+        tn_golden_load(&g);
+        tn_tape_begin(g.tape, TN_TAPE_RECORD, NULL);
+        tn_tensor *loss = tn_model_loss(g.model, g.tape, tn_tape_ids(g.tape, 2, dims, g.tokens),
+                                        tn_tape_ids(g.tape, 2, dims, g.targets), NULL, options);
+        assert_ok(tn_tape_backward(g.tape, loss));
+        tn_golden_assert_loss("loss", (double)loss->real[0], tn_golden_real(file, "distill_loss"));
+        tn_golden_assert_loss("divergence", divergence / g.divisor, tn_golden_real(file, "divergence"));
+        tn_golden_assert_gradients(&g, file, "distill/grad");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_dpo__of_a_row_an_answer_agrees),
         cmocka_unit_test(golden_dpo__of_packed_answers_agrees),
+        cmocka_unit_test(golden_distill__loss_and_gradients_agree),
     };
     if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;
     return cmocka_run_group_tests_name("golden_objectives", tests, open_golden, close_golden);

@@ -8,14 +8,26 @@ static bool is_dpo(const tn_objective *o) { return o->settings.kind == TN_OBJECT
 
 static int64_t tokens_of(const tn_objective_pass *pass) { return (int64_t)pass->rows * pass->context; }
 
+static bool is_distillation(const tn_objective *o) { return o->settings.kind == TN_OBJECTIVE_DISTILL; }
+
+static tn_status check(const tn_objective *o) {
+    const tn_objective_settings *s = &o->settings;
+    if (is_dpo(o) && (!(s->beta > 0) || !isfinite(s->beta)))
+        return TN_FAIL(CONFIG, "dpo.beta is %g, expected a number above 0", s->beta);
+    if (is_dpo(o) && s->z_loss != 0)
+        return TN_FAIL(CONFIG, "train.z_loss is %g, but the loss of dpo has no such term; expected 0", s->z_loss);
+    if (is_distillation(o) && (!(s->temperature > 0) || !isfinite(s->temperature)))
+        return TN_FAIL(CONFIG, "distill.temperature is %g, expected a number above 0", s->temperature);
+    if (is_distillation(o) && (!(s->weight >= 0) || !isfinite(s->weight)))
+        return TN_FAIL(CONFIG, "distill.weight is %g, expected a number from 0 on", s->weight);
+    TN_ASSERT(!is_distillation(o) || (s->teacher && s->teacher_tape));
+    return TN_OK;
+}
+
 tn_status tn_objective_init(tn_objective *o, tn_arena *arena, const tn_objective_settings *settings, int64_t tokens) {
     *o = (tn_objective){.settings = *settings};
+    TN_TRY(check(o));
     if (!is_dpo(o)) return TN_OK;
-    if (!(settings->beta > 0) || !isfinite(settings->beta))
-        return TN_FAIL(CONFIG, "dpo.beta is %g, expected a number above 0", settings->beta);
-    if (settings->z_loss != 0)
-        return TN_FAIL(CONFIG, "train.z_loss is %g, but the loss of dpo has no such term; expected 0",
-                       settings->z_loss);
     TN_TAKE(o->row_nll, arena, tokens, "objective");
     TN_TAKE(o->row_weight, arena, tokens, "objective");
     TN_TAKE(o->pairs, arena, tokens / 2, "objective");
@@ -46,24 +58,51 @@ static tn_tensor *loss_of(tn_model *model, tn_tape *tape, tn_tape_mode mode, con
     return tn_model_loss(model, tape, ids, targets, pass->first, options);
 }
 
-/* ---- the next token ---- */
+/* ---- the next token, and what a teacher says of it ---- */
+
+/* What the teacher's head reads of the pass goes into `options`. */
+static tn_status ask_teacher(const tn_objective *o, const tn_objective_pass *pass, tn_loss_options *options,
+                             double *divergence) {
+    const tn_objective_settings *s = &o->settings;
+    *divergence = 0;
+    if (!is_distillation(o)) return TN_OK;
+    tn_tape_begin(s->teacher_tape, TN_TAPE_FORWARD, NULL);
+    tn_tensor *ids = tn_tape_ids(s->teacher_tape, 2, (const int[]){pass->rows, pass->context}, pass->tokens);
+    const tn_tensor *hidden = tn_model_hidden_documents(s->teacher, s->teacher_tape, ids, pass->first);
+    options->teacher = (tn_teacher){.head = tn_model_head(s->teacher),
+                                    .hidden = hidden->real,
+                                    .temperature = (tn_real)s->temperature,
+                                    .weight = (tn_real)s->weight,
+                                    .divergence = divergence};
+    return tn_tape_status(s->teacher_tape);
+}
+
+static void add_tokens(const tn_objective *o, double sum, double divergence, tn_objective_tally *tally) {
+    const tn_objective_settings *s = &o->settings;
+    tally->loss += sum;
+    if (!is_distillation(o)) return;
+    tally->loss += s->weight * s->temperature * s->temperature * divergence;
+    tally->divergence += divergence;
+}
 
 static tn_status train_on_tokens(const tn_objective *o, tn_model *model, tn_tape *tape, const tn_rng *rng,
                                  const tn_objective_pass *pass, double divisor, tn_objective_tally *tally) {
-    double sum = 0;
-    const tn_loss_options options = {
-        .divisor = divisor, .z_loss = (tn_real)o->settings.z_loss, .sum = &sum, .final = true};
+    double sum = 0, divergence;
+    tn_loss_options options = {.divisor = divisor, .z_loss = (tn_real)o->settings.z_loss, .sum = &sum, .final = true};
+    TN_TRY(ask_teacher(o, pass, &options, &divergence));
     TN_TRY(tn_tape_backward(tape, loss_of(model, tape, TN_TAPE_RECORD, rng, pass, options)));
-    tally->loss += sum;
+    add_tokens(o, sum, divergence, tally);
     return TN_OK;
 }
 
-static tn_status measure_tokens(tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
+static tn_status measure_tokens(const tn_objective *o, tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
                                 tn_objective_tally *tally) {
-    double sum = 0;
-    (void)loss_of(model, tape, TN_TAPE_FORWARD, NULL, pass, (tn_loss_options){.divisor = 1, .sum = &sum});
+    double sum = 0, divergence;
+    tn_loss_options options = {.divisor = 1, .sum = &sum};
+    TN_TRY(ask_teacher(o, pass, &options, &divergence));
+    (void)loss_of(model, tape, TN_TAPE_FORWARD, NULL, pass, options);
     TN_TRY(tn_tape_status(tape));
-    tally->loss += sum;
+    add_tokens(o, sum, divergence, tally);
     return TN_OK;
 }
 
@@ -131,5 +170,5 @@ tn_status tn_objective_train(tn_objective *o, tn_model *model, tn_tape *tape, co
 
 tn_status tn_objective_measure(tn_objective *o, tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
                                tn_objective_tally *tally) {
-    return is_dpo(o) ? measure_pairs(o, model, tape, pass, tally) : measure_tokens(model, tape, pass, tally);
+    return is_dpo(o) ? measure_pairs(o, model, tape, pass, tally) : measure_tokens(o, model, tape, pass, tally);
 }

@@ -1,19 +1,25 @@
 /* SPDX-License-Identifier: MIT
- * objective.h - what training is after, on one pass of the tape: the next token (SFT), or the chosen one of two answers
- * (DPO, train/dpo.h). Everything else of a step is the same for all of them. Losses and gradients of the passes of a
- * step add up under one divisor: what tn_objective_count counts, over the whole step. */
+ * objective.h - what training is after, on one pass of the tape: the next token (SFT), also as a teacher sees it
+ * (DISTILL), or the chosen one of two answers (DPO, train/dpo.h). Everything else of a step is the same for all of
+ * them. Losses and gradients of the passes of a step add up under one divisor: what tn_objective_count counts, over the
+ * whole step. */
 #ifndef TN_TRAIN_OBJECTIVE_H
 #define TN_TRAIN_OBJECTIVE_H
 #include "core/rng.h"
 #include "layers/model.h"
 #include "train/dpo.h"
 
-typedef enum tn_objective_kind { TN_OBJECTIVE_SFT, TN_OBJECTIVE_DPO } tn_objective_kind;
+typedef enum tn_objective_kind { TN_OBJECTIVE_SFT, TN_OBJECTIVE_DPO, TN_OBJECTIVE_DISTILL } tn_objective_kind;
 
 typedef struct tn_objective_settings {
     tn_objective_kind kind;
     double z_loss; /* >= 0; not of DPO */
     double beta;   /* DPO: > 0 */
+    /* DISTILL: to the loss of each target is added weight temperature^2 KL(teacher || student). The teacher is borrowed
+     * for the life of the objective, and so is a tape for its passes, which is not the student's. */
+    tn_model *teacher;
+    tn_tape *teacher_tape;
+    double temperature, weight; /* > 0, >= 0 */
 } tn_objective_settings;
 
 /* All borrowed for the call. Of DPO, the second half of the rows are the rejected answers: tn_pairs_find. */
@@ -27,7 +33,8 @@ typedef struct tn_objective_pass {
 
 /* Sums over what is counted. */
 typedef struct tn_objective_tally {
-    double loss; /* the objective's: -log p of the targets, without z-loss; or that of pairs */
+    double loss;       /* the objective's: -log p of the targets, without z-loss; or that of pairs */
+    double divergence; /* DISTILL: KL(teacher || student), in the loss already */
     tn_dpo_tally pairs;
 } tn_objective_tally;
 
@@ -39,7 +46,8 @@ typedef struct tn_objective {
     tn_pair *pairs;
 } tn_objective;
 
-/* For passes of at most `tokens` tokens; memory comes from `arena`. Fails: TN_E_CONFIG for settings out of range. */
+/* One settings struct for all kinds: what the kind does not read is left alone. For passes of at most `tokens` tokens;
+ * memory comes from `arena`. Fails: TN_E_CONFIG for settings out of range. */
 tn_status tn_objective_init(tn_objective *objective, tn_arena *arena, const tn_objective_settings *settings,
                             int64_t tokens);
 /* Adds the targets of a pass, or its pairs. Fails: tn_pairs_find. */

@@ -293,11 +293,47 @@ def write_preferences(f, values):
     print(f"preferences: seed {seed}, losses {losses.detach().numpy()}")
 
 
+# ---- distillation (Hinton 2015) ----
+
+TEACHER_WIDTH, TEMPERATURE, WEIGHT = 24, 5.0, 2.0
+
+
+def distillation_loss(logits, teacher_logits, targets):
+    """Cross-entropy plus WEIGHT tau^2 KL(teacher || student) at temperature tau, the mean over targets."""
+    counted = targets.reshape(-1) >= 0
+    logits, teacher_logits = (x.reshape(-1, VOCAB)[counted] for x in (logits, teacher_logits))
+    nll = torch.nn.functional.cross_entropy(logits, targets.reshape(-1)[counted])
+    divergence = torch.nn.functional.kl_div(
+        (logits / TEMPERATURE).log_softmax(-1), (teacher_logits / TEMPERATURE).log_softmax(-1),
+        reduction="batchmean", log_target=True)
+    return nll + WEIGHT * TEMPERATURE**2 * divergence, divergence
+
+
+def write_distillation(f, values, seed):
+    rng = np.random.RandomState(seed + 2)
+    hidden = rng.normal(0.0, 1.0, (BATCH * TIME, TEACHER_WIDTH)).astype(np.float32)
+    head = rng.normal(0.0, 1.0, (VOCAB, TEACHER_WIDTH)).astype(np.float32)
+    tokens, targets = (torch.tensor(x, dtype=torch.long) for x in batch(seed))
+    p = tensors(values)
+    teacher_logits = torch.tensor(hidden, dtype=torch.float64) @ torch.tensor(head, dtype=torch.float64).T
+    loss, divergence = distillation_loss(forward(p, tokens, Probe()), teacher_logits, targets)
+    loss.backward()
+    f["distill/hidden"], f["distill/head"] = hidden, head
+    for name, x in p.items():
+        f[f"distill/grad/{name}"] = x.grad.numpy().astype(np.float32)
+    for name, value in (("temperature", TEMPERATURE), ("weight", WEIGHT), ("distill_loss", float(loss.detach())),
+                        ("divergence", float(divergence.detach()))):
+        f.attrs[name] = np.float64(value)
+    f.attrs["teacher_width"] = np.int64(TEACHER_WIDTH)
+    print(f"distillation: loss {loss:.6f}, divergence {divergence:.6f}")
+
+
 def write_objectives(path, seed):
     values = initial_values(seed)
     with h5py.File(path, "w", libver="v108") as f:
         f.attrs["format"] = np.bytes_("tern-golden")
         write_preferences(f, values)
+        write_distillation(f, values, seed)
         f.attrs["complete"] = np.int64(1)
 
 
