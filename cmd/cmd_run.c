@@ -150,10 +150,9 @@ static tn_status on_token(void *context, int32_t id, const tn_real *logits) {
 
 /* ---- texts ---- */
 
-static tn_status keep_sample(run *r, uint64_t seed, const tn_generated *done) {
-    json_t *sample =
-        json_pack("{s:o, s:s, s:i, s:I}", "text", tn_cmd_json_text(tn_buf_text(&r->text), r->text.len), "stop_reason",
-                  tn_stop_reason_name(done->reason), "tokens", done->tokens, "seed", (json_int_t)seed);
+static tn_status keep_sample(run *r, uint64_t seed, const tn_generated *done, const char *reason) {
+    json_t *sample = json_pack("{s:o, s:s, s:i, s:I}", "text", tn_cmd_json_text(tn_buf_text(&r->text), r->text.len),
+                               "stop_reason", reason, "tokens", done->tokens, "seed", (json_int_t)seed);
     if (json_array_append_new(r->samples, sample)) return TN_FAIL(TEXT, "the text cannot be written as JSON");
     return TN_OK;
 }
@@ -190,12 +189,15 @@ static tn_status continue_prompt(run *r, uint64_t seed, tn_generated *done) {
 static tn_status write_sample(run *r, int number) {
     const settings *s = r->settings;
     uint64_t seed = r->seed + (uint64_t)number;
-    tn_generated done;
+    tn_generated done = {0};
     r->number = number;
     tn_buf_reset(&r->text);
     tn_status status = continue_prompt(r, seed, &done);
-    /* whatever is said next begins a line */
-    tn_status ended = s->json ? TN_OK : tn_cmd_print(number + 1 < s->samples ? "\n\n" : "\n");
+    tn_status ended = TN_OK;
+    if (!s->json) /* whatever is said next begins a line */
+        ended = tn_cmd_print(number + 1 < s->samples ? "\n\n" : "\n");
+    else if (!status || interrupted)
+        ended = keep_sample(r, seed, &done, status ? "interrupted" : tn_stop_reason_name(done.reason));
     TN_TRY(status);
     TN_TRY(ended);
     if (done.reason == TN_STOP_CONTEXT)
@@ -205,7 +207,7 @@ static tn_status write_sample(run *r, int number) {
                s->generation.how.shift ? "and --keep leaves nothing to drop" : "--context-shift drops older ones");
     tn_log(TN_LOG_DEBUG, "run", "text %d: %d tokens, seed %llu, ended by %s", number + 1, done.tokens,
            (unsigned long long)seed, tn_stop_reason_name(done.reason));
-    return s->json ? keep_sample(r, seed, &done) : TN_OK;
+    return TN_OK;
 }
 
 static double rate(double count, double seconds) { return seconds > 0 ? count / seconds : 0; }

@@ -35,6 +35,9 @@ train: {max_steps: 30, batch_size: 2}
 END
 "$tern" train c.yaml --run-dir run >train.log 2>&1 || fail "$(cat train.log)"
 
+"$tern" make-dummy --set model.vocab_size=300 --set model.d_model=256 --set model.n_head=4 --set model.d_ff=256 \
+    --set model.n_layer=2 --set model.context=131072 -o long.gguf >/dev/null 2>err || fail "$(cat err)"
+
 # ---- samplers ----
 cold=$(run -n 20 --temp 0)
 same "the most likely, by top-k" "$cold" "$(run -n 20 --top-k 1 -s 5)"
@@ -95,6 +98,17 @@ same "a shift with guesses" "$(run -n 90 -s 3 --ignore-eos --context-shift)" \
 "$tern" run -m run -p Once -c 32 -n 90 -s 3 --ignore-eos >text 2>&1 || fail "$(cat text)"
 grep -q '^[^ ]*Z WARN run: text 1 ends' text || fail "the note of a full context begins no line: $(cat text)"
 
+# What came before Ctrl-C is not lost.
+"$tern" run -m long.gguf -p Once -n -1 -c 100000 --ignore-eos --json >stopped 2>err &
+pid=$!
+for _ in $(seq 500); do if grep -q 'INFO run' err; then break; fi; sleep 0.02; done
+sleep 0.2
+kill -INT $pid
+found=0
+wait $pid || found=$?
+[ $found -eq 130 ] || fail "Ctrl-C: status $found, expected 130: $(cat err)"
+grep -q '"text":"Once.*","stop_reason":"interrupted","tokens":[0-9]' stopped || fail "Ctrl-C: $(cat stopped)"
+
 # ---- sessions ----
 whole=$(run -n 24 -s 9 --mirostat 2 --repeat-penalty 1.2)
 first=$(run -n 10 -s 9 --mirostat 2 --repeat-penalty 1.2 --session s.h5)
@@ -128,8 +142,6 @@ same "a preset" "$cold" "$(run -n 20 --temp 0 --preset server)"
 eight=$(run -n 20 --temp 0 -ctk q8_0 -ctv q8_0)
 same "what a preset fills in" "$eight" "$(run -n 20 --temp 0 --preset mobile)"
 same "what flags say, against a preset" "$cold" "$(run -n 20 --temp 0 --preset mobile -ctk f16 -ctv f16)"
-"$tern" make-dummy --set model.vocab_size=300 --set model.d_model=256 --set model.n_head=4 --set model.d_ff=256 \
-    --set model.n_layer=2 --set model.context=131072 -o long.gguf >/dev/null 2>err || fail "$(cat err)"
 "$tern" run -m long.gguf -n 2 --preset mobile >/dev/null 2>err || fail "$(cat err)"
 if grep -q allows err; then fail "a small model does not fit: $(cat err)"; fi
 "$tern" run -m long.gguf -n 2 --preset mobile -c 131072 -ctk f32 -ctv f32 >/dev/null 2>err || fail "$(cat err)"
