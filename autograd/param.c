@@ -85,6 +85,11 @@ tn_status tn_param_put_table(tn_param *param, tn_table table) {
     return TN_OK;
 }
 
+int64_t tn_param_table_bytes(const tn_param *param) {
+    if (!param->table.data) return 0;
+    return (int64_t)tn_table_row_bytes(param->table.type, param->cols) * param->rows;
+}
+
 const tn_real *tn_param_rows(const tn_param *param, int first, int rows, tn_real *room) {
     if (param->tensor.real) return param->tensor.real + (int64_t)first * param->cols;
     tn_table_rows(&param->table, param->cols, first, rows, room);

@@ -24,6 +24,10 @@ void tn_config_full_name(char out[TN_CONFIG_NAME], const char *section, const ch
     snprintf(out, TN_CONFIG_NAME, "%.60s%s%.60s", section, *section ? "." : "", key);
 }
 
+void tn_config_mark_given(const tn_section *section, const tn_key *key) {
+    if (section->given) section->given[key - section->keys] = true;
+}
+
 void *tn_config_field(const tn_section *section, const tn_key *key) { return (char *)section->values + key->offset; }
 
 static tn_status copy_text(const tn_config *config, const char *what, const char *text, const char **out) {
@@ -114,6 +118,7 @@ tn_status tn_config_set(tn_config *config, const char *assignment) {
 
     const tn_section *section = &config->sections[s];
     const tn_key *key = &section->keys[k];
+    tn_config_mark_given(section, key);
     if (key->type == TN_KEY_LIST && equals[1] == '[')
         return tn_config_store_flow_list(config, section, key, where, equals + 1);
     return tn_config_store(config, section, key, where, equals + 1);

@@ -49,6 +49,7 @@ typedef struct tn_section {
     const tn_key *keys;
     int n_keys;
     void *values; /* the section's struct, filled by the calls below */
+    bool *given;  /* [n_keys] receives which keys a text or an override has named; or NULL */
 } tn_section;
 
 typedef struct tn_config {
@@ -63,6 +64,8 @@ tn_status tn_config_load_file(tn_config *config, const char *path);
 /* `name` stands for the source in messages. */
 tn_status tn_config_load_text(tn_config *config, const char *name, const char *text, size_t len);
 tn_status tn_config_set(tn_config *config, const char *assignment); /* "train.max_steps=100" */
+/* The value of one key as text, "d_model: 512"; replaces what is in `out`. */
+tn_status tn_config_value_text(const tn_section *section, const tn_key *key, tn_buf *out);
 /* The effective settings as YAML that loads back to the same values. */
 tn_status tn_config_dump(const tn_config *config, tn_buf *out);
 tn_status tn_config_help(const tn_config *config, tn_buf *out); /* a table of all keys */

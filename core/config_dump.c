@@ -83,13 +83,22 @@ static tn_status put_value(tn_buf *out, const tn_key *key, const void *field) {
     return TN_E_CONFIG;
 }
 
+static tn_status put_setting(tn_buf *out, const tn_section *section, const tn_key *key) {
+    TN_TRY(tn_buf_printf(out, "%s: ", key->name));
+    return put_value(out, key, tn_config_field(section, key));
+}
+
+tn_status tn_config_value_text(const tn_section *section, const tn_key *key, tn_buf *out) {
+    tn_buf_reset(out);
+    return put_setting(out, section, key);
+}
+
 static tn_status dump_section(const tn_section *section, tn_buf *out) {
     const char *indent = *section->name ? "  " : "";
     if (*section->name) TN_TRY(tn_buf_printf(out, "%s:\n", section->name));
     for (int k = 0; k < section->n_keys; k++) {
-        const tn_key *key = &section->keys[k];
-        TN_TRY(tn_buf_printf(out, "%s%s: ", indent, key->name));
-        TN_TRY(put_value(out, key, tn_config_field(section, key)));
+        TN_TRY(tn_buf_puts(out, indent));
+        TN_TRY(put_setting(out, section, &section->keys[k]));
         TN_TRY(tn_buf_putc(out, '\n'));
     }
     return TN_OK;

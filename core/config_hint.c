@@ -35,12 +35,11 @@ static bool has_setting(const tn_config *config, const char *full) {
 }
 
 /* Tern's name for a peer's dotted key or for its last part: "" when Tern has no such setting, NULL when it is no peer's
- * name or Tern's is not in this schema. */
-static const char *name_for_peers(const tn_config *config, const char *full) {
+ * name. */
+static const char *name_for_peers(const char *full) {
     const char *last = strrchr(full, '.');
     const char *ours = peer_name(full);
-    if (!ours) ours = peer_name(last ? last + 1 : full);
-    return ours && (!*ours || has_setting(config, ours)) ? ours : NULL;
+    return ours ? ours : peer_name(last ? last + 1 : full);
 }
 
 static void consider(nearest *best, int distance, const char *section, const char *key) {
@@ -76,12 +75,13 @@ tn_status tn_config_fail_unknown(const tn_config *config, const char *where, con
     tn_config_full_name(full, section, key);
     nearest best;
     bool found = find_nearest(config, section, key, &best);
-    const char *ours = name_for_peers(config, full);
+    const char *ours = name_for_peers(full);
     if (ours && !(found && best.limit < 0)) {
         if (!*ours)
             return TN_FAIL(CONFIG, "%s: unknown key \"%s\": other trainers have it, this version of Tern does not",
                            where, full);
-        return TN_FAIL(CONFIG, "%s: unknown key \"%s\": Tern calls it %s", where, full, ours);
+        return TN_FAIL(CONFIG, "%s: unknown key \"%s\": Tern calls it %s%s", where, full, ours,
+                       has_setting(config, ours) ? "" : ", which is no setting here");
     }
     if (found) return TN_FAIL(CONFIG, "%s: unknown key \"%s\"; did you mean %s?", where, full, best.name);
     return TN_FAIL(CONFIG, "%s: unknown key \"%s\"", where, full);

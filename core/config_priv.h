@@ -22,6 +22,9 @@ tn_status tn_config_fail_unknown(const tn_config *config, const char *where, con
 tn_status tn_config_store_flow_list(const tn_config *config, const tn_section *section, const tn_key *key,
                                     const char *where, const char *text);
 
+/* Remember that the key has been named. */
+void tn_config_mark_given(const tn_section *section, const tn_key *key);
+
 /* "train.max_steps"; the key alone at the top. */
 void tn_config_full_name(char out[TN_CONFIG_NAME], const char *section, const char *key);
 /* The field of the section's struct. */

@@ -159,6 +159,7 @@ static tn_status read_key(reader *r, int s, const char *name) {
     int k = tn_config_find_key(section, name);
     if (k < 0) return tn_config_fail_unknown(r->config, r->where, section->name, name);
     TN_TRY(mark_seen(r, key_slot(r->config, s) + k, section->name, name));
+    tn_config_mark_given(section, &section->keys[k]);
     return read_value(r, section, &section->keys[k]);
 }
 

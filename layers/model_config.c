@@ -14,6 +14,20 @@ tn_section tn_model_section(tn_model_config *values) {
     return (tn_section){.name = "model", .keys = keys, .n_keys = (int)TN_COUNT(keys), .values = values};
 }
 
+static const tn_key based_keys[] = {
+    {"base", TN_KEY_TEXT, offsetof(tn_based_model_config, base), "", 0, 0, NULL,
+     "the model to start from: run folder, checkpoint, GGUF file or Hugging Face folder; the other settings of this "
+     "section are its own"},
+#define KEY(type, field, initial, min, max, choices, help)                                                             \
+    {#field, TN_KEY_##type, offsetof(tn_based_model_config, model.field), initial, min, max, choices, help},
+#include "layers/model_keys.def"
+#undef KEY
+};
+
+tn_section tn_based_model_section(tn_based_model_config *values) {
+    return (tn_section){.name = "model", .keys = based_keys, .n_keys = (int)TN_COUNT(based_keys), .values = values};
+}
+
 static tn_status check_rope(const tn_model_config *c) {
     if (c->rope_scaling == TN_ROPE_NONE && c->rope_factor != 1)
         return TN_FAIL(CONFIG, "model.rope_factor is %g, but model.rope_scaling is none", c->rope_factor);

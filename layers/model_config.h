@@ -17,6 +17,14 @@ typedef struct tn_model_config {
 
 /* The section for core/config.h; `values` is filled by the config calls. */
 tn_section tn_model_section(tn_model_config *values);
+
+/* The same of a model that is made out of another one: `base` names it. */
+typedef struct tn_based_model_config {
+    tn_model_config model;
+    const char *base; /* a file or folder that models/ reads; "" = none */
+} tn_based_model_config;
+tn_section tn_based_model_section(tn_based_model_config *values);
+
 /* Fill in derived defaults (n_kv_head, head_dim) and check what single keys cannot: heads divide width, kv heads divide
  * heads, head_dim is even, vocab_size > 0. Fails: TN_E_CONFIG, the sentence names the keys and their values. */
 tn_status tn_model_config_complete(tn_model_config *config);

@@ -6,7 +6,8 @@
 #include "models/model_file_priv.h"
 
 static tn_status read_config(tn_ckpt *ckpt, tn_model_config *model) {
-    tn_section section = tn_model_section(model);
+    tn_based_model_config read;
+    tn_section section = tn_based_model_section(&read);
     tn_config config = {.arena = tn_arena_create("configuration"),
                         .sections = &section,
                         .n_sections = 1,
@@ -17,6 +18,7 @@ static tn_status read_config(tn_ckpt *ckpt, tn_model_config *model) {
     if (!status) status = tn_config_load_text(&config, tn_ckpt_path(ckpt), tn_buf_text(&text), text.len);
     tn_buf_release(&text);
     tn_arena_free(config.arena);
+    *model = read.model;
     return status;
 }
 

@@ -113,14 +113,17 @@ typedef struct fused_step {
     const tn_optimizer_rates *rates;
 } fused_step;
 
-static double rate_of(const group *g, const tn_optimizer_rates *rates) {
-    return g->table ? rates->table_learning_rate : rates->learning_rate;
+/* a is that of the last refresh. */
+static double rate_of(const tn_optimizer *o, int param, const tn_optimizer_rates *rates) {
+    const tn_param *p = o->blocks->params[param];
+    double rate = o->groups[param].table ? rates->table_learning_rate : rates->learning_rate;
+    return o->settings.relative && p->quantizer != TN_QUANT_NONE ? rate * (double)p->scale : rate;
 }
 
-static tn_adamw adamw_of(const fused_step *s, const group *g, tn_real decay) {
+static tn_adamw adamw_of(const fused_step *s, const tn_param_block *b, tn_real decay) {
     const tn_optimizer_settings *set = &s->optimizer->settings;
     double t = (double)s->optimizer->updates;
-    return (tn_adamw){.lr = (tn_real)rate_of(g, s->rates),
+    return (tn_adamw){.lr = (tn_real)rate_of(s->optimizer, b->param, s->rates),
                       .beta1 = (tn_real)set->beta1,
                       .beta2 = (tn_real)set->beta2,
                       .epsilon = (tn_real)set->epsilon,
@@ -132,13 +135,13 @@ static tn_adamw adamw_of(const fused_step *s, const group *g, tn_real decay) {
 
 static double adamw_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
                           const tn_real *grad) {
-    tn_adamw step = adamw_of(s, g, decay);
+    tn_adamw step = adamw_of(s, b, decay);
     return tn_k->adamw_step(b->count, &step, grad, w, g->slots[0] + b->first, g->slots[1] + b->first);
 }
 
 static double adamw8bit_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
                               const tn_real *grad) {
-    tn_adamw step = adamw_of(s, g, decay);
+    tn_adamw step = adamw_of(s, b, decay);
     tn_rng rng = tn_rng_make((uint64_t)s->optimizer->updates, TN_PURPOSE_ROUNDING, (uint32_t)b->param);
     int64_t block = b->first / TN_CODE_BLOCK;
     tn_adamw_codes codes = {.m = g->codes[0] + b->first,
@@ -152,7 +155,7 @@ static double adamw8bit_block(const fused_step *s, const group *g, const tn_para
 static double lion_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
                          const tn_real *grad) {
     const tn_optimizer_settings *set = &s->optimizer->settings;
-    tn_lion step = {.lr = (tn_real)rate_of(g, s->rates),
+    tn_lion step = {.lr = (tn_real)rate_of(s->optimizer, b->param, s->rates),
                     .beta1 = (tn_real)set->beta1,
                     .beta2 = (tn_real)set->beta2,
                     .decay = decay,
@@ -162,7 +165,7 @@ static double lion_block(const fused_step *s, const group *g, const tn_param_blo
 
 static double sgd_block(const fused_step *s, const group *g, const tn_param_block *b, tn_real decay, tn_real *w,
                         const tn_real *grad) {
-    tn_sgd step = {.lr = (tn_real)rate_of(g, s->rates),
+    tn_sgd step = {.lr = (tn_real)rate_of(s->optimizer, b->param, s->rates),
                    .momentum = (tn_real)s->optimizer->settings.momentum,
                    .decay = decay,
                    .grad_scale = (tn_real)s->rates->grad_scale};
@@ -192,7 +195,7 @@ static void step_blocks(void *context, int64_t begin, int64_t end) {
 static void step_matrices(const tn_optimizer *o, const tn_optimizer_rates *rates) {
     for (int i = 0; i < o->blocks->n_params; i++) {
         if (o->groups[i].kind != TN_OPTIMIZER_muon) continue;
-        tn_muon_rates r = {rates->learning_rate, o->settings.momentum, rates->weight_decay, rates->grad_scale};
+        tn_muon_rates r = {rate_of(o, i, rates), o->settings.momentum, rates->weight_decay, rates->grad_scale};
         tn_muon_step(&o->muon, &r, o->blocks->params[i], o->groups[i].slots[0]);
     }
 }

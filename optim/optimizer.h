@@ -23,6 +23,7 @@ typedef struct tn_optimizer_settings {
     double beta1, beta2; /* adamw, adamw8bit, lion; 0..1 */
     double epsilon;      /* adamw, adamw8bit; > 0 */
     double momentum;     /* sgd, muon; 0..1 */
+    bool relative;       /* the rates of quantised matrices are shares of their mean |w|, a (training.md 3.3) */
 } tn_optimizer_settings;
 
 typedef struct tn_optimizer_rates {

@@ -45,6 +45,7 @@ static const tn_key top_keys[] = {
 typedef struct fixture {
     tn_config config;
     tn_section sections[3];
+    bool given[TN_COUNT(model_keys)];
     model_settings model;
     train_settings train;
     top_settings top;
@@ -52,9 +53,9 @@ typedef struct fixture {
 
 static int set_up(void **state) {
     fixture *f = tn_heap_zalloc(1, sizeof *f);
-    f->sections[0] = (tn_section){"", top_keys, TN_COUNT(top_keys), &f->top};
-    f->sections[1] = (tn_section){"model", model_keys, TN_COUNT(model_keys), &f->model};
-    f->sections[2] = (tn_section){"train", train_keys, TN_COUNT(train_keys), &f->train};
+    f->sections[0] = (tn_section){"", top_keys, TN_COUNT(top_keys), &f->top, NULL};
+    f->sections[1] = (tn_section){"model", model_keys, TN_COUNT(model_keys), &f->model, f->given};
+    f->sections[2] = (tn_section){"train", train_keys, TN_COUNT(train_keys), &f->train, NULL};
     f->config = (tn_config){.arena = tn_arena_create("config"), .sections = f->sections, .n_sections = 3};
     *state = f;
     return tn_config_defaults(&f->config);
@@ -140,16 +141,17 @@ static void key_of_another_trainer__is_answered_with_ours(void **state) {
     expect_refused(f, "num_hidden_layers: 4\n",
                    "x.yaml:1:1: unknown key \"num_hidden_layers\": Tern calls it model.n_layer");
     expect_refused(f, "output_dir: out\n", "x.yaml:1:1: unknown key \"output_dir\": Tern calls it --run-dir");
-    expect_refused(f, "num_heads: 8\n", "x.yaml:1:1: unknown key \"num_heads\""); /* this schema has no model.n_head */
-    expect_refused(f, "lora_r: 8\n",
-                   "x.yaml:1:1: unknown key \"lora_r\": other trainers have it, this version of Tern does not");
+    expect_refused(f, "num_heads: 8\n", /* this schema has no model.n_head */
+                   "x.yaml:1:1: unknown key \"num_heads\": Tern calls it model.n_head, which is no setting here");
+    expect_refused(f, "fp16: true\n",
+                   "x.yaml:1:1: unknown key \"fp16\": other trainers have it, this version of Tern does not");
     assert_int_equal(tn_config_set(&f->config, "optimizer.init_args.lr=1"), TN_E_CONFIG);
     assert_string_equal(tn_error_message(), "--set optimizer.init_args.lr=1: unknown key \"optimizer.init_args.lr\": "
                                             "Tern calls it train.learning_rate");
 }
 
-/* In the configuration of a run every row of peer_names.def leads to a setting or a flag, or says that there is none.
- */
+/* In the configuration of a fine-tuning run, which has all settings, every row of peer_names.def leads to one or to a
+ * flag, or says that there is none. */
 static void key_of_another_trainer__leads_to_a_setting_that_exists(void **state) {
     fixture *f = *state;
     static const char *const names[][2] = {
@@ -158,7 +160,7 @@ static void key_of_another_trainer__leads_to_a_setting_that_exists(void **state)
 #undef PEER
     };
     static tn_run_config run;
-    assert_ok(tn_run_config_init(&run, f->config.arena));
+    assert_ok(tn_run_config_init_finetune(&run, f->config.arena));
     for (size_t i = 0; i < TN_COUNT(names); i++) {
         char assignment[128];
         snprintf(assignment, sizeof assignment, "%s=1", names[i][0]);
@@ -255,6 +257,14 @@ static void set__wins_over_the_file_and_names_itself(void **state) {
     assert_int_equal(tn_config_set(&f->config, "train.files=[a, b"), TN_E_CONFIG);
     assert_int_equal(tn_config_set(&f->config, "train.files=[a]\n- b"), TN_E_CONFIG);
     assert_int_equal(tn_config_set(&f->config, "model.base=\xff"), TN_E_TEXT);
+}
+
+static void given__are_the_keys_that_were_named(void **state) {
+    fixture *f = *state;
+    assert_ok(load(f, "model: {n_layer: 12}\n")); /* its default */
+    assert_ok(tn_config_set(&f->config, "model.base=a"));
+    assert_true(f->given[0] && f->given[3]);
+    assert_false(f->given[1] || f->given[2]);
 }
 
 static void dump__loads_back_to_the_same(void **state) {
@@ -465,6 +475,7 @@ int main(void) {
         CASE(other_sections__can_be_passed_over_but_not_bombs),
         CASE(file__above_one_mebibyte_is_refused),
         CASE(set__wins_over_the_file_and_names_itself),
+        CASE(given__are_the_keys_that_were_named),
         CASE(dump__loads_back_to_the_same),
         CASE(help__has_a_line_for_every_key),
         CASE(load__fails_cleanly_when_memory_is_out),

@@ -318,33 +318,6 @@ static void gguf__a_scale_tensor_multiplies(void **state) {
     tn_loaded_release(&b);
 }
 
-/* What load takes is known from what open tells, before a weight is read. */
-static void open__is_all_of_load_but_the_weights(void **state) {
-    fixture *f = *state;
-    const char *const paths[] = {f->checkpoint, f->good};
-    export_good(f, TN_EXPORT_I2_S);
-    for (size_t i = 0; i < TN_COUNT(paths); i++) {
-        tn_loaded opened, loaded;
-        tn_model *model;
-        tn_arena *arena = tn_arena_create("test"), *dry = tn_arena_create_virtual("test");
-        assert_ok(tn_model_file_load(paths[i], arena, TN_MODEL_RUN, &loaded));
-        assert_ok(tn_model_file_open(paths[i], &opened));
-        assert_null(opened.model);
-        assert_true(opened.has_latents == (i == 0));
-        assert_string_equal(opened.description, loaded.description);
-        assert_int_equal(tn_tokenizer_size(opened.tokenizer), tn_tokenizer_size(loaded.tokenizer));
-        assert_ok(tn_model_create(&model, dry, &opened.config, TN_MODEL_RUN));
-        assert_ok(tn_model_file_place(&opened, model, dry));
-        assert_int_equal(tn_arena_peak(dry), tn_arena_peak(arena));
-        assert_true(tn_model_find(model, "token_embd.weight")->table.type ==
-                    tn_model_find(loaded.model, "token_embd.weight")->table.type);
-        tn_loaded_release(&opened);
-        tn_loaded_release(&loaded);
-        tn_arena_free(arena);
-        tn_arena_free(dry);
-    }
-}
-
 static void file__of_no_known_kind_is_refused(void **state) {
     fixture *f = *state;
     tn_loaded loaded;
@@ -371,7 +344,6 @@ int main(void) {
         cmocka_unit_test_setup_teardown(gguf__the_activation_is_that_of_the_key_else_of_the_architecture, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(gguf__a_scale_tensor_multiplies, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(open__is_all_of_load_but_the_weights, set_up, tear_down),
         cmocka_unit_test_setup_teardown(file__of_no_known_kind_is_refused, set_up, tear_down),
     };
     return cmocka_run_group_tests_name("model_file", tests, NULL, NULL);

@@ -33,20 +33,37 @@ int tn_place_tear_down(void **state) {
     return 0;
 }
 
-static const char base[] = "model: {d_model: 32, n_layer: 2, n_head: 2, d_ff: 64, context: 16}\n"
-                           "data: {tokenizer: char}\n"
-                           "train: {max_steps: 24, batch_size: 4, learning_rate: 1e-2, eval_steps: 8, eval_batches: 4, "
-                           "save_steps: 8, log_steps: 4}\n";
+static const char settings[] =
+    "model: {d_model: 32, n_layer: 2, n_head: 2, d_ff: 64, context: 16}\n"
+    "data: {tokenizer: char}\n"
+    "train: {max_steps: 24, batch_size: 4, learning_rate: 1e-2, eval_steps: 8, eval_batches: 4, save_steps: 8, "
+    "log_steps: 4}\n";
+static const char finetune_settings[] =
+    "train: {max_steps: 12, epochs: 0, batch_size: 2, grad_accumulation: 2, learning_rate: 1e-2, eval_steps: 4, "
+    "eval_batches: 4, save_steps: 4, log_steps: 2}\n";
 
-void tn_run_init(tn_run *r, const tn_place *p, const char *name, const char *sets) {
+static void set_all(tn_run *r, const tn_place *p, const char *name, const char *text, const char *sets) {
     char one[TN_TEST_PATH + 32];
-    *r = (tn_run){.arena = tn_arena_create("test")};
     assert_ok(tn_path_join(r->dir, sizeof r->dir, p->dir, name));
-    assert_ok(tn_run_config_init(&r->config, r->arena));
-    assert_ok(tn_config_load_text(&r->config.config, "base", base, strlen(base)));
+    assert_ok(tn_config_load_text(&r->config.config, "settings", text, strlen(text)));
     snprintf(one, sizeof one, "data.train=%s", p->text);
     assert_ok(tn_config_set(&r->config.config, one));
     for (int n; sscanf(sets, "%255s%n", one, &n) == 1; sets += n) assert_ok(tn_config_set(&r->config.config, one));
+}
+
+void tn_run_init(tn_run *r, const tn_place *p, const char *name, const char *sets) {
+    *r = (tn_run){.arena = tn_arena_create("test")};
+    assert_ok(tn_run_config_init(&r->config, r->arena));
+    set_all(r, p, name, settings, sets);
+}
+
+void tn_run_init_finetune(tn_run *r, const tn_place *p, const char *name, const char *base, const char *sets) {
+    char one[TN_TEST_PATH + 32];
+    *r = (tn_run){.arena = tn_arena_create("test")};
+    assert_ok(tn_run_config_init_finetune(&r->config, r->arena));
+    snprintf(one, sizeof one, "model.base=%.200s/%.32s", p->dir, base);
+    assert_ok(tn_config_set(&r->config.config, one));
+    set_all(r, p, name, finetune_settings, sets);
 }
 
 static void on_progress(void *context, const tn_progress *progress) {

@@ -37,6 +37,8 @@ typedef struct tn_run {
 /* A run in folder `name` of the place. Defaults: width 32, 2 blocks, 24 steps of 4 x 16 characters, evaluation and
  * checkpoint every 8, a row every 4. `sets`: overrides with spaces between. */
 void tn_run_init(tn_run *r, const tn_place *p, const char *name, const char *sets);
+/* The same that starts from the model of run folder `base` of the place and takes 12 steps of 2 passes. */
+void tn_run_init_finetune(tn_run *r, const tn_place *p, const char *name, const char *base, const char *sets);
 tn_status tn_run_open(tn_run *r, bool resume); /* the trainer alone */
 void tn_run_go(tn_run *r, bool resume);        /* the trainer, and the whole run */
 void tn_run_release(tn_run *r);

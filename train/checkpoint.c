@@ -89,9 +89,8 @@ static void settle(tn_real *values, const float *read, int64_t count) {
 /* ---- writing ---- */
 
 static tn_status put_params(tn_ckpt *file, const tn_checkpoint *c, tn_arena *arena) {
-    int n;
-    tn_param **params = tn_model_params(c->model, &n);
-    for (int i = 0; i < n; i++) {
+    tn_param *const *params = c->trained->list;
+    for (int i = 0; i < c->trained->count; i++) {
         const float *values = to_file(arena, params[i]->tensor.real, tn_param_count(params[i]));
         if (!values) return TN_E_NOMEM;
         TN_TRY(tn_ckpt_put_param(file, params[i]->name, params[i]->rows, params[i]->cols, values));
@@ -155,9 +154,8 @@ tn_status tn_checkpoint_save(const tn_checkpoint *c, const char *path) {
 /* ---- reading ---- */
 
 static tn_status get_params(tn_ckpt *file, const tn_checkpoint *c, tn_arena *arena) {
-    int n;
-    tn_param **params = tn_model_params(c->model, &n);
-    for (int i = 0; i < n; i++) {
+    tn_param *const *params = c->trained->list;
+    for (int i = 0; i < c->trained->count; i++) {
         tn_real *values = params[i]->tensor.real;
         float *read = from_file(arena, values, tn_param_count(params[i]));
         if (!read) return TN_E_NOMEM;
@@ -190,6 +188,13 @@ static tn_status compare_data(const char *path, const char *what, const char *th
                    *mine ? mine : "none", *theirs ? theirs : "none");
 }
 
+static tn_status compare_base(const char *path, const char *theirs, const tn_checkpoint *c) {
+    if (strcmp(theirs, c->state->base_id) == 0) return TN_OK;
+    return TN_FAIL(MISMATCH, "%s: %s is not the base that the run began with (fingerprint %s, not %s)", path,
+                   c->config->base ? c->config->based.base : "a new model",
+                   *c->state->base_id ? c->state->base_id : "none", *theirs ? theirs : "none");
+}
+
 static tn_status get_state(tn_ckpt *file, const tn_checkpoint *c, const char *path, tn_buf *text) {
     tn_buf_reset(text);
     TN_TRY(tn_ckpt_get_text(file, TN_CKPT_CONFIG, text));
@@ -198,6 +203,7 @@ static tn_status get_state(tn_ckpt *file, const tn_checkpoint *c, const char *pa
     TN_TRY(tn_ckpt_get_text(file, TN_CKPT_STATE, text));
     tn_train_state read;
     TN_TRY(read_state(&read, c->arena, path, text));
+    TN_TRY(compare_base(path, read.base_id, c));
     TN_TRY(compare_data(path, "training", read.train_id, c->state->train_id));
     TN_TRY(compare_data(path, "held-out", read.validation_id, c->state->validation_id));
     *c->state = read;

@@ -40,7 +40,7 @@ tn_status tn_diagnostics_create(tn_diagnostics **out, tn_arena *arena, tn_model 
     d->max_sites = tn_model_get_config(model)->n_layer * SITES_A_LAYER;
     TN_TAKE0(d->sites, arena, d->max_sites, "diagnostics");
     for (int i = 0; i < n_params; i++) {
-        if (params[i]->quantizer == TN_QUANT_NONE) continue;
+        if (params[i]->quantizer == TN_QUANT_NONE || !params[i]->tensor.grad) continue;
         matrix *m = &d->matrices[d->n_matrices++];
         m->param = params[i];
         TN_TAKE(m->before, arena, bytes_of(params[i]), "diagnostics");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * diagnostics.h - what the ternary weights are doing, for every quantised matrix:
+ * diagnostics.h - what the ternary weights are doing, for every quantised matrix that is trained:
  *   zero_share  states that are 0          flip_share  states that the last step changed
  *   scale       a = mean|W|                saturation  rows of its input with one |q| = 127 and median |q| below 4
  * Life of a measurement: before, (a step and its refresh), after, observe ... stop, json. */

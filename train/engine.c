@@ -6,10 +6,10 @@ static tn_status build(tn_engine *e, const tn_run_config *config, const tn_cours
     TN_TRY(tn_train_recompute(&config->train, &blocks));
     tn_tape_set_backward(e->tape,
                          tn_train_backward(&config->train, config->model.quantization != TN_QUANTIZATION_NONE));
-    TN_TRY(tn_model_create(&e->model, e->arena, &config->model, TN_MODEL_TRAIN));
+    TN_TRY(tn_method_make(&e->model, &e->trained, e->arena, config));
     tn_model_recompute(e->model, blocks);
     if (config->train.quant_warmup_tokens) TN_TRY(tn_model_allow_mixing(e->model));
-    TN_TRY(tn_stepper_init(&e->stepper, e->arena, e->model, e->tape, &config->train, course));
+    TN_TRY(tn_stepper_init(&e->stepper, e->arena, e->model, &e->trained, e->tape, config, course));
     return tn_diagnostics_create(&e->diagnostics, e->arena, e->model);
 }
 
@@ -17,7 +17,7 @@ static tn_status build(tn_engine *e, const tn_run_config *config, const tn_cours
 
 /* The pass of an evaluation: ops that keep something for the way back then take it from scratch. */
 static tn_status pass_forward(tn_engine *e, const tn_run_config *config) {
-    const int dims[2] = {config->train.batch_size, config->model.context};
+    const int dims[2] = {config->train.batch_size, e->stepper.context};
     tn_tape_begin(e->tape, TN_TAPE_FORWARD, NULL);
     tn_tensor *ids = tn_tape_ids(e->tape, 2, dims, e->stepper.batch.tokens);
     tn_tensor *targets = tn_tape_ids(e->tape, 2, dims, e->stepper.batch.targets);

@@ -6,7 +6,7 @@
 #define TN_TRAIN_ENGINE_H
 #include "train/diagnostics.h"
 #include "train/memory_table.h"
-#include "train/run_config.h"
+#include "train/method.h"
 #include "train/step.h"
 
 typedef enum tn_engine_kind {
@@ -19,6 +19,7 @@ typedef struct tn_engine {
     tn_arena *arena; /* weights, gradients, optimizer, batch */
     tn_tape *tape;
     tn_model *model;
+    tn_trained trained;
     tn_stepper stepper;
     tn_diagnostics *diagnostics;
 } tn_engine;

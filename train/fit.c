@@ -27,7 +27,7 @@ static void divide(tn_train_config *c, int passes, int n) {
 
 static tn_status count(const search *s, tn_plan *plan) {
     *plan = (tn_plan){0};
-    TN_TRY(tn_train_course(s->course, &s->config->train, s->config->model.context, s->epoch));
+    TN_TRY(tn_train_course(s->course, &s->config->train, tn_run_config_row_length(s->config), s->epoch));
     return tn_plan_count_memory(plan, s->config, s->course);
 }
 
@@ -80,7 +80,7 @@ static tn_status choose(search *s, tn_plan *plan, int64_t max_ram) {
     plan->least = best.memory.total;
     memcpy(plan->least_with, best.chosen, sizeof best.chosen);
     s->config->train = s->asked;
-    return tn_train_course(s->course, &s->asked, s->config->model.context, s->epoch);
+    return tn_train_course(s->course, &s->asked, tn_run_config_row_length(s->config), s->epoch);
 }
 
 tn_status tn_fit(tn_plan *plan, tn_run_config *config, tn_course *course, tn_epoch epoch, int64_t max_ram) {

@@ -2,6 +2,7 @@
 #include "train/plan.h"
 
 #include "core/clock.h"
+#include "train/base.h"
 #include "train/engine.h"
 #include "train/fit.h"
 #include "train/process.h"
@@ -22,6 +23,21 @@ static void add_reading(tn_plan *plan) {
     int64_t peak = tn_process_peak_bytes();
     if (peak > plan->memory.total)
         tn_memory_table_add(&plan->memory, "reading the data, before", peak - plan->memory.total);
+}
+
+static int64_t count_trained(const tn_trained *trained) {
+    int64_t n = 0;
+    for (int i = 0; i < trained->count; i++) n += tn_param_count(trained->list[i]);
+    return n;
+}
+
+/* What a model reads where it lies in its file takes memory too. */
+static void add_tables(tn_plan *plan, tn_model *model) {
+    int n;
+    tn_param **params = tn_model_params(model, &n);
+    for (int i = 0; i < n; i++)
+        if (params[i]->table.data)
+            tn_memory_table_add(&plan->memory, "tables in the base's file", tn_param_table_bytes(params[i]));
 }
 
 /* Keys and values of a sample text (cmd/cmd_train.c). A character makes at most one token, and BOS one more. */
@@ -46,6 +62,8 @@ tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const
     if (!status) status = add_sample(plan, config);
     if (!status) {
         tn_engine_count_memory(&engine, &plan->memory);
+        add_tables(plan, engine.model);
+        plan->trained = count_trained(&engine.trained);
         add_reading(plan);
         tn_memory_table_sort(&plan->memory);
     }
@@ -91,19 +109,27 @@ static tn_status time_steps(tn_engine *e, const tn_course *course, const tn_batc
     return TN_OK;
 }
 
+static tn_status fill(const tn_run_config *config, tn_model *model) {
+    if (config->base) return tn_base_fill(config->base, config, model);
+    tn_model_init(model, (uint64_t)config->train.seed);
+    return TN_OK;
+}
+
 /* A real engine with a small batch. */
 static tn_status measure(tn_plan *plan, const tn_run_config *config, const tn_batches *batches, speed *out) {
     tn_run_config small = *config;
     tn_course course;
-    int rows = (MEASURED_TOKENS + config->model.context - 1) / config->model.context;
+    int length = tn_run_config_row_length(config), rows = (MEASURED_TOKENS + length - 1) / length;
     small.train.batch_size = TN_MIN(config->train.batch_size, rows);
     small.train.grad_accumulation = 1;
     small.train.batch_tokens = 0;
-    TN_TRY(tn_train_course(&course, &small.train, small.model.context, tn_batches_epoch(batches)));
+    TN_TRY(tn_train_course(&course, &small.train, length, tn_batches_epoch(batches)));
     tn_engine engine = {0};
     tn_status status = tn_engine_init(&engine, TN_ENGINE_REAL, &small, &course);
     if (!status) {
-        tn_model_init(engine.model, (uint64_t)small.train.seed);
+        status = fill(&small, engine.model);
+    }
+    if (!status) {
         tn_model_refresh(engine.model, 1);
         status = time_steps(&engine, &course, batches, out);
     }
@@ -118,7 +144,8 @@ static void expect_time(tn_plan *plan, const tn_run_config *config, const tn_cou
     const tn_train_config *c = &config->train;
     double step = measured->pass * (double)course->tokens_per_step + measured->update;
     double evaluated = (double)plan->validation_tokens;
-    if (c->eval_batches) evaluated = fmin(evaluated, (double)c->eval_batches * c->batch_size * config->model.context);
+    double batch = (double)c->batch_size * tn_run_config_row_length(config);
+    if (c->eval_batches) evaluated = fmin(evaluated, (double)c->eval_batches * batch);
     double evaluations = (c->eval_steps ? floor((double)course->total / (double)c->eval_steps) : 0) + 1;
     plan->tokens_per_second = (double)course->tokens_per_step / step;
     plan->seconds =
@@ -154,7 +181,7 @@ static tn_status plan_with_data(tn_plan *plan, tn_run_config *config, const tn_t
     TN_TRY(tn_run_config_complete(config, data->tokenizer));
     TN_TRY(tn_fit(plan, config, &course, tn_batches_epoch(&data->train), max_ram));
     plan->parameters = tn_model_config_counts(&config->model);
-    plan->flops = tn_model_flops_per_token(&config->model, config->model.context);
+    plan->flops = tn_model_flops_per_token(&config->model, tn_run_config_row_length(config));
     plan->steps = course.endless ? 0 : course.total;
     plan->tokens_per_step = course.tokens_per_step;
     plan->tokens = course.endless ? 0 : course.total * course.tokens_per_step;
@@ -163,12 +190,22 @@ static tn_status plan_with_data(tn_plan *plan, tn_run_config *config, const tn_t
     return plan_time(plan, config, &course, &data->train, max_ram);
 }
 
-tn_status tn_plan_make(tn_plan *plan, tn_run_config *config, const char *tokenizer_file, int64_t max_ram) {
+static tn_status plan_with_base(tn_plan *plan, tn_run_config *config, const tn_base *base, const char *tokenizer_file,
+                                int64_t max_ram) {
     tn_train_data data;
-    *plan = (tn_plan){0};
-    TN_TRY(
-        tn_train_data_open(&data, &config->data, tokenizer_file, config->model.context, (uint64_t)config->train.seed));
+    TN_TRY(tn_train_data_open(&data, &config->data, tn_base_tokenizer(base), tokenizer_file,
+                              tn_run_config_row_length(config), (uint64_t)config->train.seed));
     tn_status status = plan_with_data(plan, config, &data, max_ram);
     tn_train_data_release(&data);
+    return status;
+}
+
+tn_status tn_plan_make(tn_plan *plan, tn_run_config *config, const char *tokenizer_file, int64_t max_ram) {
+    tn_base base = {0};
+    *plan = (tn_plan){0};
+    tn_status status = tn_base_open(&base, config);
+    if (!status) status = plan_with_base(plan, config, &base, tokenizer_file, max_ram);
+    tn_base_release(&base);
+    config->base = NULL;
     return status;
 }

@@ -12,6 +12,7 @@ enum { TN_PLAN_TEXT = 200 };
 
 typedef struct tn_plan {
     tn_model_counts parameters;
+    int64_t trained;               /* numbers that the optimizer moves; all parameters of a new model */
     tn_memory_table memory;        /* largest first */
     char chosen[TN_PLAN_TEXT];     /* settings that a limit of memory has changed (fit.h); "" = none */
     int64_t least;                 /* what the smallest settings would take when none fit; 0 = they do */

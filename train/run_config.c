@@ -10,13 +10,114 @@
 #include <stdlib.h>
 #include <string.h>
 
+static tn_section *add_section(tn_run_config *run, tn_section section) {
+    run->sections[run->config.n_sections] = section;
+    return &run->sections[run->config.n_sections++];
+}
+
+static tn_section *start(tn_run_config *run, tn_arena *arena, bool finetunes) {
+    *run = (tn_run_config){.finetunes = finetunes, .config = {.arena = arena, .sections = run->sections}};
+    if (finetunes) add_section(run, tn_method_section(&run->finetune));
+    tn_section *model =
+        add_section(run, finetunes ? tn_based_model_section(&run->based) : tn_model_section(&run->model));
+    add_section(run, tn_data_section(&run->data));
+    add_section(run, tn_train_section(&run->train));
+    return model;
+}
+
 tn_status tn_run_config_init(tn_run_config *run, tn_arena *arena) {
-    *run = (tn_run_config){0};
-    run->sections[0] = tn_model_section(&run->model);
-    run->sections[1] = tn_data_section(&run->data);
-    run->sections[2] = tn_train_section(&run->train);
-    run->config = (tn_config){.arena = arena, .sections = run->sections, .n_sections = TN_RUN_SECTIONS};
+    start(run, arena, false);
     return tn_config_defaults(&run->config);
+}
+
+/* ---- fine-tuning ---- */
+
+static tn_section *section_named(tn_run_config *run, const char *name) {
+    tn_section *section = run->sections;
+    while (strcmp(section->name, name) != 0) section++;
+    return section;
+}
+
+static tn_key *key_named(tn_key *keys, const char *name) {
+    while (strcmp(keys->name, name) != 0) keys++;
+    return keys;
+}
+
+/* Sections whose defaults change get keys of their own. */
+static tn_status change_defaults(tn_run_config *run) {
+    static const struct {
+        const char *section, *key, *value;
+    } changes[] = {
+#define DEFAULT(section, key, value) {section, key, value},
+#include "train/finetune_defaults.def"
+#undef DEFAULT
+    };
+    tn_key *keys = NULL;
+    for (size_t i = 0; i < TN_COUNT(changes); i++) {
+        tn_section *section = section_named(run, changes[i].section);
+        if (section->keys != keys) {
+            TN_TAKE(keys, run->config.arena, section->n_keys, "configuration");
+            memcpy(keys, section->keys, sizeof *keys * (size_t)section->n_keys);
+            section->keys = keys;
+        }
+        key_named(keys, changes[i].key)->initial = changes[i].value;
+    }
+    return TN_OK;
+}
+
+tn_status tn_run_config_init_finetune(tn_run_config *run, tn_arena *arena) {
+    tn_section own[TN_FINETUNE_SECTIONS], *model = start(run, arena, true);
+    tn_section *train = section_named(run, "train");
+    TN_TAKE0(model->given, arena, model->n_keys, "configuration");
+    TN_TAKE0(train->given, arena, train->n_keys, "configuration");
+    tn_finetune_sections(&run->finetune, own);
+    for (int i = 0; i < TN_FINETUNE_SECTIONS; i++) add_section(run, own[i]);
+    TN_TRY(change_defaults(run));
+    return tn_config_defaults(&run->config);
+}
+
+static bool is_given(const tn_section *section, const char *key) {
+    int k = 0;
+    while (strcmp(section->keys[k].name, key) != 0) k++;
+    return section->given[k];
+}
+
+/* What a run may have besides, or in place of, what its base has. */
+static bool is_own(const tn_key *key) { return strcmp(key->name, "base") == 0 || strcmp(key->name, "dropout") == 0; }
+
+static tn_status compare_model(const tn_section *mine, const tn_section *theirs, const char *base, tn_buf *a,
+                               tn_buf *b) {
+    for (int k = 0; k < mine->n_keys; k++) {
+        if (!mine->given[k] || is_own(&mine->keys[k])) continue;
+        TN_TRY(tn_config_value_text(mine, &mine->keys[k], a));
+        TN_TRY(tn_config_value_text(theirs, &theirs->keys[k], b));
+        if (strcmp(tn_buf_text(a), tn_buf_text(b)) != 0)
+            return TN_FAIL(CONFIG, "the configuration has model.%s, but the base %s has model.%s; leave it out",
+                           tn_buf_text(a), base, tn_buf_text(b));
+    }
+    return TN_OK;
+}
+
+tn_status tn_run_config_take_model(tn_run_config *run, const char *base, const tn_model_config *model) {
+    const tn_section *mine = section_named(run, "model");
+    tn_based_model_config taken = {*model, run->based.base};
+    const tn_section theirs = tn_based_model_section(&taken);
+    tn_buf a = {0}, b = {0};
+    if (is_given(mine, "dropout")) taken.model.dropout = run->model.dropout;
+    tn_status status = compare_model(mine, &theirs, base, &a, &b);
+    tn_buf_release(&a);
+    tn_buf_release(&b);
+    if (!status) run->based = taken;
+    return status;
+}
+
+/* ---- what no section can check by itself ---- */
+
+/* A default does not contradict what was asked for. */
+static void leave_to_batch_tokens(tn_run_config *run) {
+    const tn_section *train = section_named(run, "train");
+    if (train->given && run->train.batch_tokens && !is_given(train, "grad_accumulation"))
+        run->train.grad_accumulation = 1;
 }
 
 static tn_status check_patience(const tn_run_config *run) {
@@ -53,12 +154,18 @@ tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokeniz
     if (model->vocab_size < size)
         return TN_FAIL(CONFIG, "model.vocab_size is %d, but the tokenizer has %d ids", model->vocab_size, size);
     TN_TRY(check_patience(run));
+    leave_to_batch_tokens(run);
     int blocks;
     TN_TRY(tn_train_recompute(&run->train, &blocks));
     warn_of_muon(&run->train);
     if (run->train.quant_warmup_tokens && model->quantization == TN_QUANTIZATION_NONE)
         return TN_FAIL(CONFIG, "train.quant_warmup_tokens has nothing to warm up: model.quantization is none");
     return tn_model_config_complete(model);
+}
+
+int tn_run_config_row_length(const tn_run_config *run) {
+    int most = run->data.max_length;
+    return run->finetunes && most ? TN_MIN(most, run->model.context) : run->model.context;
 }
 
 /* ---- paths ---- */
@@ -87,47 +194,57 @@ tn_status tn_run_config_make_absolute(tn_run_config *run) {
     TN_TRY(make_list_absolute(&run->data.train, arena));
     TN_TRY(make_list_absolute(&run->data.validation, arena));
     if (!tn_chat_template_is_name(*chat_template)) TN_TRY(make_absolute(chat_template, arena));
+    if (run->finetunes) {
+        TN_TRY(make_absolute(&run->based.base, arena));
+        TN_TRY(make_absolute(&run->finetune.distill.teacher, arena));
+    }
     return tn_tokenizer_is_learnt(*tokenizer) || !**tokenizer ? TN_OK : make_absolute(tokenizer, arena);
 }
 
 /* ---- what a resumed run may not change ---- */
 
 /* Keys of other sections that decide what the stored state means. */
-static const char *const fixed_keys[] = {
-    "train.seed",      "train.optimizer", "data.shuffle",      "data.validation_fraction",
-    "data.tokenizer",  "data.vocab_size", "data.split",        "data.packing",
-    "data.max_length", "data.overflow",   "data.document_mask"};
+static const struct {
+    const char *section, *key;
+} fixed_keys[] = {{"train", "seed"},
+                  {"train", "optimizer"},
+                  {"data", "shuffle"},
+                  {"data", "validation_fraction"},
+                  {"data", "tokenizer"},
+                  {"data", "vocab_size"},
+                  {"data", "split"},
+                  {"data", "packing"},
+                  {"data", "max_length"},
+                  {"data", "overflow"},
+                  {"data", "document_mask"},
+                  {"", "method"},
+                  {"", "objective"},
+                  {"", "relative_learning_rate"},
+                  {"lora", "rank"},
+                  {"lora", "alpha"},
+                  {"lora", "rslora"},
+                  {"lora", "target_modules"},
+                  {"lora", "modules_to_save"},
+                  {"lora", "input"}};
 
+/* A base may have moved; what it holds is compared by its fingerprint. */
 static bool is_fixed(const char *section, const char *key) {
-    if (strcmp(section, "model") == 0) return true;
-    for (size_t i = 0; i < TN_COUNT(fixed_keys); i++) {
-        size_t n = strlen(section);
-        if (strncmp(fixed_keys[i], section, n) == 0 && fixed_keys[i][n] == '.' &&
-            strcmp(fixed_keys[i] + n + 1, key) == 0)
-            return true;
-    }
+    if (strcmp(section, "model") == 0) return strcmp(key, "base") != 0;
+    for (size_t i = 0; i < TN_COUNT(fixed_keys); i++)
+        if (strcmp(section, fixed_keys[i].section) == 0 && strcmp(key, fixed_keys[i].key) == 0) return true;
     return false;
-}
-
-/* The value of one key as text: the dump of a section that has just this key, behind "name:\n  key: ". */
-static tn_status value_text(const tn_section *section, const tn_key *key, tn_buf *out) {
-    tn_section one = {.name = "", .keys = key, .n_keys = 1, .values = section->values};
-    tn_config config = {.sections = &one, .n_sections = 1};
-    tn_buf_reset(out);
-    TN_TRY(tn_config_dump(&config, out));
-    if (out->len) out->data[--out->len] = '\0';
-    return TN_OK;
 }
 
 static tn_status compare_keys(const tn_section *mine, const tn_section *theirs, const char *name, tn_buf *a,
                               tn_buf *b) {
     for (int k = 0; k < mine->n_keys; k++) {
         if (!is_fixed(mine->name, mine->keys[k].name)) continue;
-        TN_TRY(value_text(mine, &mine->keys[k], a));
-        TN_TRY(value_text(theirs, &theirs->keys[k], b));
+        TN_TRY(tn_config_value_text(mine, &mine->keys[k], a));
+        TN_TRY(tn_config_value_text(theirs, &theirs->keys[k], b));
+        const char *dot = *mine->name ? "." : "";
         if (strcmp(tn_buf_text(a), tn_buf_text(b)) != 0)
-            return TN_FAIL(MISMATCH, "%s: was trained with %s.%s, but this run has %s.%s", name, mine->name,
-                           tn_buf_text(b), mine->name, tn_buf_text(a));
+            return TN_FAIL(MISMATCH, "%s: was trained with %s%s%s, but this run has %s%s%s", name, mine->name, dot,
+                           tn_buf_text(b), mine->name, dot, tn_buf_text(a));
     }
     return TN_OK;
 }
@@ -135,14 +252,14 @@ static tn_status compare_keys(const tn_section *mine, const tn_section *theirs, 
 static tn_status compare_with(const tn_run_config *run, tn_arena *arena, const char *name, const char *text,
                               size_t len) {
     tn_run_config other;
-    TN_TRY(tn_run_config_init(&other, arena));
+    TN_TRY(run->finetunes ? tn_run_config_init_finetune(&other, arena) : tn_run_config_init(&other, arena));
     other.config.ignore_other_sections = true;
     TN_TRY(tn_config_load_text(&other.config, name, text, len));
     TN_TRY(tn_run_config_make_absolute(&other));
     TN_TRY(tn_model_config_complete(&other.model));
     tn_buf a = {0}, b = {0};
     tn_status status = TN_OK;
-    for (int s = 0; s < TN_RUN_SECTIONS && !status; s++)
+    for (int s = 0; s < run->config.n_sections && !status; s++)
         status = compare_keys(&run->sections[s], &other.sections[s], name, &a, &b);
     tn_buf_release(&a);
     tn_buf_release(&b);

@@ -3,18 +3,23 @@
 
 #include <math.h>
 
-tn_status tn_stepper_init(tn_stepper *s, tn_arena *arena, tn_model *model, tn_tape *tape, const tn_train_config *config,
-                          const tn_course *course) {
-    int n_params;
-    tn_param **params = tn_model_params(model, &n_params);
-    *s = (tn_stepper){.model = model, .tape = tape, .config = config, .course = course};
-    s->context = tn_model_get_config(model)->context;
-    TN_TRY(tn_param_blocks_init(&s->blocks, arena, params, n_params));
+static tn_optimizer_settings optimizer_of(const tn_run_config *config) {
+    tn_optimizer_settings settings = tn_train_optimizer(&config->train);
+    const tn_finetune_config *f = &config->finetune;
+    settings.relative = config->finetunes && f->method == TN_METHOD_FULL && f->relative_learning_rate;
+    return settings;
+}
+
+tn_status tn_stepper_init(tn_stepper *s, tn_arena *arena, tn_model *model, const tn_trained *trained, tn_tape *tape,
+                          const tn_run_config *config, const tn_course *course) {
+    *s = (tn_stepper){.model = model, .tape = tape, .config = &config->train, .course = course};
+    s->context = tn_run_config_row_length(config);
+    TN_TRY(tn_param_blocks_init(&s->blocks, arena, trained->list, trained->count));
     TN_TRY(tn_clip_init(&s->clip, arena, &s->blocks));
-    tn_optimizer_settings settings = tn_train_optimizer(config);
+    tn_optimizer_settings settings = optimizer_of(config);
     TN_TRY(tn_optimizer_create(&s->optimizer, arena, &s->blocks, &settings));
-    const tn_objective_settings objective = {.kind = TN_OBJECTIVE_SFT, .z_loss = config->z_loss};
-    TN_TRY(tn_objective_init(&s->objective, arena, &objective, (int64_t)config->batch_size * s->context));
+    const tn_objective_settings objective = {.kind = TN_OBJECTIVE_SFT, .z_loss = config->train.z_loss};
+    TN_TRY(tn_objective_init(&s->objective, arena, &objective, (int64_t)config->train.batch_size * s->context));
     TN_TAKE(s->batch.tokens, arena, course->tokens_per_step, "batch");
     TN_TAKE(s->batch.targets, arena, course->tokens_per_step, "batch");
     if (course->documents) TN_TAKE(s->batch.first, arena, course->tokens_per_step, "batch");
@@ -84,6 +89,6 @@ tn_status tn_stepper_run(tn_stepper *s, const tn_batches *batches, int64_t curso
         tn_optimizer_zero_grads(s->optimizer);
     else
         tn_stepper_update(s, step, result->grad_norm);
-    tn_model_refresh(s->model, lambda);
+    tn_model_refresh_params(s->model, s->blocks.params, s->blocks.n_params, lambda);
     return TN_OK;
 }

@@ -6,11 +6,11 @@
 #include "data/batches.h"
 #include "layers/model.h"
 #include "optim/clip.h"
+#include "train/method.h"
 #include "train/objective.h"
-#include "train/train_config.h"
 
 typedef struct tn_stepper {
-    tn_model *model; /* borrowed, TN_MODEL_TRAIN */
+    tn_model *model; /* borrowed */
     tn_tape *tape;   /* borrowed */
     const tn_train_config *config;
     const tn_course *course;
@@ -29,9 +29,9 @@ typedef struct tn_step_result {
     const char *skipped; /* NULL, or why the parameters were left as they are */
 } tn_step_result;
 
-/* Memory comes from `arena`. */
-tn_status tn_stepper_init(tn_stepper *stepper, tn_arena *arena, tn_model *model, tn_tape *tape,
-                          const tn_train_config *config, const tn_course *course);
+/* Memory comes from `arena`. `trained`: of the model. */
+tn_status tn_stepper_init(tn_stepper *stepper, tn_arena *arena, tn_model *model, const tn_trained *trained,
+                          tn_tape *tape, const tn_run_config *config, const tn_course *course);
 /* Step number `step` on the windows from `cursor` on; afterwards the model is refreshed with `lambda`. A loss or
  * gradient that is not finite, or a batch without a target, leaves parameters and optimizer untouched: see `skipped`.
  * Fails: what a pass gives. */

@@ -41,10 +41,8 @@ tn_status tn_train_recompute(const tn_train_config *c, int *blocks) {
 
 tn_backward tn_train_backward(const tn_train_config *c, bool quantized) {
     enum { AUTO, INT16, BF16, F32 }; /* as train_keys.def has them */
-    static const tn_backward arithmetic[] = {[AUTO] = TN_BACKWARD_INT16,
-                                             [INT16] = TN_BACKWARD_INT16,
-                                             [BF16] = TN_BACKWARD_BF16,
-                                             [F32] = TN_BACKWARD_F32};
+    static const tn_backward arithmetic[] = {
+        [AUTO] = TN_BACKWARD_INT16, [INT16] = TN_BACKWARD_INT16, [BF16] = TN_BACKWARD_BF16, [F32] = TN_BACKWARD_F32};
     return c->backward == AUTO && !quantized ? TN_BACKWARD_F32 : arithmetic[c->backward];
 }
 

@@ -18,9 +18,9 @@ tn_section tn_train_section(tn_train_config *values);
 
 /* What the settings come to for an epoch of rows of `context` tokens. */
 typedef struct tn_course {
-    int accumulation;        /* passes in a step */
+    int accumulation; /* passes in a step */
     int64_t rows_per_step;
-    bool documents; /* of the epoch */
+    bool documents;          /* of the epoch */
     int64_t tokens_per_step; /* at most INT_MAX */
     int64_t total;           /* steps, > 0 */
     bool endless;            /* only train.max_time ends the run; `total` is then out of reach */

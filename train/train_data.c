@@ -59,27 +59,42 @@ static tn_status open_paths(tn_store **out, const char *key, const tn_text_list 
 }
 
 /* How to learn a tokenizer is advice for texts, which a configuration may give without knowing what it is used on; a
- * file that has one contradicts the store. */
-static tn_status leave_to_store(const tn_data_config *c) {
+ * file that has one contradicts what brings its own. */
+static tn_status leave_to(const char *owner, const tn_data_config *c) {
+    if (!*c->tokenizer) return TN_OK;
     if (!tn_tokenizer_is_learnt(c->tokenizer))
-        return TN_FAIL(CONFIG, "data.tokenizer is \"%.200s\", but a token store brings its own tokenizer; leave it out",
-                       c->tokenizer);
-    tn_log(TN_LOG_INFO, "train", "%s is a token store and has its tokenizer; data.tokenizer is for texts",
-           c->train.items[0]);
+        return TN_FAIL(CONFIG, "data.tokenizer is \"%.200s\", but %s brings its own tokenizer; leave it out",
+                       c->tokenizer, owner);
+    tn_log(TN_LOG_INFO, "train", "%s has its own tokenizer; data.tokenizer is not used", owner);
     return TN_OK;
 }
 
-static tn_status open_train(tn_train_data *data, const tn_data_config *c, const char *tokenizer_file, int context) {
+static tn_status check_tokenizer(const tn_store *store, const char *whose, const tn_tokenizer *tokenizer) {
+    char mine[17], theirs[17];
+    tn_tokenizer_hash(tokenizer, mine);
+    tn_tokenizer_hash(tn_store_tokenizer(store), theirs);
+    if (strcmp(mine, theirs) == 0) return TN_OK;
+    return TN_FAIL(MISMATCH, "%s was made with another tokenizer than %s (%s, not %s)", tn_store_name(store), whose,
+                   theirs, mine);
+}
+
+/* Whose tokenizer it is: the base's, the store's, or one that is made for this run. */
+static tn_status open_train(tn_train_data *data, const tn_data_config *c, const tn_tokenizer *base,
+                            const char *tokenizer_file, int context) {
     const tn_example_options options = tn_data_examples(c, context);
+    bool store = any_store(&c->train);
+    if (base || store) TN_TRY(leave_to(base ? "the base" : "a token store", c));
+    if (!base && !store) TN_TRY(make_tokenizer(&data->own, c, tokenizer_file));
+    TN_TRY(open_paths(&data->store, "data.train", &c->train, base ? base : data->own, &options));
+    data->tokenizer = tn_store_tokenizer(data->store); /* with the template that its conversations went through */
+    return base ? check_tokenizer(data->store, "the base", base) : TN_OK;
+}
+
+static tn_status check_paths(const tn_data_config *c) {
     if (!c->train.count) return TN_FAIL(CONFIG, "data.train names no file to learn from");
     for (int i = 0; i < c->train.count; i++)
         if (!tn_path_exists(c->train.items[i]))
             return TN_FAIL(MISSING, "%s: cannot open: there is no such file or folder (data.train)", c->train.items[i]);
-    bool store = any_store(&c->train);
-    if (store && *c->tokenizer) TN_TRY(leave_to_store(c));
-    if (!store) TN_TRY(make_tokenizer(&data->own, c, tokenizer_file));
-    TN_TRY(open_paths(&data->store, "data.train", &c->train, data->own, &options));
-    data->tokenizer = tn_store_tokenizer(data->store); /* with the template that its conversations went through */
     return TN_OK;
 }
 
@@ -87,13 +102,7 @@ static tn_status open_held_out(tn_train_data *data, const tn_data_config *c, int
     tn_example_options options = tn_data_examples(c, context);
     options.max_samples = 0;
     TN_TRY(open_paths(&data->held_out, "data.validation", &c->validation, data->tokenizer, &options));
-    char mine[17], theirs[17];
-    tn_tokenizer_hash(data->tokenizer, mine);
-    tn_tokenizer_hash(tn_store_tokenizer(data->held_out), theirs);
-    if (strcmp(mine, theirs) != 0)
-        return TN_FAIL(MISMATCH, "%s was made with another tokenizer than %s (%s, not %s)",
-                       tn_store_name(data->held_out), tn_store_name(data->store), theirs, mine);
-    return TN_OK;
+    return check_tokenizer(data->held_out, tn_store_name(data->store), data->tokenizer);
 }
 
 /* ---- ranges of running text ---- */
@@ -108,8 +117,8 @@ typedef struct ranges {
 static tn_status cover(const ranges *r, tn_batches *batches, const char *what, const tn_store *store, int64_t first,
                        int64_t count, bool shuffle) {
     if (count < r->context + 1)
-        return TN_FAIL(RANGE, "the %s data has %lld tokens, but one window takes model.context + 1 = %d", what,
-                       (long long)count, r->context + 1);
+        return TN_FAIL(RANGE, "the %s data has %lld tokens, but one row takes %d and one more", what, (long long)count,
+                       r->context);
     return tn_batches_init(batches, store, first, count, r->context, r->seed, shuffle);
 }
 
@@ -244,10 +253,11 @@ static tn_status check_use(const tn_train_data *data) {
     return TN_OK;
 }
 
-tn_status tn_train_data_open(tn_train_data *data, const tn_data_config *config, const char *tokenizer_file, int context,
-                             uint64_t seed) {
+tn_status tn_train_data_open(tn_train_data *data, const tn_data_config *config, const tn_tokenizer *tokenizer,
+                             const char *tokenizer_file, int context, uint64_t seed) {
     *data = (tn_train_data){0};
-    tn_status status = open_train(data, config, tokenizer_file, context);
+    tn_status status = check_paths(config);
+    if (!status) status = open_train(data, config, tokenizer, tokenizer_file, context);
     if (!status && config->validation.count) status = open_held_out(data, config, context);
     if (!status) status = split(&(ranges){data, config, context, seed});
     if (!status) status = check_use(data);

@@ -23,11 +23,12 @@ typedef struct tn_train_data {
 
 /* Whether the rows of a store are taken as documents rather than as running text. */
 bool tn_train_data_has_documents(const tn_data_config *config, const tn_store *store);
-/* `tokenizer_file`: read instead of learning one when it exists (a resumed run); may be NULL. Ids that the training
- * range never shows, and documents of which no end is learnt, are reported as a warning. Fails: what reading gives;
- * TN_E_CONFIG; TN_E_RANGE for too few tokens; TN_E_MISMATCH when the held-out store was made with another tokenizer. */
-tn_status tn_train_data_open(tn_train_data *data, const tn_data_config *config, const char *tokenizer_file, int context,
-                             uint64_t seed);
+/* `tokenizer`: a base's, borrowed for the call, for whatever the data are; NULL: their own. `tokenizer_file`: read
+ * instead of learning one when it exists (a resumed run); may be NULL. Rows have `context` tokens. Ids that the
+ * training range never shows, and documents of which no end is learnt, are reported as a warning. Fails: what reading
+ * gives; TN_E_CONFIG; TN_E_RANGE for too few tokens; TN_E_MISMATCH when a store was made with another tokenizer. */
+tn_status tn_train_data_open(tn_train_data *data, const tn_data_config *config, const tn_tokenizer *tokenizer,
+                             const char *tokenizer_file, int context, uint64_t seed);
 void tn_train_data_release(tn_train_data *data);
 
 #endif

@@ -2,6 +2,7 @@
  * trainer_priv.h - what trainer_setup.c makes and trainer.c runs. */
 #ifndef TN_TRAIN_TRAINER_PRIV_H
 #define TN_TRAIN_TRAINER_PRIV_H
+#include "train/base.h"
 #include "train/engine.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
@@ -13,6 +14,7 @@ struct tn_trainer {
     tn_run_config *config; /* borrowed */
     tn_trainer_hooks hooks;
     tn_run_dir dir;
+    tn_base base;
     tn_train_data data;
     tn_course course;
     tn_engine engine;

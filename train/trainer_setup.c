@@ -14,7 +14,7 @@ tn_real tn_trainer_lambda(const tn_trainer *trainer, int64_t tokens) {
 }
 
 tn_checkpoint tn_trainer_checkpoint(tn_trainer *t) {
-    return (tn_checkpoint){.model = t->engine.model,
+    return (tn_checkpoint){.trained = &t->engine.trained,
                            .optimizer = t->engine.stepper.optimizer,
                            .state = &t->state,
                            .config = t->config,
@@ -36,8 +36,8 @@ static tn_status check_kind(const tn_trainer *t) {
 static tn_status open_data(tn_trainer *t, bool resume) {
     char file[TN_RUN_PATH];
     if (resume) TN_TRY(tn_run_dir_file(&t->dir, "tokenizer.json", file));
-    TN_TRY(tn_train_data_open(&t->data, &t->config->data, resume ? file : NULL, t->config->model.context,
-                              (uint64_t)t->config->train.seed));
+    TN_TRY(tn_train_data_open(&t->data, &t->config->data, tn_base_tokenizer(&t->base), resume ? file : NULL,
+                              tn_run_config_row_length(t->config), (uint64_t)t->config->train.seed));
     return check_kind(t);
 }
 
@@ -148,8 +148,10 @@ static tn_status tidy_checkpoints(const tn_trainer *t) {
 
 static tn_status make_state(tn_trainer *t, bool resume) {
     TN_TRY(start_state(t));
+    if (t->config->base) TN_TRY(tn_base_fill(&t->base, t->config, t->engine.model));
+    t->state.base_id = t->base.id;
     if (resume) TN_TRY(restore(t));
-    if (!t->resumed) tn_model_init(t->engine.model, (uint64_t)t->config->train.seed);
+    if (!t->resumed && !t->config->base) tn_model_init(t->engine.model, (uint64_t)t->config->train.seed);
     tn_model_refresh(t->engine.model, tn_trainer_lambda(t, t->state.tokens));
     t->first_step = t->state.step;
     return TN_OK;
@@ -184,11 +186,12 @@ static tn_status fit_ram(tn_trainer *t, int64_t max_ram) {
 static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     tn_run_config *c = t->config;
     TN_TRY(options->resume ? tn_run_dir_open(&t->dir, options->run_dir) : tn_run_dir_check(options->run_dir));
+    TN_TRY(tn_base_open(&t->base, c));
     TN_TRY(open_data(t, options->resume));
     TN_TRY(tn_run_config_make_absolute(c));
     TN_TRY(tn_run_config_complete(c, t->data.tokenizer));
     TN_TRY(check_prompt(t));
-    TN_TRY(tn_train_course(&t->course, &c->train, c->model.context, tn_batches_epoch(&t->data.train)));
+    TN_TRY(tn_train_course(&t->course, &c->train, tn_run_config_row_length(c), tn_batches_epoch(&t->data.train)));
     warn_of_warmup(t);
     warn_of_rise(t);
     TN_TRY(fit_ram(t, options->max_ram));
@@ -223,6 +226,7 @@ void tn_trainer_free(tn_trainer *t) {
     if (!t) return;
     tn_engine_release(&t->engine);
     tn_train_data_release(&t->data);
+    tn_base_release(&t->base);
     tn_run_dir_release(&t->dir);
     tn_heap_free(t);
 }

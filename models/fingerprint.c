@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#include "models/fingerprint.h"
+
+#include <string.h>
+
+#include "core/par.h"
+#include "formats/checksum.h"
+#include "kernels/gemm.h"
+
+/* ---- settings that say what the states mean ---- */
+
+/* Real numbers are rounded by file types, and how rotations are slowed down is said in more than one way. */
+static bool counts(const tn_key *key) {
+    return key->type != TN_KEY_REAL && strcmp(key->name, "context") != 0 && strncmp(key->name, "rope_", 5) != 0;
+}
+
+static tn_status add_config(tn_checksum *sum, const tn_model_config *config) {
+    tn_model_config copy = *config;
+    const tn_section section = tn_model_section(&copy);
+    tn_buf text = {0};
+    tn_status status = TN_OK;
+    for (int k = 0; k < section.n_keys && !status; k++) {
+        if (!counts(&section.keys[k])) continue;
+        status = tn_config_value_text(&section, &section.keys[k], &text);
+        tn_checksum_add(sum, tn_buf_text(&text), text.len + 1);
+    }
+    tn_buf_release(&text);
+    return status;
+}
+
+/* ---- states ---- */
+
+/* Stretches of TN_PACK_ROWS rows, each with a sum of its own, which are then added up in order. */
+typedef struct stretches {
+    const tn_param *param;
+    int8_t *room;   /* [threads, TN_PACK_ROWS, cols]; values are summed where they are */
+    uint64_t *sums; /* [stretches] */
+} stretches;
+
+static int64_t count_of(const tn_param *p) { return (p->rows + TN_PACK_ROWS - 1) / TN_PACK_ROWS; }
+
+static void sum_stretches(void *context, int64_t begin, int64_t end) {
+    const stretches *s = context;
+    const tn_param *p = s->param;
+    const int64_t cols = p->cols;
+    for (int64_t i = begin; i < end; i++) {
+        const int first = (int)(i * TN_PACK_ROWS), rows = TN_MIN(p->rows - first, (int)TN_PACK_ROWS);
+        int8_t *room = s->room + tn_par_worker() * TN_PACK_ROWS * cols;
+        if (p->quantizer == TN_QUANT_NONE)
+            s->sums[i] = tn_checksum64(p->tensor.real + first * cols, sizeof(tn_real) * (size_t)(rows * cols));
+        else
+            s->sums[i] = tn_checksum64(tn_param_states(p, first, rows, room), (size_t)(rows * cols));
+    }
+}
+
+static tn_status add_param(tn_checksum *sum, const tn_param *p, tn_arena *scratch) {
+    stretches s = {.param = p};
+    TN_TAKE(s.room, scratch, (int64_t)tn_par_threads() * TN_PACK_ROWS * p->cols, "fingerprint");
+    TN_TAKE(s.sums, scratch, count_of(p), "fingerprint");
+    tn_par_for(count_of(p), 1, sum_stretches, &s);
+    tn_checksum_add(sum, p->name, strlen(p->name) + 1);
+    tn_checksum_add(sum, s.sums, sizeof *s.sums * (size_t)count_of(p));
+    tn_arena_reset(scratch);
+    return TN_OK;
+}
+
+static tn_status add_all(tn_checksum *sum, const tn_model *model, tn_arena *scratch) {
+    int n;
+    tn_param *const *params = tn_model_params((tn_model *)(uintptr_t)model, &n);
+    TN_TRY(add_config(sum, tn_model_get_config(model)));
+    for (int i = 0; i < n; i++)
+        if (params[i]->product && !params[i]->tabular) TN_TRY(add_param(sum, params[i], scratch));
+    return TN_OK;
+}
+
+tn_status tn_model_fingerprint(const tn_model *model, char hex[TN_FINGERPRINT]) {
+    tn_arena *scratch = tn_arena_create("fingerprint");
+    tn_checksum *sum = scratch ? tn_checksum_create() : NULL;
+    tn_status status = sum ? add_all(sum, model, scratch) : TN_E_NOMEM;
+    if (!status) tn_checksum_hex(sum, hex);
+    tn_checksum_free(sum);
+    tn_arena_free(scratch);
+    return status;
+}

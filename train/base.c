@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+#include "train/base.h"
+
+static tn_status open_source(tn_base *base, const tn_run_config *run) {
+    const char *path = run->based.base;
+    if (!*path)
+        return TN_FAIL(CONFIG, "model.base is missing: the model to start from (run folder, checkpoint, GGUF file or "
+                               "Hugging Face folder)");
+    tn_status status = tn_model_file_open(path, &base->source);
+    return status ? tn_fail_at(status, __FILE__, __LINE__, "%s (model.base)", tn_error_message()) : TN_OK;
+}
+
+static tn_status check_method(const tn_base *base, const tn_run_config *run) {
+    const tn_method method = (tn_method)run->finetune.method;
+    char name[16];
+    if (method == TN_METHOD_LORA || method == TN_METHOD_LORA_MERGED)
+        return TN_FAIL(UNSUPPORTED, "method %s: this version trains full and norms", tn_method_name(method, name));
+    if (base->source.has_latents || method != TN_METHOD_FULL) return TN_OK;
+    return TN_FAIL(CONFIG,
+                   "method full trains latent weights, but %s holds ternary ones alone; give the checkpoint it was "
+                   "exported from, or train with method lora",
+                   base->source.path);
+}
+
+tn_status tn_base_open(tn_base *base, tn_run_config *run) {
+    *base = (tn_base){0};
+    if (!run->finetunes) return TN_OK;
+    TN_TRY(open_source(base, run));
+    TN_TRY(check_method(base, run));
+    TN_TRY(tn_run_config_take_model(run, base->source.path, &base->source.config));
+    run->base = base;
+    return TN_OK;
+}
+
+const tn_tokenizer *tn_base_tokenizer(const tn_base *base) { return base->source.tokenizer; }
+
+/* The checkpoint of a model that is trained in full has settings, and no room for other numbers. */
+static tn_status check_rotation(const tn_base *base, const tn_model *model) {
+    const tn_model_config *c = tn_model_get_config(model);
+    for (int i = 0; i < c->head_dim / 2; i++)
+        if (tn_model_slowdown(model)[i] != tn_model_config_slowdown(c, i))
+            return TN_FAIL(UNSUPPORTED,
+                           "%s slows rotations down by numbers of its own, which a checkpoint of method full cannot "
+                           "hold",
+                           base->source.path);
+    return TN_OK;
+}
+
+tn_status tn_base_fill(tn_base *base, const tn_run_config *run, tn_model *model) {
+    TN_TRY(tn_model_file_read(&base->source, model));
+    if (run->finetune.method == TN_METHOD_FULL) TN_TRY(check_rotation(base, model));
+    return tn_model_fingerprint(model, base->id);
+}
+
+void tn_base_release(tn_base *base) { tn_loaded_release(&base->source); }
