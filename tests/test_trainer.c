@@ -321,7 +321,7 @@ static void short_held_out_data__is_named(void **state) {
     tn_run r;
     tn_run_init(&r, *state, "a", "data.validation_fraction=0.0001");
     assert_int_equal(tn_run_open(&r, false), TN_E_RANGE);
-    assert_non_null(strstr(tn_error_message(), "but one window takes model.context + 1 = 17"));
+    assert_non_null(strstr(tn_error_message(), "but one row takes 16 and one more"));
     tn_run_release(&r);
 }
 
