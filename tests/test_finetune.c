@@ -291,7 +291,8 @@ static void batch_tokens__sets_the_accumulation_that_nobody_gave(void **state) {
         if (given) assert_ok(tn_config_set(&config.config, "train.grad_accumulation=8"));
         assert_ok(tn_run_config_take_model(&config, base.path, &base.config));
         assert_ok(tn_run_config_complete(&config, base.tokenizer));
-        assert_int_equal(tn_train_course(&course, &config.train, 16, (tn_epoch){.rows = 100}), given ? TN_E_CONFIG : TN_OK);
+        const tn_status status = tn_train_course(&course, &config.train, 16, (tn_epoch){.rows = 100});
+        assert_int_equal(status, given ? TN_E_CONFIG : TN_OK);
         if (!given) assert_int_equal(course.accumulation, 2);
         tn_loaded_release(&base);
         tn_arena_free(arena);
