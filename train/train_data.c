@@ -117,8 +117,8 @@ typedef struct ranges {
 static tn_status cover(const ranges *r, tn_batches *batches, const char *what, const tn_store *store, int64_t first,
                        int64_t count, bool shuffle) {
     if (count < r->context + 1)
-        return TN_FAIL(RANGE, "the %s data has %lld tokens, but one row takes %d and one more", what, (long long)count,
-                       r->context);
+        return TN_FAIL(RANGE, "the %s data has %lld tokens, but one row takes %d and one more (model.context)", what,
+                       (long long)count, r->context);
     return tn_batches_init(batches, store, first, count, r->context, r->seed, shuffle);
 }
 
