@@ -115,9 +115,14 @@ tn_row_packing_cursor tn_batches_row(const tn_batches *b, int64_t cursor) {
     return tn_row_packing_begin(b->packing, b->seed, cursor / n, cursor % n, b->shuffle);
 }
 
+tn_row_packing_cursor tn_batches_cover_row(const tn_batches *b, int64_t row) {
+    if (row >= tn_row_packing_rows(b->packing)) return (tn_row_packing_cursor){.packing = b->packing};
+    return tn_row_packing_begin(b->packing, 0, 0, row, true);
+}
+
 static void cover_documents(const tn_batches *b, int64_t number, const tn_batch *row) {
     if (number < tn_row_packing_rows(b->packing)) {
-        put_pieces(b, tn_row_packing_begin(b->packing, 0, 0, number, true), row);
+        put_pieces(b, tn_batches_cover_row(b, number), row);
         return;
     }
     clear_tail(b, row, 0);

@@ -54,5 +54,7 @@ void tn_batches_cover(const tn_batches *batches, int64_t row, int rows, const tn
 
 /* What stands in row `cursor`, for losses that look at documents (the pairs of preferences, labels). Documents only. */
 tn_row_packing_cursor tn_batches_row(const tn_batches *batches, int64_t cursor);
+/* The same of a row of validation; one past the last is empty. */
+tn_row_packing_cursor tn_batches_cover_row(const tn_batches *batches, int64_t row);
 
 #endif

@@ -52,13 +52,14 @@ static int32_t token_of(int pair, int side, int i) {
 static int length_of(int pair, int side) { return lengths[pair][0] + lengths[pair][1 + side]; }
 
 /* Padding is documents of one token without a target. */
-static void clear(tn_pair_rows *rows, const tn_pair_rig *rig, int count, int first_pair) {
+static void clear(tn_pair_rows *rows, int count, int pairs) {
     rows->pass = (tn_objective_pass){.rows = count,
                                      .context = T,
                                      .tokens = rows->tokens,
                                      .targets = rows->targets,
                                      .first = rows->first,
-                                     .references = rig->references + 2 * first_pair};
+                                     .pairs = rows->pairs,
+                                     .n_pairs = pairs};
     for (int i = 0; i < count * T; i++) {
         rows->tokens[i] = 0;
         rows->targets[i] = -100;
@@ -66,9 +67,13 @@ static void clear(tn_pair_rows *rows, const tn_pair_rig *rig, int count, int fir
     }
 }
 
-static void put(tn_pair_rows *rows, int row, int begin, int pair, int side) {
+static void put(tn_pair_rows *rows, const tn_pair_rig *rig, tn_answer *answer, int row, int begin, int pair, int side) {
     const int n = length_of(pair, side), prompt = lengths[pair][0];
     assert_true(begin + n <= T);
+    *answer = (tn_answer){.begin = row * T + begin,
+                          .end = row * T + begin + n,
+                          .document = 2 * pair + side,
+                          .reference = rig->references[2 * pair + side]};
     for (int i = 0; i < n; i++) {
         const int at = row * T + begin + i;
         rows->tokens[at] = token_of(pair, side, i);
@@ -78,15 +83,18 @@ static void put(tn_pair_rows *rows, int row, int begin, int pair, int side) {
 }
 
 void tn_pair_rows_spread(tn_pair_rows *rows, const tn_pair_rig *rig, int from, int count) {
-    clear(rows, rig, 2 * count, from);
-    for (int i = 0; i < 2 * count; i++) put(rows, i, 0, from + i % count, i / count);
+    clear(rows, 2 * count, count);
+    for (int i = 0; i < count; i++) {
+        put(rows, rig, &rows->pairs[i].chosen, 2 * i, 0, from + i, 0);
+        put(rows, rig, &rows->pairs[i].rejected, 2 * i + 1, 0, from + i, 1);
+    }
 }
 
 void tn_pair_rows_pack(tn_pair_rows *rows, const tn_pair_rig *rig) {
-    clear(rows, rig, TN_PAIRS, 0);
-    for (int i = 0; i < 2 * TN_PAIRS; i++) {
-        const int pair = i % TN_PAIRS, side = i / TN_PAIRS;
-        put(rows, side * 2 + pair / 2, pair % 2 ? length_of(pair - 1, side) : 0, pair, side);
+    clear(rows, TN_PAIRS, TN_PAIRS);
+    for (int i = 0; i < TN_PAIRS; i++) {
+        put(rows, rig, &rows->pairs[i].chosen, i, 0, i, 0);
+        put(rows, rig, &rows->pairs[i].rejected, i, length_of(i, 0), i, 1);
     }
 }
 

@@ -12,12 +12,13 @@ typedef struct tn_pair_rig {
     tn_model *model;
     tn_param **params;
     int n_params;
-    tn_objective objective; /* DPO with beta 0.5 */
-    double references[2 * TN_PAIRS];
+    tn_objective objective;          /* DPO with beta 0.5 */
+    double references[2 * TN_PAIRS]; /* of chosen and rejected in turn */
 } tn_pair_rig;
 
 typedef struct tn_pair_rows {
     int32_t tokens[TN_PAIR_SLOTS], targets[TN_PAIR_SLOTS], first[TN_PAIR_SLOTS];
+    tn_pair pairs[TN_PAIRS];
     tn_objective_pass pass;
 } tn_pair_rows;
 

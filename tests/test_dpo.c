@@ -6,83 +6,38 @@
 #include <math.h>
 #include <string.h>
 
-enum { T = 12 };
+enum { T = 12, PAIRS = 2 };
 
-/* One row of chosen, one of rejected answers, two documents and padding in each; * is a target. */
+/* A row of two chosen and one of two rejected answers; * is a target. */
 static const char *const written[2] = {"aa**bbbb**--", "cc*dddd***--"};
+static const tn_pair places[PAIRS] = {{{.begin = 0, .end = 4}, {.begin = T, .end = T + 3}},
+                                      {{.begin = 4, .end = 10}, {.begin = T + 3, .end = T + 10}}};
 
 typedef struct rows {
-    int32_t targets[2 * T], first[2 * T];
+    int32_t targets[2 * T];
     double nll[2 * T];
     tn_real weight[2 * T];
-    tn_pair pairs[T];
-    int n_pairs;
+    tn_pair pairs[PAIRS];
 } rows;
-
-/* A document begins at a letter other than the last one; every place of padding is one. */
-static void write_row(rows *r, int row, const char *text) {
-    char last = 0;
-    for (int t = 0, begin = 0; t < T; t++) {
-        if (text[t] == '-' || (text[t] != '*' && text[t] != last)) begin = t;
-        if (text[t] != '*') last = text[t];
-        r->first[row * T + t] = begin;
-        r->targets[row * T + t] = text[t] == '*' ? t : -100;
-        r->nll[row * T + t] = text[t] == '*' ? 0.25 * (t + 1) + row : (double)NAN;
-    }
-}
 
 static void init(rows *r) {
     memset(r, 0, sizeof *r);
-    for (int row = 0; row < 2; row++) write_row(r, row, written[row]);
-    assert_ok(tn_pairs_find(r->pairs, &r->n_pairs, r->targets, r->first, 2, T));
-}
-
-static void assert_answer(const tn_answer *a, int64_t begin, int64_t end) {
-    assert_int_equal(a->begin, begin);
-    assert_int_equal(a->end, end);
-}
-
-static void pairs__are_the_documents_of_two_halves(void **state) {
-    rows r;
-    (void)state;
-    init(&r);
-    assert_int_equal(r.n_pairs, 2);
-    assert_answer(&r.pairs[0].chosen, 0, 4);
-    assert_answer(&r.pairs[0].rejected, T, T + 3);
-    assert_answer(&r.pairs[1].chosen, 4, 10);
-    assert_answer(&r.pairs[1].rejected, T + 3, T + 10);
-}
-
-static void pairs__are_rows_where_there_are_no_documents(void **state) {
-    rows r;
-    (void)state;
-    init(&r);
-    assert_ok(tn_pairs_find(r.pairs, &r.n_pairs, r.targets, NULL, 2, T));
-    assert_int_equal(r.n_pairs, 1);
-    assert_answer(&r.pairs[0].chosen, 0, T);
-    assert_answer(&r.pairs[0].rejected, T, 2 * T);
-}
-
-static void pairs__of_one_answer_are_refused(void **state) {
-    rows r;
-    (void)state;
-    init(&r);
-    assert_int_equal(tn_pairs_find(r.pairs, &r.n_pairs, r.targets, r.first, 1, 2 * T), TN_E_SHAPE);
-    assert_non_null(strstr(tn_error_message(), "1 rows"));
-    write_row(&r, 1, "cc*ddddddd--");
-    assert_int_equal(tn_pairs_find(r.pairs, &r.n_pairs, r.targets, r.first, 2, T), TN_E_SHAPE);
-    assert_string_equal(strstr(tn_error_message(), "row 0"),
-                        "row 0 has 2 chosen answers, but row 1 has 1 rejected ones");
+    memcpy(r->pairs, places, sizeof places);
+    for (int i = 0; i < 2 * T; i++) {
+        const int row = i / T, t = i % T;
+        r->targets[i] = written[row][t] == '*' ? t : -100;
+        r->nll[i] = written[row][t] == '*' ? 0.25 * (t + 1) + row : (double)NAN;
+    }
 }
 
 static tn_status weigh(rows *r, double beta, tn_dpo_tally *tally) {
     *tally = (tn_dpo_tally){0};
-    return tn_dpo_weigh(r->pairs, r->n_pairs, beta, r->targets, r->nll, r->weight, tally);
+    return tn_dpo_weigh(r->pairs, PAIRS, beta, r->targets, r->nll, r->weight, tally);
 }
 
 /* So that the margins of the two pairs are `deltas`. */
 static void set_deltas(rows *r, const double *deltas) {
-    for (int i = 0; i < r->n_pairs; i++) {
+    for (int i = 0; i < PAIRS; i++) {
         tn_answer *chosen = &r->pairs[i].chosen, *rejected = &r->pairs[i].rejected;
         rejected->reference = tn_answer_log_prob(rejected, r->targets, r->nll) - i;
         chosen->reference = tn_answer_log_prob(chosen, r->targets, r->nll) - i - deltas[i];
@@ -175,9 +130,6 @@ static void dpo__a_number_that_is_none_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pairs__are_the_documents_of_two_halves),
-        cmocka_unit_test(pairs__are_rows_where_there_are_no_documents),
-        cmocka_unit_test(pairs__of_one_answer_are_refused),
         cmocka_unit_test(dpo__sums_over_the_targets_of_an_answer),
         cmocka_unit_test(dpo__of_the_reference_itself_is_log_two),
         cmocka_unit_test(dpo__weights_are_the_slope_of_the_loss),

@@ -32,9 +32,9 @@ static int close_golden(void **state) {
 
 typedef struct answers {
     int32_t tokens[SLOTS], targets[SLOTS], first[SLOTS];
+    tn_pair pairs[PAIRS];
     tn_objective_pass pass;
     tn_objective objective;
-    double log_probs[2 * PAIRS];
 } answers;
 
 /* A document in `row` from `begin` on; its last token is a target alone. Returns where it ends. */
@@ -48,6 +48,8 @@ static int put(answers *a, int row, int begin, const int32_t *tokens, int length
     }
     return begin + length - 1;
 }
+
+static tn_answer *answer_of(answers *a, int i) { return i % 2 ? &a->pairs[i / 2].rejected : &a->pairs[i / 2].chosen; }
 
 /* `each` answers in a row. */
 static void lay_out(answers *a, int each) {
@@ -66,26 +68,32 @@ static void lay_out(answers *a, int each) {
                                   .tokens = a->tokens,
                                   .targets = a->targets,
                                   .first = each > 1 ? a->first : NULL,
-                                  .references = tn_golden_read(&g, file, "dpo/references", TN_H5_F64, 2 * PAIRS)};
+                                  .pairs = a->pairs,
+                                  .n_pairs = PAIRS};
     for (int i = 0; i < SLOTS; i++) {
         a->tokens[i] = 0;
         a->targets[i] = -100;
         a->first[i] = i % TIME;
     }
     for (int i = 0; i < 2 * PAIRS; i++) { /* chosen and rejected in turn */
-        const int row = (i % 2 * PAIRS + i / 2) / each;
-        ends[row] = put(a, row, ends[row], tokens, lengths[i], prompts[i]);
+        const int row = i / each, begin = ends[row];
+        ends[row] = put(a, row, begin, tokens, lengths[i], prompts[i]);
+        *answer_of(a, i) = (tn_answer){.begin = row * TIME + begin, .end = row * TIME + ends[row], .document = i};
         tokens += lengths[i];
     }
 }
 
 static void check_preferences(answers *a) {
     const double *log_probs = tn_golden_read(&g, file, "dpo/log_probs", TN_H5_F64, 2 * PAIRS),
+                 *references = tn_golden_read(&g, file, "dpo/references", TN_H5_F64, 2 * PAIRS),
                  *losses = tn_golden_read(&g, file, "dpo/losses", TN_H5_F64, PAIRS);
     double loss = 0;
     tn_golden_load(&g);
-    assert_ok(tn_objective_refer(&a->objective, g.model, g.tape, &a->pass, a->log_probs));
-    for (int i = 0; i < 2 * PAIRS; i++) tn_golden_assert_loss("log-probability", a->log_probs[i], log_probs[i]);
+    assert_ok(tn_objective_refer(&a->objective, g.model, g.tape, &a->pass));
+    for (int i = 0; i < 2 * PAIRS; i++) {
+        tn_golden_assert_loss("log-probability", answer_of(a, i)->reference, log_probs[i]);
+        answer_of(a, i)->reference = references[i];
+    }
     tn_objective_tally tally = {0};
     assert_ok(tn_objective_train(&a->objective, g.model, g.tape, NULL, &a->pass, PAIRS, &tally));
     for (int i = 0; i < PAIRS; i++) loss += losses[i] / PAIRS;

@@ -6,62 +6,20 @@
 
 /* ---- where answers stand ---- */
 
-typedef struct layout {
-    const int32_t *targets, *first;
-    int context;
-} layout;
-
-static int document_end(const layout *l, int row, int begin) {
-    if (!l->first) return l->context;
-    const int32_t *first = l->first + (int64_t)row * l->context;
-    int end = begin + 1;
-    while (end < l->context && first[end] == first[begin]) end++;
-    return end;
+static tn_answer answer_of(const tn_piece *piece, int64_t begin, const double *references) {
+    return (tn_answer){.begin = begin + piece->begin,
+                       .end = begin + piece->begin + piece->inputs,
+                       .document = piece->document,
+                       .reference = references ? references[piece->document] : 0};
 }
 
-static bool has_target(const layout *l, const tn_answer *a) {
-    for (int64_t i = a->begin; i < a->end; i++)
-        if (l->targets[i] >= 0) return true;
-    return false;
-}
-
-/* From place *at of the row on. */
-static bool next_answer(const layout *l, int row, int *at, tn_answer *answer) {
-    while (*at < l->context) {
-        const int64_t row_begin = (int64_t)row * l->context;
-        answer->begin = row_begin + *at;
-        *at = document_end(l, row, *at);
-        answer->end = row_begin + *at;
-        if (has_target(l, answer)) return true;
+void tn_pairs_of_row(tn_pair *pairs, int *n_pairs, tn_row_packing_cursor row, int64_t begin, const double *references) {
+    tn_piece chosen, rejected;
+    while (tn_row_packing_next(&row, &chosen)) {
+        const bool both = tn_row_packing_next(&row, &rejected);
+        TN_ASSERT(both && rejected.document == chosen.document + 1);
+        pairs[(*n_pairs)++] = (tn_pair){answer_of(&chosen, begin, references), answer_of(&rejected, begin, references)};
     }
-    return false;
-}
-
-static int count_answers(const layout *l, int row) {
-    tn_answer answer;
-    int at = 0, n = 0;
-    while (next_answer(l, row, &at, &answer)) n++;
-    return n;
-}
-
-tn_status tn_pairs_find(tn_pair *pairs, int *n_pairs, const int32_t *targets, const int32_t *first, int rows,
-                        int context) {
-    const layout l = {targets, first, context};
-    *n_pairs = 0;
-    if (rows % 2) return TN_FAIL(SHAPE, "pairs: %d rows, expected as many of chosen as of rejected answers", rows);
-    for (int chosen = 0; chosen < rows / 2; chosen++) {
-        const int rejected = chosen + rows / 2, n = count_answers(&l, chosen), beside = count_answers(&l, rejected);
-        if (n != beside)
-            return TN_FAIL(SHAPE, "pairs: row %d has %d chosen answers, but row %d has %d rejected ones", chosen, n,
-                           rejected, beside);
-        int at[2] = {0, 0};
-        for (int i = 0; i < n; i++) {
-            tn_pair *pair = &pairs[(*n_pairs)++];
-            (void)next_answer(&l, chosen, &at[0], &pair->chosen);
-            (void)next_answer(&l, rejected, &at[1], &pair->rejected);
-        }
-    }
-    return TN_OK;
 }
 
 /* ---- what they weigh ---- */

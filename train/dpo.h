@@ -8,12 +8,12 @@
  * (row_weight): + and - beta sigmoid(-beta delta). Knows nothing of models; threads: none. */
 #ifndef TN_TRAIN_DPO_H
 #define TN_TRAIN_DPO_H
-#include "core/status.h"
-#include "core/compiler.h"
+#include "data/row_packing.h"
 
-/* The tokens [begin, end) of a pass [rows, context]: a document, its targets are those of the answer. */
+/* The places [begin, end) of a pass [rows, context]: a document, its targets are those of the answer. */
 typedef struct tn_answer {
     int64_t begin, end;
+    int64_t document; /* of the store */
     double reference; /* log ref(answer) */
 } tn_answer;
 
@@ -29,13 +29,10 @@ typedef struct tn_dpo_tally {
     int64_t pairs, right;    /* right: delta > 0 */
 } tn_dpo_tally;
 
-/* Finds the pairs of a pass: the chosen answers stand in the first half of its rows, the rejected ones at the same
- * places in the second half. A document with a target is an answer (others are padding), and the i-th answer of row r
- * makes a pair with the i-th of row r + rows / 2. targets [rows, context], negative = none; first [rows, context] as in
- * tn_model_hidden_documents, NULL: every row is one document. `pairs` has room for rows * context / 2. References are
- * left alone. Fails: TN_E_SHAPE for an odd number of rows and for rows of different numbers of answers. */
-tn_status tn_pairs_find(tn_pair *pairs, int *n_pairs, const int32_t *targets, const int32_t *first, int rows,
-                        int context);
+/* Appends the pairs of a row of preferences (tn_batches_row), which stand in turn, chosen and rejected; its places in
+ * the pass are those from `begin` on. references [documents of the store], NULL: zeros. `pairs` has room for as many
+ * more as half the places of a row. */
+void tn_pairs_of_row(tn_pair *pairs, int *n_pairs, tn_row_packing_cursor row, int64_t begin, const double *references);
 /* The sum of -row_nll over targets. */
 double tn_answer_log_prob(const tn_answer *answer, const int32_t *targets, const double *row_nll);
 /* Adds the pairs to the tally and sets row_weight of their targets. beta > 0. Fails: TN_E_NAN, naming the pair, when a

@@ -30,23 +30,14 @@ tn_status tn_objective_init(tn_objective *o, tn_arena *arena, const tn_objective
     if (!is_dpo(o)) return TN_OK;
     TN_TAKE(o->row_nll, arena, tokens, "objective");
     TN_TAKE(o->row_weight, arena, tokens, "objective");
-    TN_TAKE(o->pairs, arena, tokens / 2, "objective");
     return TN_OK;
 }
 
-static tn_status find_pairs(tn_objective *o, const tn_objective_pass *pass, int *n_pairs) {
-    return tn_pairs_find(o->pairs, n_pairs, pass->targets, pass->first, pass->rows, pass->context);
-}
-
-tn_status tn_objective_count(tn_objective *o, const tn_objective_pass *pass, int64_t *count) {
-    if (is_dpo(o)) {
-        int n_pairs;
-        TN_TRY(find_pairs(o, pass, &n_pairs));
-        *count += n_pairs;
-        return TN_OK;
-    }
-    for (int64_t i = 0; i < tokens_of(pass); i++) *count += pass->targets[i] >= 0;
-    return TN_OK;
+int64_t tn_objective_count(const tn_objective *o, const tn_objective_pass *pass) {
+    if (is_dpo(o)) return pass->n_pairs;
+    int64_t n = 0;
+    for (int64_t i = 0; i < tokens_of(pass); i++) n += pass->targets[i] >= 0;
+    return n;
 }
 
 static tn_tensor *loss_of(tn_model *model, tn_tape *tape, tn_tape_mode mode, const tn_rng *rng,
@@ -108,54 +99,44 @@ static tn_status measure_tokens(const tn_objective *o, tn_model *model, tn_tape 
 
 /* ---- pairs ---- */
 
-/* Forward alone, in the arithmetic of training: pairs without references, and row_nll. */
+/* Forward alone, in the arithmetic of training: row_nll. */
 static tn_status look_at_pairs(tn_objective *o, tn_model *model, tn_tape *tape, const tn_rng *rng,
-                               const tn_objective_pass *pass, double divisor, int *n_pairs, tn_tensor **loss) {
-    *n_pairs = 0;
-    if (!tn_tape_is_dry(tape)) {
-        TN_TRY(find_pairs(o, pass, n_pairs));
-        memset(o->row_weight, 0, (size_t)tokens_of(pass) * sizeof *o->row_weight);
-    }
+                               const tn_objective_pass *pass, double divisor, tn_tensor **loss) {
+    if (!tn_tape_is_dry(tape)) memset(o->row_weight, 0, (size_t)tokens_of(pass) * sizeof *o->row_weight);
     const tn_loss_options options = {.divisor = divisor, .row_nll = o->row_nll, .row_weight = o->row_weight};
     *loss = loss_of(model, tape, TN_TAPE_RECORD, rng, pass, options);
     return tn_tape_status(tape);
 }
 
-static tn_status weigh(tn_objective *o, const tn_objective_pass *pass, int n_pairs, tn_objective_tally *tally) {
-    for (int i = 0; i < n_pairs; i++) {
-        o->pairs[i].chosen.reference = pass->references[2 * i];
-        o->pairs[i].rejected.reference = pass->references[2 * i + 1];
-    }
-    TN_TRY(tn_dpo_weigh(o->pairs, n_pairs, o->settings.beta, pass->targets, o->row_nll, o->row_weight, &tally->pairs));
+static tn_status weigh(tn_objective *o, const tn_tape *tape, const tn_objective_pass *pass, tn_objective_tally *tally) {
+    if (tn_tape_is_dry(tape)) return TN_OK;
+    TN_TRY(tn_dpo_weigh(pass->pairs, pass->n_pairs, o->settings.beta, pass->targets, o->row_nll, o->row_weight,
+                        &tally->pairs));
     tally->loss = tally->pairs.loss;
     return TN_OK;
 }
 
 static tn_status train_on_pairs(tn_objective *o, tn_model *model, tn_tape *tape, const tn_rng *rng,
                                 const tn_objective_pass *pass, double divisor, tn_objective_tally *tally) {
-    int n_pairs;
     tn_tensor *loss;
-    TN_TRY(look_at_pairs(o, model, tape, rng, pass, divisor, &n_pairs, &loss));
-    TN_TRY(weigh(o, pass, n_pairs, tally));
+    TN_TRY(look_at_pairs(o, model, tape, rng, pass, divisor, &loss));
+    TN_TRY(weigh(o, tape, pass, tally));
     return tn_tape_backward(tape, loss);
 }
 
 static tn_status measure_pairs(tn_objective *o, tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
                                tn_objective_tally *tally) {
-    int n_pairs;
     tn_tensor *loss;
-    TN_TRY(look_at_pairs(o, model, tape, NULL, pass, 1, &n_pairs, &loss));
-    return weigh(o, pass, n_pairs, tally);
+    TN_TRY(look_at_pairs(o, model, tape, NULL, pass, 1, &loss));
+    return weigh(o, tape, pass, tally);
 }
 
-tn_status tn_objective_refer(tn_objective *o, tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
-                             double *references) {
-    int n_pairs;
+tn_status tn_objective_refer(tn_objective *o, tn_model *model, tn_tape *tape, const tn_objective_pass *pass) {
     tn_tensor *loss;
-    TN_TRY(look_at_pairs(o, model, tape, NULL, pass, 1, &n_pairs, &loss));
-    for (int i = 0; i < n_pairs; i++) {
-        references[2 * i] = tn_answer_log_prob(&o->pairs[i].chosen, pass->targets, o->row_nll);
-        references[2 * i + 1] = tn_answer_log_prob(&o->pairs[i].rejected, pass->targets, o->row_nll);
+    TN_TRY(look_at_pairs(o, model, tape, NULL, pass, 1, &loss));
+    for (int i = 0; i < pass->n_pairs && !tn_tape_is_dry(tape); i++) {
+        tn_answer *answers[2] = {&pass->pairs[i].chosen, &pass->pairs[i].rejected};
+        for (int k = 0; k < 2; k++) answers[k]->reference = tn_answer_log_prob(answers[k], pass->targets, o->row_nll);
     }
     return TN_OK;
 }

@@ -22,13 +22,13 @@ typedef struct tn_objective_settings {
     double temperature, weight; /* > 0, >= 0 */
 } tn_objective_settings;
 
-/* All borrowed for the call. Of DPO, the second half of the rows are the rejected answers: tn_pairs_find. */
+/* All borrowed for the call. */
 typedef struct tn_objective_pass {
     int rows, context;
     const int32_t *tokens, *targets; /* [rows, context]; targets: negative = none */
     const int32_t *first;            /* [rows, context], NULL: every row is one document (tn_model_hidden_documents) */
-    const double
-        *references; /* DPO: [pairs][2] log-probabilities of chosen and rejected, as tn_objective_refer gives */
+    tn_pair *pairs; /* DPO: [n_pairs] the answers in these rows (tn_pairs_of_row); they do not see each other */
+    int n_pairs;
 } tn_objective_pass;
 
 /* Sums over what is counted. */
@@ -43,25 +43,23 @@ typedef struct tn_objective {
     /* [tokens of a pass] of DPO */
     double *row_nll;
     tn_real *row_weight;
-    tn_pair *pairs;
 } tn_objective;
 
-/* One settings struct for all kinds: what the kind does not read is left alone. For passes of at most `tokens` tokens;
- * memory comes from `arena`. Fails: TN_E_CONFIG for settings out of range. */
+/* For passes of at most `tokens` tokens; memory comes from `arena`. Settings of other kinds are left alone. Fails:
+ * TN_E_CONFIG for settings out of range. */
 tn_status tn_objective_init(tn_objective *objective, tn_arena *arena, const tn_objective_settings *settings,
                             int64_t tokens);
-/* Adds the targets of a pass, or its pairs. Fails: tn_pairs_find. */
-tn_status tn_objective_count(tn_objective *objective, const tn_objective_pass *pass, int64_t *count);
-/* Forward and backward: gradients and the tally add up. `rng` keys dropout, NULL = none. Fails: what a pass gives,
- * tn_pairs_find; TN_E_NAN of DPO before there are gradients. */
+/* The targets of a pass, or its pairs. */
+int64_t tn_objective_count(const tn_objective *objective, const tn_objective_pass *pass);
+/* Forward and backward: gradients and the tally add up. `rng` keys dropout, NULL = none. Fails: what a pass gives;
+ * TN_E_NAN of DPO before there are gradients. */
 tn_status tn_objective_train(tn_objective *objective, tn_model *model, tn_tape *tape, const tn_rng *rng,
                              const tn_objective_pass *pass, double divisor, tn_objective_tally *tally);
 /* The tally alone, for held-out data: no dropout, no gradients. */
 tn_status tn_objective_measure(tn_objective *objective, tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
                                tn_objective_tally *tally);
-/* The log-probabilities [pairs][2] of the answers under the model as it is, for `references`: of DPO, once, before it
- * is trained. They come out of the arithmetic of training, so that delta is 0 before the first step, to the bit. */
-tn_status tn_objective_refer(tn_objective *objective, tn_model *model, tn_tape *tape, const tn_objective_pass *pass,
-                             double *references);
+/* Of DPO, once, before the model is trained: sets the references of the pairs to the log-probabilities under the model
+ * as it is. They come out of the arithmetic of training, so that delta is 0 before the first step, to the bit. */
+tn_status tn_objective_refer(tn_objective *objective, tn_model *model, tn_tape *tape, const tn_objective_pass *pass);
 
 #endif
