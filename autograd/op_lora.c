@@ -4,6 +4,7 @@
  *              dA = X' dP,  dx = keep (dP A') / (1 - p)                  straight through the codes
  *   lora_up    y = y0 + c P B'        y [N,m]  P [N,r]  B [m,r];  y takes over the numbers of y0
  *              dB = c dY' P,  dP = c dY B,  dy0 = dY
+ *   within     lora_up whose forward is the identity
  * For backward only references are held. Where X is not stored as it is, blocks of its rows are made when wanted. */
 #include "autograd/dropout_mask.h"
 #include "autograd/op_page.h"
@@ -171,11 +172,19 @@ const tn_op_sample tn_op_lora_down_samples[] = {
 
 typedef struct up_options {
     tn_real c;
+    bool within;
 } up_options;
 
-tn_tensor *tn_lora_up(tn_tape *t, tn_tensor *y, tn_tensor *p, tn_param *b, tn_real c) {
-    const up_options options = {c};
+static tn_tensor *apply_up(tn_tape *t, tn_tensor *y, tn_tensor *p, tn_param *b, up_options options) {
     return tn_tape_apply(t, TN_OP_lora_up, (tn_tensor *const[]){y, p, &b->tensor}, &options, sizeof options);
+}
+
+tn_tensor *tn_lora_up(tn_tape *t, tn_tensor *y, tn_tensor *p, tn_param *b, tn_real c) {
+    return apply_up(t, y, p, b, (up_options){.c = c});
+}
+
+tn_tensor *tn_lora_within(tn_tape *t, tn_tensor *y, tn_tensor *p, tn_param *b, tn_real c) {
+    return apply_up(t, y, p, b, (up_options){.c = c, .within = true});
 }
 
 tn_status tn_op_lora_up_check(tn_op_args *a) {
@@ -199,6 +208,7 @@ static int rows_of(const tn_op_args *a) { return (int)tn_tensor_rows(a->in[0]); 
 void tn_op_lora_up_forward(const tn_op_args *a) {
     const up_options *o = a->options;
     const tn_tensor *w = a->in[2];
+    if (o->within) return;
     tn_thin_spread(rows_of(a), w->param->rows, w->param->cols, a->in[1]->real, w->real, o->c, TN_SUM_ADD, a->out->real);
 }
 
@@ -221,7 +231,7 @@ void tn_op_lora_up_backward(const tn_op_args *a) {
     tn_op_pass_on(a, 0);
 }
 
-static const up_options one = {1}, two = {2}, infinite = {(tn_real)INFINITY};
+static const up_options one = {.c = 1}, two = {.c = 2}, infinite = {.c = (tn_real)INFINITY};
 const tn_op_sample tn_op_lora_up_samples[] = {
     {.dims = {{1, 1}, {1, 1}, {1, 1}}, OPTIONS(one)},
     {.dims = {{7, 33}, {7, 5}, {33, 5}}, OPTIONS(two)},

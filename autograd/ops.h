@@ -102,6 +102,9 @@ tn_tensor *tn_lora_down(tn_tape *t, tn_tensor *x, tn_param *a, tn_lora_reading r
 /* y [..,m] + c p B' for p [..,r], over the numbers of y, which are gone afterwards: for a result that nothing else
  * reads, neither another op nor the backward of the op that made it. */
 tn_tensor *tn_lora_up(tn_tape *t, tn_tensor *y, tn_tensor *p, tn_param *b, tn_real c);
+/* y as it is, with the gradients of p and b all the same: for a y that has c p B' inside (an adapter within the
+ * quantiser of its matrix). */
+tn_tensor *tn_lora_within(tn_tape *t, tn_tensor *y, tn_tensor *p, tn_param *b, tn_real c);
 
 /* A model of the same vocabulary to learn from (Hinton 2015): each row's loss gets weight tau^2 KL(teacher || student),
  * of softmax(logits / tau). Its logits are made chunk by chunk, too; it gets no gradient. Borrowed until the next

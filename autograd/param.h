@@ -53,7 +53,7 @@ typedef struct tn_param {
     tn_packing packing; /* of packed_states */
     void *packed;       /* tiles of states (lambda = 1), of mixed, or of value */
     void *packed_states, *packed_real; /* where those tiles live */
-    struct tn_beside *beside; /* adapters attached to it (layers/adapter.h), in their order; NULL = none */
+    struct tn_beside *beside;          /* adapters attached to it (layers/adapter.h), in their order; NULL = none */
     void *packed_turned; /* tiles of the states turned, for the integer backward; quantised and trained only */
 } tn_param;
 

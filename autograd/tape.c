@@ -393,6 +393,16 @@ tn_tensor *tn_tape_ids(tn_tape *tape, int n_dims, const int *dims, const int32_t
     return x;
 }
 
+tn_tensor *tn_tape_constant(tn_tape *tape, const tn_tensor *x) {
+    if (tape->status) return &tape->empty;
+    tn_tensor *y = tn_arena_alloc(tape->step, sizeof *y, "tape");
+    if (!y) return fail(tape, TN_E_NOMEM);
+    *y = *x;
+    y->grad = NULL;
+    y->needs_grad = false;
+    return y;
+}
+
 /* ---- residuals ---- */
 
 void tn_tape_residuals(tn_tape *tape, tn_residual_mode mode) { tape->residual_mode = mode; }

@@ -68,6 +68,8 @@ void tn_tape_rest(tn_tape *tape);
 /* Copies. Real leaves get a gradient when `needs_grad`. */
 tn_tensor *tn_tape_real(tn_tape *tape, int n_dims, const int *dims, const tn_real *values, bool needs_grad);
 tn_tensor *tn_tape_ids(tn_tape *tape, int n_dims, const int *dims, const int32_t *ids);
+/* The numbers or codes of x, through which no gradient goes. */
+tn_tensor *tn_tape_constant(tn_tape *tape, const tn_tensor *x);
 
 /* ---- for ops ---- */
 tn_arena *tn_tape_step(tn_tape *tape);    /* lives until the next begin */

@@ -15,8 +15,8 @@ struct tn_param;
 
 typedef struct tn_tensor {
     tn_dtype dtype;
-    int n_dims;  /* 0 = empty (after a failure) */
-    int dims[4]; /* B, T, C, ... or N, C */
+    int n_dims;    /* 0 = empty (after a failure) */
+    int dims[4];   /* B, T, C, ... or N, C */
     tn_real *real; /* of CODES: the numbers before their quantiser, where an op keeps them; else NULL */
     int8_t *codes;
     tn_real *row_scale; /* [rows], 127 / max|x| of the row; CODES only */

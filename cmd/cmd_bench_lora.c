@@ -70,6 +70,7 @@ int tn_bench_lora(int argc, char **argv) {
         {"modules|lora-modules", 0, TN_OPT_TEXT, &b->modules, "LIST",
          "q_proj,k_proj,.. by the names of Hugging Face; all-linear", 0, 0, NULL},
         {"input", 0, TN_OPT_CHOICE, &s.input, "KIND", "what the adapter reads", 0, 0, "raw|quantized"},
+        {"merged", 0, TN_OPT_ON, &b->options.merged, NULL, "inside the quantiser, in place of beside", 0, 0, NULL},
         {"dropout", 0, TN_OPT_REAL, &b->options.dropout, "P", "of what it reads, 0", 0, 0.99, NULL},
         {"tokens", 'n', TN_OPT_INT, &b->tokens, "N", "of a step, 512 where the context has room", 0, 1 << 20, NULL},
         {"steps", 's', TN_OPT_INT, &b->steps, "N", "optimizer steps to measure, 3", 1, 100000, NULL},

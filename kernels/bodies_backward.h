@@ -11,7 +11,7 @@ VR_INLINE vr unit_of(vr max) {
 }
 
 /* max |x|, or a NaN. Four at a time, so that none waits for the one before. */
-static tn_real largest(int n, const tn_real *x) {
+static tn_real largest(int64_t n, const tn_real *x) {
     vr a = vr_set(0), b = a, c = a, d = a;
     int64_t whole = n - n % (4 * LANES);
     for (int64_t i = 0; i < whole; i += 4 * LANES) {

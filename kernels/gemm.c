@@ -89,20 +89,27 @@ void tn_pack_ternary(tn_packing packing, int m, int k, const int8_t *states, voi
 
 /* ---- and back ---- */
 
-/* States of a group of triples, or of pairs, of `count` outputs of a panel from `lane` on; rows of states k apart. */
+/* Four states of a word of bytes 0..2, less 1 each: no byte borrows from the next. */
+static uint32_t signed_states(uint32_t bytes) { return ((bytes | 0x80808080) - 0x01010101) ^ 0x80808080; }
+
+static void unpack_word(uint32_t bytes, int left, int8_t *states) {
+    const uint32_t four = signed_states(bytes);
+    memcpy(states, &four, left < 4 ? (size_t)TN_MAX(left, 0) : sizeof four);
+}
+
+/* States of a group of triples, or of pairs, of `count` outputs of a panel from `lane` on, `most` of each; rows of
+ * states k apart. */
 static void unpack_triples(const uint32_t *group, int lane, int count, int k, int most, int8_t *states) {
     const int width = tn_k->ternary_panel_width;
     uint32_t bytes[TN_TRIPLE_GROUP / 4 * TN_TERNARY_WIDTH_MAX];
     tn_k->triple_bytes(1, group, bytes);
-    for (int j = 0; j < count; j++)
-        for (int i = 0; i < most; i++)
-            states[(int64_t)j * k + i] = (int8_t)((bytes[i / 4 * width + lane + j] >> 8 * (i % 4) & 3) - 1);
+    for (int j = lane; j < lane + count; j++, states += k)
+        for (int i = 0; i < TN_TRIPLE_GROUP; i += 4) unpack_word(bytes[i / 4 * width + j], most - i, states + i);
 }
 
 static void unpack_pairs(const uint32_t *group, int lane, int count, int k, int most, int8_t *states) {
-    for (int j = 0; j < count; j++)
-        for (int i = 0; i < most; i++)
-            states[(int64_t)j * k + i] = (int8_t)((group[lane + j] >> (8 * (i % 4) + 2 * (i / 4)) & 3) - 1);
+    for (int j = lane; j < lane + count; j++, states += k)
+        for (int i = 0; i < TN_TERNARY_GROUP; i += 4) unpack_word(group[j] >> i / 2 & 0x03030303, most - i, states + i);
 }
 
 void tn_unpack_ternary_rows(tn_packing packing, int k, int first, int rows, const void *packed, int8_t *states) {

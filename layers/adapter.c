@@ -35,6 +35,8 @@ tn_status tn_adapter_create(tn_adapter **out, tn_arena *arena, const tn_model_co
     *out = NULL;
     if (!(options->dropout >= 0 && options->dropout < 1))
         return TN_FAIL(RANGE, "adapter: dropout %g is outside [0,1)", options->dropout);
+    if (options->merged && options->dropout > 0)
+        return TN_FAIL(RANGE, "adapter: a merged one can drop nothing, its dropout is %g", options->dropout);
     TN_TAKE0(adapter, arena, 1, "adapter");
     adapter->arena = arena;
     adapter->config = *config;

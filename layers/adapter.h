@@ -6,10 +6,17 @@
  * x is what the layer reads: the normed numbers before their quantiser, as other libraries' adapters read, or what its
  * codes stand for. An adapter of the embedding reads ids, one of the head the hidden state.
  *
+ * A merged adapter has no part of its own in a pass: it changes the states of the matrices, T' = clamp(rint(T + s c B
+ * A'), -1, 1), which tn_model_refresh derives once a step into panels that take the place of T's while it is attached;
+ * the scale a stays. Its gradient is that of a latent in units of states: straight through, without a mask, which
+ * leaves it its low rank: dB = s c a dY' (x A), dA = s c a x' (dY B), x what the codes stand for. What it comes to is
+ * ternary weights like any others.
+ *
  * Life: create, add pairs, init or fill, attach, any number of passes, detach. Owns: its pairs, in the arena it was
  * made with, which outlives its being attached; belongs to one model at a time. */
 #ifndef TN_LAYERS_ADAPTER_H
 #define TN_LAYERS_ADAPTER_H
+#include "autograd/param_merge.h"
 #include "layers/model.h"
 
 typedef enum tn_adapter_input {
@@ -19,6 +26,7 @@ typedef enum tn_adapter_input {
 
 typedef struct tn_adapter_options {
     tn_adapter_input input;
+    bool merged;    /* inside the quantiser, see below */
     bool rslora;    /* c = alpha / sqrt r (Kalajdzievski 2023) */
     double dropout; /* of x, in passes that train; [0,1) */
     bool trains;    /* pairs have gradients */
@@ -31,6 +39,7 @@ typedef struct tn_adapter_pair {
     int rank;
     double alpha;
     tn_real c;
+    tn_param_merge merge; /* of a merged one that is attached: how many states flip */
 } tn_adapter_pair;
 
 typedef struct tn_adapter {
@@ -43,10 +52,13 @@ typedef struct tn_adapter {
     tn_model *model;          /* NULL: it is not */
     tn_real scale;            /* s */
     struct tn_beside *places; /* [n_pairs] adapter_priv.h */
+    tn_real *room;            /* of a merged one, to derive states in */
+    bool stale;               /* of a merged one: T' is still to be derived */
     struct tn_adapter *next;  /* attached after this one */
 } tn_adapter;
 
-/* For models of this config, which is complete and copied. Fails: TN_E_RANGE for a dropout outside [0,1). */
+/* For models of this config, which is complete and copied. Fails: TN_E_RANGE for a dropout outside [0,1), or for any of
+ * a merged one. */
 tn_status tn_adapter_create(tn_adapter **out, tn_arena *arena, const tn_model_config *config,
                             const tn_adapter_options *options);
 /* One more pair, not filled; rank 1..TN_ADAPTER_RANK_MAX, alpha > 0. Fails: TN_E_MISSING when a model of this config
@@ -73,11 +85,20 @@ void tn_adapter_init(tn_adapter *adapter, uint64_t seed);
 
 /* Let passes of the model add what the adapter makes; adapters add up in the order of attaching. An attached one gets
  * another scale and keeps its place; with scale 0 it is there and runs nothing. Fails: TN_E_MISMATCH when the model is
- * of another shape, TN_E_ARG when it is attached to another model, TN_E_RANGE for a scale that is not finite. */
+ * of another shape, TN_E_ARG when it is attached to another model, TN_E_RANGE for a scale that is not finite. A merged
+ * one: TN_E_UNSUPPORTED beside embedding or head, and for a matrix without frozen states of its own; TN_E_ARG for a
+ * second one over a matrix; memory for T' comes from the adapter's arena, once. */
 tn_status tn_model_attach(tn_model *model, tn_adapter *adapter, double scale);
 void tn_model_detach(tn_model *model, tn_adapter *adapter); /* one that is not attached: fine */
 tn_adapter *tn_model_adapters(const tn_model *model);       /* the first attached, ->next; NULL = none */
 /* Whether an adapter changes the head: then logits are those of tn_model_logits and of nothing faster. */
 bool tn_model_head_adapted(const tn_model *model);
+
+/* What a merged adapter changes, over all its matrices. */
+typedef struct tn_adapter_flips {
+    int64_t flipped, states;
+    double largest; /* as of a pair */
+} tn_adapter_flips;
+tn_adapter_flips tn_adapter_count_flips(const tn_adapter *adapter);
 
 #endif

@@ -26,14 +26,21 @@ static tn_status check_pair(tn_model *model, const tn_adapter_pair *pair) {
 static tn_status take_places(tn_model *model, tn_adapter *adapter) {
     tn_beside *places;
     int number = 0;
-    for (int i = 0; i < adapter->n_pairs; i++) TN_TRY(check_pair(model, &adapter->pairs[i]));
+    for (int i = 0; i < adapter->n_pairs; i++) {
+        TN_TRY(check_pair(model, &adapter->pairs[i]));
+        if (adapter->options.merged) TN_TRY(tn_adapter_check_merge(model, &adapter->pairs[i]));
+    }
     for (const tn_adapter *other = model->adapters; other; other = other->next) number++;
     if (!adapter->places) TN_TAKE0(adapter->places, adapter->arena, adapter->n_pairs, "adapter");
+    if (adapter->options.merged) TN_TRY(tn_adapter_begin_merge(model, adapter));
     places = adapter->places;
     for (int i = 0; i < adapter->n_pairs; i++) {
         tn_beside **at = list_of(model, &adapter->pairs[i]);
         while (*at) at = &(*at)->next;
-        places[i] = (tn_beside){.adapter = adapter, .pair = &adapter->pairs[i], .site = site_of(number, i)};
+        places[i] = (tn_beside){.adapter = adapter,
+                                .pair = &adapter->pairs[i],
+                                .target = tn_model_find(model, adapter->pairs[i].target),
+                                .site = site_of(number, i)};
         *at = &places[i];
     }
     tn_adapter **last = &model->adapters;
@@ -48,6 +55,7 @@ tn_status tn_model_attach(tn_model *model, tn_adapter *adapter, double scale) {
     if (!adapter->model) TN_TRY(take_places(model, adapter));
     adapter->model = model;
     adapter->scale = (tn_real)scale;
+    adapter->stale = adapter->options.merged;
     return TN_OK;
 }
 
@@ -58,6 +66,7 @@ void tn_model_detach(tn_model *model, tn_adapter *adapter) {
         while (*at != &adapter->places[i]) at = &(*at)->next;
         *at = adapter->places[i].next;
     }
+    if (adapter->options.merged) tn_adapter_end_merge(model, adapter, adapter->n_pairs);
     tn_adapter **at = &model->adapters;
     while (*at != adapter) at = &(*at)->next;
     *at = adapter->next;
@@ -70,6 +79,7 @@ tn_adapter *tn_model_adapters(const tn_model *model) { return model->adapters; }
 /* ---- in a pass ---- */
 
 static bool runs(const tn_beside *at) { return at->adapter->scale != 0; }
+static bool is_merged(const tn_beside *at) { return at->adapter->options.merged; }
 
 bool tn_model_head_adapted(const tn_model *model) {
     for (const tn_beside *at = model->beside_head; at; at = at->next)
@@ -79,7 +89,7 @@ bool tn_model_head_adapted(const tn_model *model) {
 
 bool tn_beside_reads_raw(const tn_beside *list) {
     for (const tn_beside *at = list; at; at = at->next)
-        if (runs(at) && at->adapter->options.input == TN_ADAPTER_RAW) return true;
+        if (runs(at) && !is_merged(at) && at->adapter->options.input == TN_ADAPTER_RAW) return true;
     return false;
 }
 
@@ -93,20 +103,24 @@ struct tn_beside_made {
     const tn_beside_made *next;
 };
 
+static tn_tensor *read(const tn_beside *at, tn_tape *t, tn_tensor *x, tn_tensor *raw) {
+    const tn_adapter_options *o = &at->adapter->options;
+    if (is_merged(at)) return tn_lora_down(t, tn_tape_constant(t, x), &at->pair->a, (tn_lora_reading){.raw = false});
+    const bool reads_raw = o->input == TN_ADAPTER_RAW && raw;
+    return tn_lora_down(t, reads_raw ? raw : x, &at->pair->a,
+                        (tn_lora_reading){reads_raw, (tn_real)o->dropout, at->site});
+}
+
 const tn_beside_made *tn_beside_read(const tn_beside *list, tn_tape *t, tn_tensor *x, tn_tensor *raw) {
     const tn_beside_made *first = NULL, **last = &first;
     for (const tn_beside *at = list; at; at = at->next) {
-        if (!runs(at)) continue;
-        const tn_adapter_options *o = &at->adapter->options;
-        const bool reads_raw = o->input == TN_ADAPTER_RAW && raw;
+        if (!runs(at) || (is_merged(at) && !tn_tape_keeping(t))) continue;
         tn_beside_made *made = tn_arena_alloc(tn_tape_step(t), sizeof *made, "tape");
         if (!made) {
             (void)tn_tape_fail(t, TN_E_NOMEM);
             return first;
         }
-        *made = (tn_beside_made){.by = at};
-        made->p = tn_lora_down(t, reads_raw ? raw : x, &at->pair->a,
-                               (tn_lora_reading){reads_raw, (tn_real)o->dropout, at->site});
+        *made = (tn_beside_made){.by = at, .p = read(at, t, x, raw)};
         *last = made;
         last = &made->next;
     }
@@ -114,7 +128,11 @@ const tn_beside_made *tn_beside_read(const tn_beside *list, tn_tape *t, tn_tenso
 }
 
 tn_tensor *tn_beside_add(const tn_beside_made *made, tn_tape *t, tn_tensor *y) {
-    for (; made; made = made->next) y = add(made->by, t, y, made->p);
+    for (; made; made = made->next) {
+        const tn_beside *at = made->by;
+        const tn_real c = at->adapter->scale * at->pair->c;
+        y = is_merged(at) ? tn_lora_within(t, y, made->p, &at->pair->b, c * at->target->scale) : add(at, t, y, made->p);
+    }
     return y;
 }
 

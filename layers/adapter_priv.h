@@ -8,11 +8,24 @@
 bool tn_adapter_is_embedding(const char *target);
 bool tn_adapter_is_head(const char *target);
 
+/* ---- merged adapters: adapter_merge.c ---- */
+tn_status tn_adapter_check_merge(tn_model *model, const tn_adapter_pair *pair);
+/* The panels of T' take the place of T's, not derived yet; and back, for the first pairs. */
+tn_status tn_adapter_begin_merge(tn_model *model, tn_adapter *adapter);
+void tn_adapter_end_merge(tn_model *model, tn_adapter *adapter, int n_pairs);
+/* T' of all pairs of an attached one. Parallel inside. */
+void tn_adapter_derive(tn_adapter *adapter);
+/* The same of what is stale in a model. */
+void tn_model_derive(tn_model *model);
+
+/* ---- places ---- */
+
 /* In the list of its parameter, tn_param.beside, or of the model's head. */
 typedef struct tn_beside {
     tn_adapter *adapter;
     tn_adapter_pair *pair;
-    uint32_t site; /* of its dropout */
+    tn_param *target; /* NULL: a tied head */
+    uint32_t site;    /* of its dropout */
     struct tn_beside *next;
 } tn_beside;
 

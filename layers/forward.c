@@ -224,6 +224,7 @@ static tn_tensor *run_pass(pass p, tn_tensor *ids, const int32_t *first) {
     tn_model *model = p.model;
     tn_tape *t = p.t;
     if (tn_tape_status(t) || tn_tape_fail(t, begin(&p, ids, first))) return tn_tape_empty(t);
+    if (!tn_tape_is_dry(t)) tn_model_derive(model);
     tn_tensor *x = tn_embedding(t, ids, model->embedding);
     x = tn_beside_embed(model->embedding->beside, t, x, ids);
     x = tn_dropout(t, x, (tn_real)model->config.dropout, (uint32_t)model->config.n_layer * 4);

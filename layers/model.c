@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "layers/adapter.h"
+#include "layers/adapter_priv.h"
 #include "layers/model_priv.h"
 
 #include "core/par.h"
@@ -190,6 +190,8 @@ void tn_model_init(tn_model *model, uint64_t seed) {
 void tn_model_refresh_params(tn_model *model, tn_param *const *params, int n_params, tn_real lambda) {
     model->lambda = lambda;
     tn_params_refresh(params, n_params, lambda);
+    for (tn_adapter *adapter = model->adapters; adapter; adapter = adapter->next)
+        if (adapter->options.merged) tn_adapter_derive(adapter);
 }
 
 void tn_model_refresh(tn_model *model, tn_real lambda) {

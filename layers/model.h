@@ -33,7 +33,7 @@ void tn_model_set_slowdown(tn_model *model, const float *slowdown);
 const float *tn_model_slowdown(const tn_model *model); /* [head_dim / 2] */
 /* Derive states and packing after the values changed, once per optimizer step. lambda: see tn_param_refresh. */
 void tn_model_refresh(tn_model *model, tn_real lambda);
-/* The same where nothing but `params` has changed, of this model. */
+/* The same where nothing but `params` has changed, of this model and its adapters. */
 void tn_model_refresh_params(tn_model *model, tn_param *const *params, int n_params, tn_real lambda);
 /* For dry passes alone: let them take the memory they would after a refresh with `lambda`; nothing is derived. */
 void tn_model_assume(tn_model *model, tn_real lambda);

@@ -254,11 +254,10 @@ static void screen_case(int n, room *r, bool high, tn_real (*screen)(int, const 
     r->result = (double)screen(CODES, block, &x) / (high ? 256 : 1);
 }
 static void case_screen_q6_k(const tn_kernels *k, int n, room *r) { screen_case(n, r, false, k->screen_q6_k); }
-static void case_screen_q6_k_high(const tn_kernels *k, int n, room *r) {
-    screen_case(n, r, true, k->screen_q6_k_high);
-}
+static void case_screen_q6_k_high(const tn_kernels *k, int n, room *r) { screen_case(n, r, true, k->screen_q6_k_high); }
 /* Fixed point. Words of pairs go where 32-bit sums are; rows of 7, of 48 columns at most. */
 enum { PAIR_ROWS = 7, PAIR_COLS = 45, WORD_STRIDE = 48 };
+CASE(largest, r->result = (double)k->largest(n, IN(0)))
 CASE(digit_row, r->result = (double)k->digit_row(n, IN(0), r->codes, r->states))
 #define TWO_ROWS 2, n / 2, r->acc, 50, IN(0), OUT(0), n / 2
 CASE(join_digits, k->join_digits(TWO_ROWS))
