@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "cmd/cmd_data.h"
 #include "cmd/data_report_print.h"
 #include "cmd/data_settings.h"
 #include "cmd/tokenizer_source.h"
@@ -229,6 +230,7 @@ static int run_stories(int argc, char **argv) {
 int tn_cmd_data(int argc, char **argv) {
     static const tn_command list[] = {
         {"prepare", "tokenise texts into a store to train on", run_prepare},
+        {"inspect", "show rows as tokens, and which of them are learnt", tn_cmd_data_inspect},
         {"stories", "make a corpus of stories, or judge one", run_stories},
     };
     const tn_command_set set = {"tern data", "Training data.", list, TN_COUNT(list)};

@@ -256,12 +256,12 @@ static tn_status describe_store(const char *path, json_t *out) {
     TN_TRY(add(out, "kind", json_string("token store")));
     TN_TRY(tn_store_open(&store, path));
     tn_tokenizer_hash(tn_store_tokenizer(store), hash);
-    json_t *keys =
-        json_pack("{s:I, s:I, s:I, s:i, s:s, s:f, s:o}", "documents", (json_int_t)tn_store_n_documents(store), "tokens",
-                  (json_int_t)tn_store_n_tokens(store), "bytes_of_text", (json_int_t)tn_store_n_bytes(store),
-                  "vocab_size", tn_store_vocab_size(store), "tokenizer.hash", hash, "bytes_per_token",
-                  (double)tn_store_n_bytes(store) / (double)TN_MAX(tn_store_n_tokens(store), 1), "fingerprint",
-                  json_sprintf("%016llx", (unsigned long long)tn_store_fingerprint(store)));
+    json_t *keys = json_pack("{s:s, s:I, s:I, s:I, s:i, s:s, s:f, s:o}", "rows", tn_store_kind_name(store), "documents",
+                             (json_int_t)tn_store_n_documents(store), "tokens", (json_int_t)tn_store_n_tokens(store),
+                             "bytes_of_text", (json_int_t)tn_store_n_bytes(store), "vocab_size",
+                             tn_store_vocab_size(store), "tokenizer.hash", hash, "bytes_per_token",
+                             (double)tn_store_n_bytes(store) / (double)TN_MAX(tn_store_n_tokens(store), 1),
+                             "fingerprint", json_sprintf("%016llx", (unsigned long long)tn_store_fingerprint(store)));
     tn_store_free(store);
     return add(out, "keys", keys);
 }

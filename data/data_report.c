@@ -27,6 +27,12 @@ tn_file_report *tn_data_report_now(tn_data_report *report) {
     return &report->files[report->count - 1];
 }
 
+void tn_data_report_end_text(tn_file_report *file, bool learnt) {
+    file->tokens++;
+    file->targets += learnt;
+    file->turn_ends += learnt;
+}
+
 tn_file_report tn_data_report_total(const tn_data_report *report) {
     tn_file_report total = {0};
     for (size_t i = 0; i < report->count; i++) {

@@ -37,6 +37,8 @@ typedef struct tn_data_report {
 /* Begin with the next file; tn_data_report_now is then its entry. */
 tn_status tn_data_report_add(tn_data_report *report, const char *path);
 tn_file_report *tn_data_report_now(tn_data_report *report);
+/* Count the EOS that is put behind running text of `file`. */
+void tn_data_report_end_text(tn_file_report *file, bool learnt);
 tn_file_report tn_data_report_total(const tn_data_report *report);
 void tn_data_report_release(tn_data_report *report);
 

@@ -118,10 +118,10 @@ static bool is_of_use(const reader *r, const tn_example *e, tn_file_report *file
 /* `fate` becomes TN_DROPS, nothing is wrong, when a document is handed on. */
 static tn_status hand_on(reader *r, const tn_example *e, tn_drop *fate) {
     tn_file_report *file = tn_data_report_now(r->report);
-    if (!is_of_use(r, e, file)) return TN_OK;
-    *fate = TN_DROPS;
-    for (int i = 0; i < e->count; i++) count_document(r, e->row, &e->documents[i], file);
-    return r->visit(r->context, e);
+    bool used = is_of_use(r, e, file);
+    if (used) *fate = TN_DROPS;
+    for (int i = 0; i < e->count && used; i++) count_document(r, e->row, &e->documents[i], file);
+    return used || r->options->shows_all ? r->visit(r->context, e) : TN_OK;
 }
 
 /* A document in pieces of `limit` tokens, each beginning with the last token of the one before. */

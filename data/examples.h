@@ -30,6 +30,7 @@ typedef struct tn_example_options {
     bool dedup;          /* leave out a row that gives the tokens of one before */
     bool running_text;   /* texts are one stream: no BOS, no max_length, special tokens in them are plain text */
     bool counts_texts;   /* look for duplicates among texts too */
+    bool shows_all;      /* visit documents without anything to learn too, which are left out nevertheless */
 } tn_example_options;
 
 typedef struct tn_document {

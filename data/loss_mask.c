@@ -208,7 +208,8 @@ tn_status tn_tokens_make(const tn_example_maker *m, const tn_marked_text *text, 
     TN_TRY(check_bos(m, t));
     TN_TRY(reserve(t));
     t->offsets[0] = 0;
-    TN_TRY(find_offsets(m, text, t->ids.list + front, t->ids.count - front, t->offsets + front));
+    if (t->ids.count > front)
+        TN_TRY(find_offsets(m, text, t->ids.list + front, t->ids.count - front, t->offsets + front));
     if (text->wants_eos && v->eos >= 0 && !has_end(m, text, t)) {
         TN_TRY(tn_ids_append(&t->ids, v->eos));
         t->offsets[t->ids.count - 1] = text->len;

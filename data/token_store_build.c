@@ -78,11 +78,8 @@ static tn_status close_document(builder *b) {
     int32_t eos = tn_tokenizer_eos(b->tokenizer);
     uint8_t learnt = b->options->train_on_eos != TN_EOS_NONE;
     if (!b->open || eos < 0) return TN_OK;
-    tn_file_report *file = &b->report->files[b->open_in];
     b->open = false;
-    file->tokens++;
-    file->targets += learnt;
-    file->turn_ends += learnt;
+    tn_data_report_end_text(&b->report->files[b->open_in], learnt);
     if (!b->masked && !learnt) TN_TRY(begin_mask(b));
     if (b->masked) TN_TRY(tn_spool_put(&b->mask, &learnt, 1));
     return put_tokens(b, &eos, 1);

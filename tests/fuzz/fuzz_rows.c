@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * fuzz_rows.c - rows of training data: whatever is accepted is a conversation with roles and contents, a text, or
  * tokens that are none too many; leaving bad rows out accepts no less. */
-#include "data/rows.h"
+#include "data/examples.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>
@@ -41,6 +41,46 @@ static tn_status use(void *context, const tn_row *row) {
     return TN_OK;
 }
 
+/* ---- examples ---- */
+
+enum { LONGEST = 40 };
+
+static tn_status use_example(void *context, const tn_example *e) {
+    const tn_tokenizer *tokenizer = context;
+    TN_ASSERT(e->count == (e->row->kind == TN_ROW_PREFERENCE ? 2 : 1));
+    for (int i = 0; i < e->count; i++) {
+        const tn_document *d = &e->documents[i];
+        TN_ASSERT(d->count > 0 && d->count <= LONGEST && !d->mask[0] && memchr(d->mask, 1, d->count));
+        TN_ASSERT(e->prompt_tokens <= d->count);
+        for (size_t k = 0; k < d->count; k++) {
+            TN_ASSERT(d->mask[k] <= 1 && d->ids[k] >= 0 && d->ids[k] < tn_tokenizer_size(tokenizer));
+            TN_ASSERT(k >= e->prompt_tokens || (!d->mask[k] && d->ids[k] == e->documents[0].ids[k]));
+        }
+    }
+    return TN_OK;
+}
+
+/* Every choice by some bits of the size. */
+static void make_examples(const char *file, size_t size) {
+    static const char *const templates[] = {"chatml", "none", "llama3", "alpaca"};
+    tn_tokenizer *tokenizer = tn_fuzz_bytes();
+    const tn_example_options options = {.rows = {.kind = TN_ROWS_MIXED, .skips_bad = true},
+                                        .chat_template = templates[size % 4],
+                                        .loss_on = (int)(size / 4 % 4),
+                                        .train_on_eos = (int)(size / 16 % 4),
+                                        .overflow = (int)(size / 64 % 4),
+                                        .max_length = LONGEST,
+                                        .dedup = size / 256 % 2};
+    tn_data_report report = {0};
+    tn_status status = tn_read_examples(&file, 1, tokenizer, &options, &report, use_example, tokenizer);
+    tn_file_report total = tn_data_report_total(&report);
+    int64_t dropped = 0;
+    for (int i = 0; i < TN_DROPS; i++) dropped += total.dropped[i];
+    TN_ASSERT(status || (total.kept + dropped == total.rows && total.longest <= LONGEST));
+    tn_data_report_release(&report);
+    tn_tokenizer_free(tokenizer);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const char *file = rows_file(data, size);
     int taken[2] = {0};
@@ -52,5 +92,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         tn_data_report_release(&report);
     }
     TN_ASSERT(taken[1] >= taken[0]);
+    make_examples(file, size);
     return 0;
 }
