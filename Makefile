@@ -74,13 +74,14 @@ OBJ  := build/$(MODE)-$(shell echo '$(CC) $(FLAGS.$(MODE)) $(CFLAGS) $(DEVELOPER
 OUT  := $(if $(filter release,$(MODE)),build,build/$(MODE))
 LIB  := $(OBJ)/libtern.a
 TERN := $(OUT)/tern
+INTEROP := $(OUT)/interop/logits
 TESTS := $(TEST_SET:tests/%.c=$(OBJ)/tests/%)
 VERSION := $(shell cat VERSION 2>/dev/null)
 COMMIT  := $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 
 # Objects of tests are not intermediate files to throw away.
 .SECONDARY:
-.PHONY: all setup build-tests list-tests build-cross list-cross test test-all fuzz demo bench bench-peers bench-runtimes \
+.PHONY: all setup build-tests list-tests build-cross list-cross test test-all fuzz interop demo bench bench-peers bench-runtimes \
         lint fmt clean help
 all: $(TERN)
 
@@ -106,6 +107,11 @@ $(OBJ)/tests/fuzz/fuzz_%: $(OBJ)/tests/fuzz/fuzz_%.o $(FUZZ_LIB:%.c=$(OBJ)/%.o) 
 	$(if $(Q),@echo "  LINK $@")
 	$(Q)$(CC) $^ $(LDLIBS_ALL) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer,-lcmocka) -o $@
 
+$(INTEROP): $(OBJ)/tests/interop/logits.o $(LIB)
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  LINK $@")
+	$(Q)$(CC) $^ $(LDLIBS_ALL) -o $@
+
 # The suites of the kernels for a machine of which only the compiler, libc and libgomp are here: linked statically, so
 # that an emulator runs them as they are. Needs CC=its compiler CFLAGS=-Itests/cross (tests/check_neon.sh).
 CROSS_LIB := $(filter-out core/config%,$(filter core/% kernels/%,$(LIB_SRC))) $(sort $(wildcard tests/cross/*.c))
@@ -119,7 +125,7 @@ $(OBJ)/cross/test_%: $(OBJ)/tests/test_%.o $(CROSS_LIB:%.c=$(OBJ)/%.o)
 
 setup: ## install the Debian packages that are missing (root or sudo)
 	@scripts/setup.sh
-build-tests: $(TESTS) $(if $(filter f64 fuzz,$(MODE)),,$(TERN))
+build-tests: $(TESTS) $(if $(filter f64 fuzz,$(MODE)),,$(TERN)) $(if $(filter release,$(MODE)),$(INTEROP))
 list-tests:
 	@echo $(TESTS)
 build-cross: $(CROSS_TESTS)
@@ -137,6 +143,8 @@ test: setup ## build and run every test
 	@tests/run.sh
 test-all: test ## the same under asan+ubsan, tsan and valgrind
 	@tests/run_sanitizers.sh
+interop: all $(INTEROP) ## Tern beside transformers and peft, which are installed into build/interop
+	@scripts/interop.sh
 fuzz: ## bytes made up by libFuzzer into one reader, with clang: READER=gguf TIME=600 (seconds)
 	@scripts/setup.sh packages-fuzz.txt
 	@tests/fuzz/fuzz.sh "$(READER)" $(TIME)

@@ -68,7 +68,7 @@ report < <(grep -nE -- '-ffast-math|-Ofast|-march=native' Makefile || true)
 report < <(for file in "${sources[@]}" "${tables[@]}" "${scripts[@]}" Makefile; do
     head -n 3 "$file" | grep -q 'SPDX-License-Identifier: MIT' || echo "$file:1: no SPDX line"
 done)
-report < <(find . \( -path ./.git -o -path ./build -o -path ./runs -o -path ./tests/fuzz/corpus \) -prune -o -type f ! -name README.md ! -name '.*' -printf '%f\n' |
+report < <(find . \( -path ./.git -o -path ./build -o -path ./runs -o -path ./tests/fuzz/corpus -o -path ./tests/golden/hf \) -prune -o -type f ! -name README.md ! -name '.*' -printf '%f\n' |
     sort | uniq -d | sed 's/^/two files are named /')
 
 report < <(awk 'FNR == 1 && NR > 1 && lines >= 500 { printf "%s:%d: below 500 lines is the limit\n", last, lines }
