@@ -37,6 +37,7 @@ typedef struct tn_param {
     int rows, cols;   /* rows = 1 for a vector */
     tn_quantizer quantizer;
     bool decays;     /* gets weight decay */
+    tn_real rate;    /* its learning rate as a multiple of the common one; 0 = 1 */
     bool product;    /* a matrix that multiplies activations: it is packed */
     bool tabular;    /* an embedding or head: it may be a table */
     tn_table table;  /* data = NULL: it has a value */

@@ -97,18 +97,15 @@ tn_status tn_model_each_param(const tn_model_config *config, tn_param_visit *vis
 
 typedef struct making {
     tn_model *model;
-    tn_choose_use *choose;
-    const void *context;
+    tn_param_use use;
 } making;
 
-/* The context is the model's one use. */
-static tn_param_use same_use(const void *context, const tn_param *like) {
+static tn_param_use param_use(tn_model_use use) {
     static const tn_param_use uses[] = {[TN_MODEL_TRAIN] = TN_PARAM_TRAINED,
                                         [TN_MODEL_EVAL] = TN_PARAM_FIXED,
                                         [TN_MODEL_RUN] = TN_PARAM_FROZEN,
                                         [TN_MODEL_EXPORT] = TN_PARAM_KEPT};
-    (void)like;
-    return uses[*(const tn_model_use *)context];
+    return uses[use];
 }
 
 static tn_status add_param(void *context, const row *r, int layer, const tn_param *like) {
@@ -117,7 +114,7 @@ static tn_status add_param(void *context, const row *r, int layer, const tn_para
     tn_param *p;
     TN_TAKE0(p, model->arena, 1, "weights");
     *p = *like;
-    TN_TRY(tn_param_init(p, model->arena, m->choose(m->context, like)));
+    TN_TRY(tn_param_init(p, model->arena, m->use));
     char *owner = r->in_block ? (char *)&model->blocks[layer] : (char *)model;
     memcpy(owner + r->field, &p, sizeof p);
     model->params[model->n_params++] = p;
@@ -133,8 +130,7 @@ static tn_status make_rope(tn_model *model) {
     return TN_OK;
 }
 
-tn_status tn_model_create_as(tn_model **out, tn_arena *arena, const tn_model_config *config, tn_choose_use *choose,
-                             const void *context) {
+tn_status tn_model_create(tn_model **out, tn_arena *arena, const tn_model_config *config, tn_model_use use) {
     tn_model *model;
     *out = NULL;
     TN_TAKE0(model, arena, 1, "weights");
@@ -145,14 +141,10 @@ tn_status tn_model_create_as(tn_model **out, tn_arena *arena, const tn_model_con
     const tn_model_config *c = &model->config;
     TN_TAKE0(model->blocks, arena, c->n_layer, "weights");
     TN_TAKE0(model->params, arena, (c->n_layer + 1) * MAX_ROWS, "weights");
-    TN_TRY(each_row(c, add_param, &(making){model, choose, context}));
+    TN_TRY(each_row(c, add_param, &(making){model, param_use(use)}));
     TN_TRY(make_rope(model));
     *out = model;
     return TN_OK;
-}
-
-tn_status tn_model_create(tn_model **out, tn_arena *arena, const tn_model_config *config, tn_model_use use) {
-    return tn_model_create_as(out, arena, config, same_use, &use);
 }
 
 void tn_model_set_slowdown(tn_model *model, const float *slowdown) {

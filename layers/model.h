@@ -21,10 +21,6 @@ typedef enum tn_model_use {
 
 /* `config` is completed (tn_model_config_complete) and copied. Everything lives in `arena`. */
 tn_status tn_model_create(tn_model **out, tn_arena *arena, const tn_model_config *config, tn_model_use use);
-/* The same where parameters differ in what they are made for. `like`: as for tn_model_each_param. */
-typedef tn_param_use tn_choose_use(const void *context, const tn_param *like);
-tn_status tn_model_create_as(tn_model **out, tn_arena *arena, const tn_model_config *config, tn_choose_use *choose,
-                             const void *context);
 /* Normal(0, init_std) for matrices, ones for gains: a function of (seed, parameter number, element). */
 void tn_model_init(tn_model *model, uint64_t seed);
 /* Turn pair i of every head `slowdown[i]` times slower [head_dim / 2], whatever the config says of it, before the first

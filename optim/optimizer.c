@@ -117,6 +117,7 @@ typedef struct fused_step {
 static double rate_of(const tn_optimizer *o, int param, const tn_optimizer_rates *rates) {
     const tn_param *p = o->blocks->params[param];
     double rate = o->groups[param].table ? rates->table_learning_rate : rates->learning_rate;
+    if (p->rate > 0) rate *= (double)p->rate;
     return o->settings.relative && p->quantizer != TN_QUANT_NONE ? rate * (double)p->scale : rate;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/base.h"
 
+#include "layers/adapter.h"
+
 static tn_status open_source(tn_base *base, const tn_run_config *run) {
     const char *path = run->based.base;
     if (!*path)
@@ -13,8 +15,9 @@ static tn_status open_source(tn_base *base, const tn_run_config *run) {
 static tn_status check_method(const tn_base *base, const tn_run_config *run) {
     const tn_method method = (tn_method)run->finetune.method;
     char name[16];
-    if (method == TN_METHOD_LORA || method == TN_METHOD_LORA_MERGED)
-        return TN_FAIL(UNSUPPORTED, "method %s: this version trains full and norms", tn_method_name(method, name));
+    if (method == TN_METHOD_LORA_MERGED)
+        return TN_FAIL(UNSUPPORTED, "method %s: this version trains full, lora and norms",
+                       tn_method_name(method, name));
     if (base->source.has_latents || method != TN_METHOD_FULL) return TN_OK;
     return TN_FAIL(CONFIG,
                    "method full trains latent weights, but %s holds ternary ones alone; give the checkpoint it was "
@@ -49,6 +52,8 @@ static tn_status check_rotation(const tn_base *base, const tn_model *model) {
 tn_status tn_base_fill(tn_base *base, const tn_run_config *run, tn_model *model) {
     TN_TRY(tn_model_file_read(&base->source, model));
     if (run->finetune.method == TN_METHOD_FULL) TN_TRY(check_rotation(base, model));
+    for (tn_adapter *adapter = tn_model_adapters(model); adapter; adapter = adapter->next)
+        tn_adapter_init(adapter, (uint64_t)run->train.seed);
     return tn_model_fingerprint(model, base->id);
 }
 
