@@ -15,14 +15,12 @@ enum {
 typedef struct tn_head_words {
     int depth;                  /* terms along C in one exact sum; even unless that is all of C */
     int top, top_ids, top_rows; /* the largest codes of sums over C, over a block's ids, over a chunk's tokens */
-    uint32_t *w;                /* [blocks][C pairs][TN_HEAD_BLOCK]; NULL in a pass that streams */
-    uint32_t *p;                /* [blocks][id pairs][stride] of a pass that streams, for dx; else NULL */
+    uint32_t *w;                /* [blocks][C pairs][TN_HEAD_BLOCK] */
     uint32_t *x;                /* [panels of tokens][C pairs][width] */
     uint32_t *x_pairs;          /* [panels of columns][token pairs][width] */
     tn_real *w_unit, *x_unit;   /* [V], [stride] of the rows of w and x in sums over C */
     tn_real *x_factor;          /* [stride] what a row of x is multiplied by before it is coded in x_pairs */
     tn_real *ones, *raised;     /* [the longest sum] 1, and what makes `top` of TN_FIXED_TOP */
-    tn_real *tops;              /* [width] top_ids */
 } tn_head_words;
 
 /* [blocks, stride] the largest of a block's logits, and the sum of exp of what they are below it. */
@@ -48,7 +46,6 @@ typedef struct tn_head_pass {
     bool makes_dx, makes_dw, sets_dw, makes_g; /* makes_g: what gradients need */
     bool rounds;                               /* dx and dw are products of operands rounded to bf16 */
     bool codes;      /* z, dx and dw are products of operands in 16-bit fixed point: `words` */
-    bool streams;    /* codes of a w that is not trained: made a block at a time, twice, and p is kept as words */
     int32_t *tokens; /* [N] those with a target, ascending */
     int n_tokens;
     double *nll, *extra; /* [chunk] lse - z[y]; what else a row costs: c lse^2, the teacher's */
@@ -56,7 +53,7 @@ typedef struct tn_head_pass {
     tn_real *x;          /* [chunk, C] the rows of this chunk, as panels of tokens and as panels of columns: */
     tn_real *x_turned, *x_panels;
     tn_real *top, *sum; /* [blocks, stride] max z and sum exp(z - max) of a block; then top = the factor of its G */
-    tn_real *g;         /* [V, stride]; NULL without gradients, and in a pass that streams */
+    tn_real *g;         /* [V, stride]; NULL without gradients */
     tn_real *part_dx;   /* [parts, chunk, C] */
     tn_real *rooms;     /* [threads, room] */
     int64_t stride, room;
@@ -90,21 +87,14 @@ double tn_head_log_sum(const tn_head_pass *p, const tn_real *top, const tn_real 
 int64_t tn_head_words_room(const tn_head_pass *p, bool gradients);
 /* Memory, and what depends on sizes alone. */
 tn_status tn_head_words_make(tn_head_pass *p, tn_arena *scratch, bool gradients);
-/* w, once a pass, but in one that streams. */
+/* w, once a pass. */
 void tn_head_words_pack_w(tn_head_pass *p);
-/* Serial: the words of a block of w. In a pass that streams they are made in `room`, tn_head_words_block_room numbers,
- * and w_unit with them. */
-int64_t tn_head_words_block_room(const tn_head_pass *p);
-const uint32_t *tn_head_words_block(const tn_head_pass *p, int64_t block, tn_real *room);
 /* Serial: rows first.. of the chunk, at most `width` of them, to a panel. */
 void tn_head_words_pack_x(const tn_head_pass *p, int first, int rows);
 /* The whole chunk once more, for dw. */
 void tn_head_words_pack_columns(tn_head_pass *p);
-/* Serial: z [ids of the block, width] of the panel of tokens from `first` on. `w`: the words of the block. */
-void tn_head_words_logits(const tn_head_pass *p, int64_t block, const uint32_t *w, int first, tn_real *z,
-                          int64_t stride);
-/* Serial: p of them, [ids, width], kept as words. For passes that stream. */
-void tn_head_words_keep_p(const tn_head_pass *p, int64_t block, int first, const tn_real *z);
+/* Serial: z [ids of the block, width] of the panel of tokens from `first` on. */
+void tn_head_words_logits(const tn_head_pass *p, int64_t block, int first, tn_real *z, int64_t stride);
 /* Serial: what a block adds to dw and, into dx [rows, C], to dx. */
 void tn_head_words_gradients(const tn_head_pass *p, int64_t block, tn_sum dw_sum, tn_sum dx_sum, tn_real *dx);
 

@@ -8,8 +8,7 @@
  *
  * The target's share of G is added in floats, apart from P: next to it the many small p of a row would round to 0.
  *
- * The words of a head take as many bytes as its numbers in f32. Where w is not trained they are made block by block,
- * for z and again for dx, out of whatever w is stored as, and P is stored as the words that dx will take. */
+ * For a w that is trained. Before one that is not, dx is all there is, and pays for f32: op_head_loss.c. */
 #include "autograd/head_pass.h"
 #include "kernels/words.h"
 
@@ -25,23 +24,17 @@ enum {
 static int pairs_of(int terms) { return (terms + 1) / 2; }
 static int64_t w_block_words(const tn_head_pass *p) { return (int64_t)pairs_of(p->c) * TN_HEAD_BLOCK; }
 static int64_t x_panel_words(const tn_head_pass *p) { return (int64_t)pairs_of(p->c) * p->width; }
-static int64_t p_block_words(const tn_head_pass *p) { return TN_HEAD_BLOCK / 2 * p->stride; }
-/* Numbers of a block of w, where they are to be decoded. */
-static int64_t decoded(const tn_head_pass *p) {
-    return p->a->in[1]->param->table.data ? (int64_t)TN_HEAD_BLOCK * p->c : 0;
-}
 
 /* ---- memory ---- */
 
 /* A worker's room in the gradients of a block; words count as numbers of their size. */
 typedef struct gradient_room {
-    uint32_t *g_words;        /* dx: [id pairs][chunk], where p is not kept as words; dw: [token pairs][DW_IDS] */
+    uint32_t *g_words;        /* dx: [id pairs][chunk]; dw: [token pairs][DW_IDS] */
     uint32_t *w_panels;       /* [panels of columns][id pairs][width] */
     tn_real *turned;          /* [chunk][DW_IDS + PAD] */
     tn_real *inverse;         /* [C or chunk] */
     tn_real *units;           /* [chunk or ids] */
     tn_real *factor, *raised; /* [chunk] */
-    tn_real *rows;            /* [TN_HEAD_BLOCK, C] of w, where they are to be decoded */
 } gradient_room;
 
 static int64_t longest(const tn_head_pass *p) { return TN_ROUND_UP(TN_MAX(TN_MAX(p->c, p->chunk), TN_HEAD_BLOCK), 64); }
@@ -49,8 +42,8 @@ static int64_t longest(const tn_head_pass *p) { return TN_ROUND_UP(TN_MAX(TN_MAX
 static int64_t cut_room(const tn_head_pass *p, tn_real *room, gradient_room *cut) {
     const int64_t g = TN_MAX((int64_t)p->chunk * TN_HEAD_BLOCK / 2, (int64_t)pairs_of(p->chunk) * DW_IDS),
                   w = tn_words_panels_count(TN_HEAD_BLOCK / 2, p->c),
-                  turned = p->streams ? 0 : (int64_t)p->chunk * (DW_IDS + TN_HEAD_PAD), line = longest(p);
-    const int64_t w_at = p->streams ? 0 : TN_ROUND_UP(g, 64), turned_at = w_at + TN_ROUND_UP(w, 64);
+                  turned = (int64_t)p->chunk * (DW_IDS + TN_HEAD_PAD), line = longest(p);
+    const int64_t w_at = TN_ROUND_UP(g, 64), turned_at = w_at + TN_ROUND_UP(w, 64);
     if (cut) {
         *cut = (gradient_room){.g_words = (uint32_t *)room, .w_panels = (uint32_t *)(room + w_at)};
         cut->turned = room + turned_at;
@@ -58,17 +51,12 @@ static int64_t cut_room(const tn_head_pass *p, tn_real *room, gradient_room *cut
         cut->units = cut->inverse + line;
         cut->factor = cut->units + line;
         cut->raised = cut->factor + line;
-        cut->rows = cut->raised + line;
     }
-    return turned_at + TN_ROUND_UP(turned, 64) + 4 * line + decoded(p);
+    return turned_at + TN_ROUND_UP(turned, 64) + 4 * line;
 }
 
 /* What turning and coding a block of w takes. */
 static int64_t coding_room(const tn_head_pass *p) { return (int64_t)p->c * (TN_HEAD_BLOCK + TN_HEAD_PAD) + longest(p); }
-
-int64_t tn_head_words_block_room(const tn_head_pass *p) {
-    return p->streams ? w_block_words(p) + coding_room(p) + decoded(p) : 0;
-}
 
 int64_t tn_head_words_room(const tn_head_pass *p, bool gradients) {
     const int64_t packing = coding_room(p) + longest(p);
@@ -82,18 +70,13 @@ tn_status tn_head_words_make(tn_head_pass *p, tn_arena *scratch, bool gradients)
     words->top = tn_words_top(words->depth);
     words->top_ids = tn_words_top(TN_HEAD_BLOCK);
     words->top_rows = tn_words_top(p->chunk);
-    if (!p->streams) TN_TAKE(words->w, scratch, p->blocks * w_block_words(p), "op scratch");
+    TN_TAKE(words->w, scratch, p->blocks * w_block_words(p), "op scratch");
     TN_TAKE(words->x, scratch, panels * x_panel_words(p), "op scratch");
     TN_TAKE(words->w_unit, scratch, p->v, "op scratch");
     TN_TAKE(words->x_unit, scratch, panels * p->width, "op scratch");
     TN_TAKE(words->ones, scratch, longest(p), "op scratch");
     TN_TAKE(words->raised, scratch, longest(p), "op scratch");
     if (!gradients) return TN_OK;
-    if (p->streams) {
-        TN_TAKE(words->tops, scratch, p->width, "op scratch");
-        TN_TAKE(words->p, scratch, p->blocks * p_block_words(p), "op scratch");
-        return TN_OK;
-    }
     TN_TAKE(words->x_pairs, scratch, tn_words_panels_count(pairs_of(p->chunk), p->c), "op scratch");
     TN_TAKE(words->x_factor, scratch, p->chunk, "op scratch");
     return TN_OK;
@@ -117,24 +100,15 @@ static void code_block(const tn_head_pass *p, int64_t block, const tn_real *rows
                          TN_HEAD_BLOCK);
 }
 
-static const tn_real *block_rows(const tn_head_pass *p, int64_t block, tn_real *room) {
-    const int id = tn_head_block_first(p, block);
-    return tn_param_rows(p->a->in[1]->param, id, tn_head_block_first(p, block + 1) - id, room);
+static const tn_real *block_rows(const tn_head_pass *p, int64_t block) {
+    return p->a->in[1]->real + (int64_t)tn_head_block_first(p, block) * p->c;
 }
 
 /* Items: blocks. */
 static void pack_w_blocks(void *context, int64_t begin, int64_t end) {
     const tn_head_pass *p = context;
     for (int64_t block = begin; block < end; block++)
-        code_block(p, block, block_rows(p, block, NULL), tn_head_room(p), p->words.w + block * w_block_words(p));
-}
-
-const uint32_t *tn_head_words_block(const tn_head_pass *p, int64_t block, tn_real *room) {
-    if (!p->streams) return p->words.w + block * w_block_words(p);
-    uint32_t *words = (uint32_t *)room;
-    tn_real *coding = room + w_block_words(p);
-    code_block(p, block, block_rows(p, block, coding + coding_room(p)), coding, words);
-    return words;
+        code_block(p, block, block_rows(p, block), tn_head_room(p), p->words.w + block * w_block_words(p));
 }
 
 static void fill(int64_t n, tn_real value, tn_real *x) {
@@ -145,8 +119,7 @@ void tn_head_words_pack_w(tn_head_pass *p) {
     tn_head_words *words = &p->words;
     fill(longest(p), 1, words->ones);
     fill(longest(p), (tn_real)TN_FIXED_TOP / (tn_real)words->top, words->raised);
-    if (words->tops) fill(p->width, (tn_real)words->top_ids, words->tops);
-    if (!p->streams) tn_par_for(p->blocks, 1, pack_w_blocks, p);
+    tn_par_for(p->blocks, 1, pack_w_blocks, p);
 }
 
 void tn_head_words_pack_x(const tn_head_pass *p, int first, int rows) {
@@ -182,22 +155,15 @@ void tn_head_words_pack_columns(tn_head_pass *p) {
 
 /* ---- products ---- */
 
-void tn_head_words_logits(const tn_head_pass *p, int64_t block, const uint32_t *w, int first, tn_real *z,
-                          int64_t stride) {
+void tn_head_words_logits(const tn_head_pass *p, int64_t block, int first, tn_real *z, int64_t stride) {
     const tn_head_words *words = &p->words;
     const int id = tn_head_block_first(p, block), ids = tn_head_block_first(p, block + 1) - id;
-    const uint32_t *x = words->x + first / p->width * x_panel_words(p);
+    const uint32_t *w = words->w + block * w_block_words(p), *x = words->x + first / p->width * x_panel_words(p);
     for (int at = 0; at < p->c; at += words->depth)
         tn_words_multiply(ids, p->width, pairs_of(TN_MIN(words->depth, p->c - at)), w + at / 2 * TN_HEAD_BLOCK,
                           TN_HEAD_BLOCK, x + (int64_t)(at / 2) * p->width, 0, words->w_unit + id,
                           at ? TN_SUM_ADD : TN_SUM_SET, z, stride);
     for (int j = 0; j < ids; j++, z += stride) tn_k->mul(p->width, z, words->x_unit + first, z);
-}
-
-void tn_head_words_keep_p(const tn_head_pass *p, int64_t block, int first, const tn_real *z) {
-    const int ids = tn_head_block_first(p, block + 1) - tn_head_block_first(p, block);
-    tn_k->pair_rows(ids, p->width, z, p->width, p->words.ones, p->words.tops,
-                    p->words.p + block * p_block_words(p) + first, p->stride);
 }
 
 /* The unit of a block of w, or a NaN. */
@@ -212,7 +178,7 @@ static tn_real block_unit(const tn_head_pass *p, int id, int ids) {
 
 static void pack_w_panels(const tn_head_pass *p, int64_t block, int ids, tn_real unit, const gradient_room *room) {
     const int pairs = pairs_of(ids);
-    const tn_real *rows = block_rows(p, block, room->rows);
+    const tn_real *rows = block_rows(p, block);
     for (int i = 0; i < p->width; i++) room->inverse[i] = 1 / unit;
     for (int first = 0; first < p->c; first += p->width) {
         const int cols = TN_MIN(p->width, p->c - first);
@@ -227,15 +193,11 @@ static void add_dx(const tn_head_pass *p, int64_t block, const gradient_room *ro
     const tn_real unit = block_unit(p, id, ids), top = (tn_real)p->words.top_ids, *f = p->top + block * p->stride;
     pack_w_panels(p, block, ids, unit, room);
     for (int i = 0; i < p->rows; i++) room->units[i] = f[i] * (unit / top);
-    const uint32_t *words = p->streams ? p->words.p + block * p_block_words(p) : room->g_words;
-    const int64_t stride = p->streams ? p->stride : p->chunk;
-    if (!p->streams) {
-        fill(p->rows, top, room->inverse);
-        tn_k->pair_rows(ids, p->rows, p->g + id * p->stride, p->stride, p->words.ones, room->inverse, room->g_words,
-                        p->chunk);
-    }
-    tn_words_multiply(p->rows, p->c, pairs, words, stride, room->w_panels, (int64_t)pairs * p->width, room->units, sum,
-                      dx, p->c);
+    fill(p->rows, top, room->inverse);
+    tn_k->pair_rows(ids, p->rows, p->g + id * p->stride, p->stride, p->words.ones, room->inverse, room->g_words,
+                    p->chunk);
+    tn_words_multiply(p->rows, p->c, pairs, room->g_words, p->chunk, room->w_panels, (int64_t)pairs * p->width,
+                      room->units, sum, dx, p->c);
 }
 
 /* Some ids of a block. */
@@ -260,15 +222,14 @@ static void add_block_dw(const tn_head_pass *p, int64_t block, const gradient_ro
         add_dw(p, id, TN_MIN((int)DW_IDS, end - id), room, sum);
 }
 
-static void add_targets(const tn_head_pass *p, int64_t block, const gradient_room *room, tn_real *dx) {
+static void add_targets(const tn_head_pass *p, int64_t block, tn_real *dx) {
     const int id = tn_head_block_first(p, block), end = tn_head_block_first(p, block + 1);
     const tn_tensor *w = p->a->in[1];
     for (int i = 0; i < p->rows; i++) {
         const int64_t y = tn_head_target(p, i);
         if (y < id || y >= end) continue;
         const tn_real weight = (tn_real)-tn_head_weight(p, i);
-        if (p->makes_dx)
-            tn_k->axpy(p->c, weight, tn_param_rows(w->param, (int)y, 1, room->rows), dx + (int64_t)i * p->c);
+        if (p->makes_dx) tn_k->axpy(p->c, weight, w->real + y * p->c, dx + (int64_t)i * p->c);
         if (p->makes_dw) tn_k->axpy(p->c, weight, p->x + (int64_t)i * p->c, w->grad + y * p->c);
     }
 }
@@ -278,5 +239,5 @@ void tn_head_words_gradients(const tn_head_pass *p, int64_t block, tn_sum dw_sum
     cut_room(p, tn_head_room(p), &room);
     if (p->makes_dx) add_dx(p, block, &room, dx_sum, dx);
     if (p->makes_dw) add_block_dw(p, block, &room, dw_sum);
-    add_targets(p, block, &room, dx);
+    add_targets(p, block, dx);
 }

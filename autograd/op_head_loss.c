@@ -10,7 +10,7 @@
  * for each block and token. Blocks are grouped into parts, which add up their share of dx on their own, and are summed
  * in order.
  *
- * With TN_BACKWARD_INT16, a pass that keeps what backward needs multiplies codes instead: head_words.c.
+ * With TN_BACKWARD_INT16, a pass that trains w multiplies codes instead: head_words.c.
  * With a teacher they are floats, and z stays z until G is made: head_teacher.c. Where w is a table its blocks are
  * decoded where they are wanted; it has no dw.
  *
@@ -28,8 +28,7 @@ enum {
     PART_IDS = 64, /* at least, but for a small head */
     G_NUMBERS = 1 << 23,
     CHUNK_LEAST = 128,
-    CHUNK_MOST = 256,
-    CHUNK_STREAMED = 512,
+    CHUNK_MOST = 256, /* and of a table, which is decoded once a chunk and product */
     GROUP_TOKENS = 256, /* of a block that one worker takes at once */
     ROWS = 16
 };
@@ -90,12 +89,11 @@ static tn_head_pass plan_pass(const tn_op_args *a, bool gradients) {
                       .makes_dx = gradients && trains(a, 0),
                       .makes_dw = gradients && trains(a, 1),
                       .rounds = arithmetic == TN_BACKWARD_BF16 && !w->table.data,
-                      .codes = arithmetic == TN_BACKWARD_INT16 && !teacher,
+                      .codes = arithmetic == TN_BACKWARD_INT16 && !teacher && trains(a, 1),
                       .teacher = {.c = teacher ? teacher->cols : 0}};
-    p.streams = p.codes && !trains(a, 1);
     p.width = p.codes ? tn_k->pair_panel_width : tn_k->real_panel_width;
-    const int most = TN_MIN(TN_MAX(G_NUMBERS / p.v / 64 * 64, CHUNK_LEAST), CHUNK_MOST);
-    p.chunk = (int)TN_MIN(n, p.streams ? (int)CHUNK_STREAMED : most);
+    const int most = w->table.data ? (int)CHUNK_MOST : TN_MAX(G_NUMBERS / p.v / 64 * 64, (int)CHUNK_LEAST);
+    p.chunk = (int)TN_MIN(n, TN_MIN(most, (int)CHUNK_MOST));
     p.parts = TN_MIN((p.v + PART_IDS - 1) / PART_IDS, PARTS_MOST);
     p.blocks = p.parts * (((p.v + p.parts - 1) / p.parts + TN_HEAD_BLOCK - 1) / TN_HEAD_BLOCK);
     p.stride = TN_ROUND_UP(p.chunk, p.width) + TN_HEAD_PAD;
@@ -111,7 +109,7 @@ static int64_t decoded_room(const tn_head_pass *p) {
 static int64_t worker_room(const tn_head_pass *p) {
     const int64_t decoded = decoded_room(p);
     const int64_t logits =
-        TN_HEAD_BLOCK * p->width + (p->codes ? tn_head_words_block_room(p) : decoded) + tn_head_teacher_room(p);
+        TN_HEAD_BLOCK * p->width + (p->codes ? 0 : decoded) + tn_head_teacher_room(p);
     int64_t after = 0;
     if (p->codes)
         after = tn_head_words_room(p, p->makes_g);
@@ -138,7 +136,7 @@ static tn_status make_room(tn_head_pass *p, const tn_op_args *a, bool gradients)
     TN_TRY(tn_head_teacher_make(p, scratch, gradients));
     if (gradients) {
         if (!p->codes) TN_TAKE(p->x_panels, scratch, tn_panels_count(p->chunk, p->c), "op scratch");
-        if (!p->streams) TN_TAKE(p->g, scratch, p->v * p->stride, "op scratch");
+        TN_TAKE(p->g, scratch, p->v * p->stride, "op scratch");
         TN_TAKE(p->part_dx, scratch, (int64_t)p->parts * p->chunk * p->c, "op scratch");
     }
     p->room = worker_room(p);
@@ -218,7 +216,6 @@ static void logit_blocks(void *context, int64_t begin, int64_t end) {
     const tn_head_pass *p = context;
     const int width = p->width, panels = token_panels(p);
     const tn_real *w = NULL; /* of the block, made once for all its panels that are in these items */
-    const uint32_t *words = NULL;
     for (int64_t item = begin; item < end; item++) {
         const int64_t block = item / panels;
         const int id = tn_head_block_first(p, block), ids = tn_head_block_first(p, block + 1) - id,
@@ -227,14 +224,9 @@ static void logit_blocks(void *context, int64_t begin, int64_t end) {
         int64_t stride = p->g ? p->stride : width;
         tn_real *z = p->g ? p->g + id * p->stride + first : tn_head_room(p);
         tn_real *room = tn_head_room(p) + TN_HEAD_BLOCK * width;
-        if (fresh) {
-            if (p->codes)
-                words = tn_head_words_block(p, block, room);
-            else
-                w = tn_param_rows(p->a->in[1]->param, id, ids, room);
-        }
+        if (fresh && !p->codes) w = tn_param_rows(p->a->in[1]->param, id, ids, room);
         if (p->codes)
-            tn_head_words_logits(p, block, words, first, z, stride);
+            tn_head_words_logits(p, block, first, z, stride);
         else
             tn_panels_multiply(ids, width, p->c, w, p->c, p->x_turned + (int64_t)first * p->c, TN_SUM_SET, z, stride);
         catch_targets(p, id, ids, first, TN_MIN(width, p->rows - first), z, stride);
@@ -244,7 +236,6 @@ static void logit_blocks(void *context, int64_t begin, int64_t end) {
         }
         tn_k->exp_columns(ids, width, z, stride, p->top + block * p->stride + first,
                           p->sum + block * p->stride + first);
-        if (p->streams && p->makes_g) tn_head_words_keep_p(p, block, first, z);
     }
 }
 
@@ -365,7 +356,7 @@ static void add_losses(tn_head_pass *p) {
 static void run_chunk(tn_head_pass *p) {
     const int panels = token_panels(p);
     tn_par_for(panels, 1, gather_panels, p);
-    tn_par_for((int64_t)p->blocks * panels, p->streams ? panels : TN_MAX(GROUP_TOKENS / p->width, 1), logit_blocks, p);
+    tn_par_for((int64_t)p->blocks * panels, TN_MAX(GROUP_TOKENS / p->width, 1), logit_blocks, p);
     tn_par_for(p->rows, ROWS, finish_tokens, p);
     add_losses(p);
     if (!p->makes_g) return;

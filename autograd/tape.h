@@ -17,7 +17,7 @@ typedef enum tn_backward {
     TN_BACKWARD_F32,
     TN_BACKWARD_BF16, /* operands rounded to bf16, sums in f32; the logits as in evaluation */
     TN_BACKWARD_INT16 /* exact integer sums: over dY in 16-bit fixed point for ternary matrices (kernels/backward.h),
-                         over both operands in 12 bits for the head (autograd/head_words.c) */
+                         over both operands in 12 bits for a head that is trained (autograd/head_words.c) */
 } tn_backward;
 
 typedef enum tn_tape_mode {

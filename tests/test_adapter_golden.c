@@ -164,8 +164,8 @@ static double check_gradients(const char *name, const tn_adapter *adapter, doubl
     return worst;
 }
 
-/* In f32 what differs is rounding. Exact sums over 16-bit fixed point round the gradients that enter a product to 2^-16
- * of the largest of their row, and the head's operands to 2^-12. */
+/* In f32 what differs is rounding. Exact sums over 16-bit fixed point, which is what a run takes, round the gradients
+ * that enter a product with a ternary matrix to 2^-16 of the largest of their row; the frozen head is in f32. */
 static void check_case(const char *name, int quantization, tn_adapter_input input, tn_backward arithmetic,
                        double tolerance) {
     tn_model *model = load_base(quantization);
@@ -189,8 +189,8 @@ static void adapter_golden__gradients_agree_with_pytorch(void **state) {
 
 static void adapter_golden__integer_backward_stays_near(void **state) {
     (void)state;
-    check_case("raw", TN_QUANTIZATION_BITNET, TN_ADAPTER_RAW, TN_BACKWARD_INT16, 1e-3);
-    check_case("quantized", TN_QUANTIZATION_BITNET, TN_ADAPTER_QUANTIZED, TN_BACKWARD_INT16, 1e-3);
+    check_case("raw", TN_QUANTIZATION_BITNET, TN_ADAPTER_RAW, TN_BACKWARD_INT16, 1e-4);
+    check_case("quantized", TN_QUANTIZATION_BITNET, TN_ADAPTER_QUANTIZED, TN_BACKWARD_INT16, 1e-4);
 }
 
 int main(void) {

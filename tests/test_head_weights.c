@@ -91,22 +91,21 @@ static void head_weights__may_come_between_forward_and_backward(void **state) {
     tn_head_rig_release(&c);
 }
 
-/* Of a head that is not trained, in the arithmetic that keeps p as words. */
-static void head_weights__give_the_same_rows_before_a_frozen_head(void **state) {
+/* dx is all there is to make, and takes f32: adapters learn from nothing else. */
+static void head_that_is_not_trained__counts_in_f32(void **state) {
     tn_head_rig c;
     (void)state;
     tn_head_rig_init(&c);
     c.options.row_weight = tn_head_rig_weights(&c);
+    tn_tape_set_backward(c.g.tape, TN_BACKWARD_F32);
+    const tn_head_result trained = tn_head_rig_run(&c, true, 2);
+    tn_head_rig_freeze(&c);
     for (int arithmetic = TN_BACKWARD_F32; arithmetic <= TN_BACKWARD_INT16; arithmetic++) {
-        tn_real *dw = c.w->tensor.grad;
+        if (arithmetic == TN_BACKWARD_BF16) continue;
         tn_tape_set_backward(c.g.tape, (tn_backward)arithmetic);
-        tn_head_result trained = tn_head_rig_run(&c, true, 2);
-        tn_head_rig_freeze(&c);
-        tn_head_result frozen = tn_head_rig_run(&c, true, 2);
+        const tn_head_result frozen = tn_head_rig_run(&c, true, 2);
         assert_memory_equal(&trained.loss, &frozen.loss, sizeof frozen.loss);
-        assert_true(tn_head_difference(frozen.dx, trained.dx, N * C) < 1e-6);
-        c.w->tensor.needs_grad = true;
-        c.w->tensor.grad = dw;
+        assert_memory_equal(trained.dx, frozen.dx, sizeof *frozen.dx * N * C);
     }
     tn_head_rig_release(&c);
 }
@@ -116,7 +115,7 @@ int main(void) {
         cmocka_unit_test(head_weights__give_the_loss_written_out),
         cmocka_unit_test(head_weights__of_one_change_no_bit),
         cmocka_unit_test(head_weights__may_come_between_forward_and_backward),
-        cmocka_unit_test(head_weights__give_the_same_rows_before_a_frozen_head),
+        cmocka_unit_test(head_that_is_not_trained__counts_in_f32),
     };
     if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;
     return cmocka_run_group_tests_name("head_weights", tests, NULL, NULL);

@@ -26,8 +26,8 @@ static tn_real *dx_of(tn_graph *g, tn_param *w, const tn_real *x, tn_backward ar
     return kept;
 }
 
-/* `table` as a file might have it, and a trained parameter of the numbers that it stands for. */
-static void make_table(tn_graph *g, tn_table_type type, int v, tn_param *table, tn_param **trained) {
+/* `table` as a file might have it, and a parameter of the numbers that it stands for. */
+static void make_table(tn_graph *g, tn_table_type type, int v, tn_param *table, tn_param **plain) {
     const tn_real *values = tn_graph_normal(g, (int64_t)v * TABLE_C, 6);
     const size_t bytes = tn_table_row_bytes(type, TABLE_C);
     unsigned char *data = tn_arena_array(g->arena, (size_t)v, bytes, "test");
@@ -38,16 +38,16 @@ static void make_table(tn_graph *g, tn_table_type type, int v, tn_param *table, 
     assert_ok(tn_param_init(table, g->arena, TN_PARAM_FROZEN));
     assert_ok(tn_param_put_table(table, (tn_table){type, data}));
     tn_table_rows(&table->table, TABLE_C, 0, v, rows);
-    *trained = tn_graph_param(g, v, TABLE_C, rows, true);
+    *plain = tn_graph_param(g, v, TABLE_C, rows, false);
 }
 
 static void check_table(tn_graph *g, tn_table_type type, const tn_real *x) {
-    tn_param table, *trained;
-    make_table(g, type, TABLE_V, &table, &trained);
+    tn_param table, *plain;
+    make_table(g, type, TABLE_V, &table, &plain);
     for (int arithmetic = TN_BACKWARD_F32; arithmetic <= TN_BACKWARD_INT16; arithmetic++) {
         if (arithmetic == TN_BACKWARD_BF16) continue; /* tables are decoded to reals, and stay such */
         tn_real losses[2];
-        const tn_real *expected = dx_of(g, trained, x, (tn_backward)arithmetic, true, &losses[0]);
+        const tn_real *expected = dx_of(g, plain, x, (tn_backward)arithmetic, true, &losses[0]);
         for (int threads = 1; threads <= 3; threads++)
             for (int final = 0; final < 2; final++) {
                 assert_ok(tn_par_set_threads(threads));
@@ -75,11 +75,11 @@ static void table_head__gives_the_bits_of_its_numbers(void **state) {
 static void table_head__is_not_rounded_to_bf16(void **state) {
     (void)state;
     tn_graph g;
-    tn_param table, *trained;
+    tn_param table, *plain;
     tn_real losses[2];
     tn_graph_init(&g);
     const tn_real *x = tn_graph_normal(&g, TABLE_N * TABLE_C, 7);
-    make_table(&g, TN_TABLE_Q8_0, TABLE_V, &table, &trained);
+    make_table(&g, TN_TABLE_Q8_0, TABLE_V, &table, &plain);
     const tn_real *exact = dx_of(&g, &table, x, TN_BACKWARD_F32, true, &losses[0]),
                   *found = dx_of(&g, &table, x, TN_BACKWARD_BF16, true, &losses[1]);
     assert_memory_equal(losses, losses + 1, sizeof losses[0]);
@@ -92,13 +92,13 @@ static void table_head__has_the_slope_of_a_linear_layer(void **state) {
     (void)state;
     enum { LONG_TABLE_V = 9001 /* more than two slices */ };
     tn_graph g;
-    tn_param table, *trained;
+    tn_param table, *plain;
     tn_tensor *x[2];
     tn_graph_init(&g);
     const tn_real *values = tn_graph_normal(&g, 3 * TABLE_C, 7), *dy = tn_graph_normal(&g, 3 * LONG_TABLE_V, 8);
-    make_table(&g, TN_TABLE_F16, LONG_TABLE_V, &table, &trained);
+    make_table(&g, TN_TABLE_F16, LONG_TABLE_V, &table, &plain);
     for (int i = 0; i < 2; i++) x[i] = tn_tape_real(g.tape, 2, (const int[]){3, TABLE_C}, values, true);
-    tn_tensor *a = tn_linear(g.tape, x[0], &table), *b = tn_linear(g.tape, x[1], trained);
+    tn_tensor *a = tn_linear(g.tape, x[0], &table), *b = tn_linear(g.tape, x[1], plain);
     assert_memory_equal(a->real, b->real, 3 * LONG_TABLE_V * sizeof(tn_real));
     assert_ok(tn_tape_backward(g.tape, tn_add(g.tape, tn_graph_dot(&g, a, dy), tn_graph_dot(&g, b, dy))));
     for (int i = 0; i < 3 * TABLE_C; i++) /* 9001 terms of size 1 */
