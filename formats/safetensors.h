@@ -44,6 +44,8 @@ const char *tn_safetensors_path(const tn_safetensors *file); /* as it was opened
 int64_t tn_safetensors_count(const tn_safetensors *file);
 const tn_safetensor *tn_safetensors_at(const tn_safetensors *file, int64_t i);          /* by shard and offset */
 const tn_safetensor *tn_safetensors_find(const tn_safetensors *file, const char *name); /* NULL when absent */
+/* A value of "__metadata__", of the first shard that has it; NULL when absent. */
+const char *tn_safetensors_get_note(const tn_safetensors *file, const char *key);
 /* "[2560, 640]" */
 const char *tn_safetensor_shape(const tn_safetensor *tensor, char out[128]);
 

@@ -17,9 +17,16 @@ typedef struct tn_safetensors_shard {
     tn_map map;
 } tn_safetensors_shard;
 
+/* A pair of "__metadata__". */
+typedef struct tn_safetensors_pair {
+    const char *key, *value;
+    struct tn_safetensors_pair *next;
+} tn_safetensors_pair;
+
 struct tn_safetensors {
     char *path;
-    tn_arena *arena; /* names, paths */
+    tn_arena *arena; /* names, paths, notes */
+    tn_safetensors_pair *notes, **last_note;
     tn_name_index names;
     tn_safetensor *tensors; /* [names.count] on the heap */
     tn_safetensors_shard *shards;

@@ -128,13 +128,25 @@ static tn_status read_entry(const reading *r, const char *name, const json_t *ob
     return TN_OK;
 }
 
-static tn_status check_notes(const reading *r, const json_t *notes) {
+static tn_status keep_note(tn_safetensors *file, const char *key, const char *value) {
+    tn_safetensors_pair *pair = tn_arena_alloc(file->arena, sizeof *pair, TAG);
+    if (!pair) return TN_E_NOMEM;
+    *pair = (tn_safetensors_pair){tn_arena_strdup(file->arena, key, TAG), tn_arena_strdup(file->arena, value, TAG),
+                                  NULL};
+    if (!pair->key || !pair->value) return TN_E_NOMEM;
+    *file->last_note = pair;
+    file->last_note = &pair->next;
+    return TN_OK;
+}
+
+static tn_status read_notes(const reading *r, const json_t *notes) {
     const char *key;
     json_t *value;
     if (!json_is_object(notes)) return TN_FAIL(CORRUPT, "%s: " TN_SAFETENSORS_NOTES " is no object", r->path);
     json_object_foreach((json_t *)(uintptr_t)notes, key, value) {
         if (!json_is_string(value))
             return TN_FAIL(CORRUPT, "%s: " TN_SAFETENSORS_NOTES ".%.80s is no text", r->path, key);
+        TN_TRY(keep_note(r->file, key, json_string_value(value)));
     }
     return TN_OK;
 }
@@ -147,7 +159,7 @@ static tn_status read_entries(reading *r, const json_t *header) {
     TN_TAKE(r->entries, r->file->arena, json_object_size(header), TAG);
     json_object_foreach((json_t *)(uintptr_t)header, name, value) {
         if (strcmp(name, TN_SAFETENSORS_NOTES) == 0)
-            TN_TRY(check_notes(r, value));
+            TN_TRY(read_notes(r, value));
         else
             TN_TRY(read_entry(r, name, value, &r->entries[r->count++]));
     }
@@ -249,6 +261,7 @@ tn_status tn_safetensors_open(tn_safetensors **out, const char *path) {
     *out = NULL;
     tn_safetensors *file = tn_heap_zalloc(1, sizeof *file);
     if (!file) return TN_E_NOMEM;
+    file->last_note = &file->notes;
     file->path = tn_heap_strdup(path);
     file->arena = tn_arena_create(TAG);
     tn_status status = file->path && file->arena ? read_file(file) : TN_E_NOMEM;
@@ -277,6 +290,12 @@ const tn_safetensor *tn_safetensors_at(const tn_safetensors *file, int64_t i) { 
 const tn_safetensor *tn_safetensors_find(const tn_safetensors *file, const char *name) {
     const int64_t i = tn_name_index_find(&file->names, name);
     return i < 0 ? NULL : &file->tensors[i];
+}
+
+const char *tn_safetensors_get_note(const tn_safetensors *file, const char *key) {
+    for (const tn_safetensors_pair *pair = file->notes; pair; pair = pair->next)
+        if (strcmp(pair->key, key) == 0) return pair->value;
+    return NULL;
 }
 
 void tn_safetensors_drop(const tn_safetensors *file, const tn_safetensor *tensor, size_t begin, size_t end) {

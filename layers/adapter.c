@@ -56,7 +56,7 @@ typedef struct search {
 bool tn_adapter_is_embedding(const char *target) { return strcmp(target, "token_embd.weight") == 0; }
 bool tn_adapter_is_head(const char *target) { return strcmp(target, "output.weight") == 0; }
 
-static tn_status visit(void *context, const tn_param *param) {
+static tn_status compare(void *context, const tn_param *param) {
     search *s = context;
     if (strcmp(param->name, s->name) == 0) {
         s->rows = param->rows;
@@ -80,7 +80,7 @@ static const module *module_of(const char *target) {
 static tn_status find_target(const tn_adapter *adapter, const char *target, search *found) {
     const tn_model_config *c = &adapter->config;
     *found = (search){.name = target};
-    if (module_of(target)) TN_TRY(tn_model_each_param(c, visit, found));
+    if (module_of(target)) TN_TRY(tn_model_each_param(c, compare, found));
     if (!found->rows && c->tie_embeddings && tn_adapter_is_head(target))
         *found = (search){target, c->vocab_size, c->d_model};
     if (found->rows) return TN_OK;
@@ -185,6 +185,17 @@ tn_status tn_adapter_add_modules(tn_adapter *adapter, const char *list, int rank
         }
     if (adapter->n_pairs) return TN_OK;
     return TN_FAIL(ARG, "adapter: no module is named for it to stand beside");
+}
+
+tn_status tn_adapter_each_target(const tn_model_config *config, tn_adapter_visit *visit, void *context) {
+    for (int layer = 0; layer < config->n_layer; layer++)
+        for (int i = 0; i < MODULES; i++) {
+            char target[64];
+            if (layer && !in_blocks(&modules[i])) continue;
+            snprintf(target, sizeof target, modules[i].parameter, layer);
+            TN_TRY(visit(context, target, modules[i].name));
+        }
+    return TN_OK;
 }
 
 /* ---- first values ---- */

@@ -77,6 +77,10 @@ typedef struct tn_adapter_module {
  * `others` [n_others] that is not in `modules`. */
 tn_status tn_adapter_add_modules(tn_adapter *adapter, const char *modules, int rank, double alpha,
                                  const tn_adapter_module *others, int n_others);
+/* Every matrix that an adapter may stand beside in a model of this config, with the module it is of, in the order in
+ * which pairs are made. Stops at the first failure of `visit` and returns it. */
+typedef tn_status tn_adapter_visit(void *context, const char *target, const char *module);
+tn_status tn_adapter_each_target(const tn_model_config *config, tn_adapter_visit *visit, void *context);
 tn_adapter_pair *tn_adapter_find(tn_adapter *adapter, const char *target); /* NULL when absent */
 
 /* As PEFT begins: A uniform in +-1 / sqrt k and B zero; of the embedding, A zero and B normal. A function of (seed,

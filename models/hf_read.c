@@ -12,7 +12,7 @@ enum { SCALE_NAME = TN_HF_NAME_SIZE + 8 };
 
 /* ---- checking ---- */
 
-static bool table_type(tn_safetensor_type type, tn_table_type *out) {
+bool tn_hf_table_type(tn_safetensor_type type, tn_table_type *out) {
     switch (type) {
     case TN_SAFETENSOR_F32: return *out = TN_TABLE_F32, true;
     case TN_SAFETENSOR_F16: return *out = TN_TABLE_F16, true;
@@ -56,7 +56,7 @@ static tn_status check_scale(const tn_safetensors *file, const tn_safetensor *ma
     snprintf(name, sizeof name, "%s_scale", matrix->name);
     TN_TRY(find(file, name, scale));
     const tn_safetensor *t = *scale;
-    if (table_type(t->type, &type) && t->n_dims <= 1 && (t->n_dims == 0 || t->shape[0] == 1)) return TN_OK;
+    if (tn_hf_table_type(t->type, &type) && t->n_dims <= 1 && (t->n_dims == 0 || t->shape[0] == 1)) return TN_OK;
     return TN_FAIL(MISMATCH, "%s: %s is %s %s, expected one number", t->path, t->name, tn_safetensor_type_name(t->type),
                    tn_safetensor_shape(t, shape));
 }
@@ -72,7 +72,7 @@ tn_status tn_hf_check_weights(const tn_safetensors *file, tn_hf_weights weights,
     const tn_safetensor *t = *tensor;
     if (packs) TN_TRY(check_scale(file, t, scale));
     if (packs && t->type == TN_SAFETENSOR_U8) return check_packed(t, p);
-    if (!table_type(t->type, &type))
+    if (!tn_hf_table_type(t->type, &type))
         return TN_FAIL(UNSUPPORTED, "%s: %s is %s, expected F32, F16 or BF16%s", t->path, t->name,
                        tn_safetensor_type_name(t->type), packs ? ", or packed U8" : "");
     return has_shape(t, p->rows, p->cols, vector) ? TN_OK : fail_shape(t, p->rows, p->cols, vector);
@@ -84,7 +84,7 @@ tn_status tn_hf_table(const tn_safetensors *file, const tn_param *p, tn_table *o
     const tn_safetensor *t = NULL, *scale;
     TN_TRY(tn_hf_check_weights(file, TN_HF_FLOATS, p, &t, &scale));
     *out = (tn_table){.data = t->data};
-    (void)table_type(t->type, &out->type);
+    (void)tn_hf_table_type(t->type, &out->type);
     return TN_OK;
 }
 
@@ -106,7 +106,7 @@ static tn_status unpack_row(const tn_stored *s, const tn_param *p, int64_t row, 
 static tn_status read_scale(const tn_safetensor *t, tn_hf_weights weights, float *scale) {
     tn_real value;
     tn_table table = {.data = t->data};
-    (void)table_type(t->type, &table.type);
+    (void)tn_hf_table_type(t->type, &table.type);
     tn_table_rows(&table, 1, 0, 1, &value);
     if (!isfinite(value) || !(value > 0))
         return TN_FAIL(CORRUPT, "%s: %s is %g, expected a finite positive number", t->path, t->name, (double)value);
@@ -119,7 +119,7 @@ tn_status tn_hf_read_weights(tn_hf_reading *r, tn_param *p) {
     TN_TRY(tn_hf_check_weights(r->file, r->weights, p, &t, &scale));
     tn_stored stored = {.path = t->path, .name = t->name, .data = t->data, .bytes = t->bytes, .factor = 1};
     if (t->type == TN_SAFETENSOR_U8) stored.unpack = unpack_row;
-    (void)table_type(t->type, &stored.type);
+    (void)tn_hf_table_type(t->type, &stored.type);
     if (p->tensor.real && scale)
         return TN_FAIL(UNSUPPORTED, "%s: %s holds ternary weights, not the latents that training moves", t->path,
                        t->name);

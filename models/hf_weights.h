@@ -20,6 +20,8 @@ typedef struct tn_hf_reading {
     tn_reading reading;
 } tn_hf_reading;
 
+/* The type of a table that numbers of that type are; false when they cannot be one. */
+bool tn_hf_table_type(tn_safetensor_type type, tn_table_type *out);
 /* Name, type and shape of a parameter's tensor, which goes to *tensor, and of its scale; NULL where there is none.
  * Fails: TN_E_MISSING, TN_E_MISMATCH, TN_E_UNSUPPORTED. */
 tn_status tn_hf_check_weights(const tn_safetensors *file, tn_hf_weights weights, const tn_param *param,

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ * adapter_file.c - what a path holds, and whether it belongs to the base. */
+#include "models/adapter_file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/fs.h"
+#include "models/adapter_reading.h"
+
+enum { PATH_SIZE = 4096 + 64 };
+
+typedef tn_status read_adapter(const char *path, tn_adapter **out, tn_arena *arena, const tn_model_config *config,
+                               tn_adapter_origin *origin);
+
+/* ---- what a path holds ---- */
+
+static tn_status has(const char *folder, const char *name, bool *yes) {
+    char path[PATH_SIZE];
+    TN_TRY(tn_path_join(path, sizeof path, folder, name));
+    *yes = tn_path_exists(path);
+    return TN_OK;
+}
+
+static tn_status choose_folder(const char *path, read_adapter **out) {
+    bool peft;
+    TN_TRY(has(path, "adapter_config.json", &peft));
+    *out = tn_adapter_read_peft;
+    return peft ? TN_OK : TN_FAIL(FORMAT, "%s: holds no adapter: it has no adapter_config.json", path);
+}
+
+static tn_status choose(const char *path, read_adapter **out) {
+    tn_map map;
+    if (tn_path_is_dir(path)) return choose_folder(path, out);
+    TN_TRY(tn_map_init(&map, path));
+    const bool gguf = map.size >= 4 && memcmp(map.data, "GGUF", 4) == 0;
+    tn_map_release(&map);
+    *out = tn_adapter_read_gguf;
+    return gguf ? TN_OK : TN_FAIL(FORMAT, "%s: is no adapter: expected a GGUF adapter or a PEFT folder", path);
+}
+
+/* ---- whose it is ---- */
+
+static tn_status check_base(const char *path, tn_adapter_base *base, const tn_adapter_origin *origin) {
+    if (!*origin->base_id || !base->model) return TN_OK;
+    if (!*base->id) TN_TRY(tn_model_fingerprint(base->model, base->id));
+    if (strcmp(base->id, origin->base_id) == 0) return TN_OK;
+    return TN_FAIL(MISMATCH, "%s: was trained beside another model%s%s (its fingerprint is %s, that of this one %s)",
+                   path, *origin->base ? ", " : "", origin->base, origin->base_id, base->id);
+}
+
+static void describe(const tn_adapter *adapter, tn_adapter_origin *origin) {
+    int least = adapter->pairs[0].rank, most = least;
+    for (int i = 1; i < adapter->n_pairs; i++) {
+        least = TN_MIN(least, adapter->pairs[i].rank);
+        most = TN_MAX(most, adapter->pairs[i].rank);
+    }
+    const size_t len = strlen(origin->description), room = sizeof origin->description - len;
+    if (least == most)
+        snprintf(origin->description + len, room, ", %d pairs of rank %d", adapter->n_pairs, most);
+    else
+        snprintf(origin->description + len, room, ", %d pairs of ranks %d to %d", adapter->n_pairs, least, most);
+}
+
+tn_status tn_adapter_file_load(tn_adapter **out, tn_arena *arena, const char *path, tn_adapter_base *base,
+                               tn_adapter_origin *origin) {
+    tn_adapter_origin unheard;
+    read_adapter *read;
+    if (!origin) origin = &unheard;
+    *origin = (tn_adapter_origin){0};
+    *out = NULL;
+    TN_TRY(choose(path, &read));
+    TN_TRY(read(path, out, arena, base->config, origin));
+    describe(*out, origin);
+    return check_base(path, base, origin);
+}
