@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { SHOWN_ENDS = 1024 }; /* tokens of a long document, of its beginning and of its end */
+
 /* Brackets and a dot that texts seldom have. */
 static const char open_mark[] = "\xE2\x9F\xA6", close_mark[] = "\xE2\x9F\xA7", dot[] = "\xC2\xB7";
 static const char green[] = "\033[32m", plain[] = "\033[0m";
@@ -22,9 +24,10 @@ static tn_status put_run(const tn_tokenizer *t, const tn_document *d, size_t fro
     bool learnt = d->mask[from];
     tn_buf text = {0};
     tn_status status = TN_OK;
+    size_t whole = 0; /* bytes that are whole characters */
     for (size_t i = from; i < to && !status; i++) {
-        bool whole = tn_utf8_valid_prefix(tn_buf_text(&text), text.len, NULL) == text.len;
-        if (i > from && whole) status = tn_buf_puts(&text, dot);
+        whole += tn_utf8_valid_prefix(tn_buf_text(&text) + whole, text.len - whole, NULL);
+        if (i > from && whole == text.len) status = tn_buf_puts(&text, dot);
         if (!status) status = tn_tokenizer_decode(t, d->ids[i], true, &text);
     }
     if (text.data) tn_utf8_tame(text.data, "\t\n");
@@ -35,12 +38,25 @@ static tn_status put_run(const tn_tokenizer *t, const tn_document *d, size_t fro
     return status;
 }
 
-tn_status tn_token_view_put(const tn_tokenizer *tokenizer, const tn_document *d, bool color, tn_buf *out) {
-    for (size_t from = 0, to; from < d->count; from = to) {
-        for (to = from + 1; to < d->count && d->mask[to] == d->mask[from]; to++) {
+/* Tokens [from, end). */
+static tn_status put_runs(const tn_tokenizer *t, const tn_document *d, size_t from, size_t end, bool color,
+                          tn_buf *out) {
+    for (size_t to; from < end; from = to) {
+        for (to = from + 1; to < end && d->mask[to] == d->mask[from]; to++) {
         }
-        if (from && (color || !d->mask[from] == !d->mask[from - 1])) TN_TRY(tn_buf_puts(out, dot));
-        TN_TRY(put_run(tokenizer, d, from, to, color, out));
+        TN_TRY(put_run(t, d, from, to, color, out));
+        if (color && to < end) TN_TRY(tn_buf_puts(out, dot));
+    }
+    return TN_OK;
+}
+
+tn_status tn_token_view_put(const tn_tokenizer *tokenizer, const tn_document *d, bool color, tn_buf *out) {
+    if (d->count <= 2 * SHOWN_ENDS) {
+        TN_TRY(put_runs(tokenizer, d, 0, d->count, color, out));
+    } else {
+        TN_TRY(put_runs(tokenizer, d, 0, SHOWN_ENDS, color, out));
+        TN_TRY(tn_buf_printf(out, "\n... %zu tokens ...\n", d->count - 2 * SHOWN_ENDS));
+        TN_TRY(put_runs(tokenizer, d, d->count - SHOWN_ENDS, d->count, color, out));
     }
     return tn_buf_putc(out, '\n');
 }

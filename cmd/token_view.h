@@ -7,7 +7,8 @@
 
 /* Whether stdout is a terminal that shows colours (NO_COLOR unset, not TERM=dumb). */
 bool tn_token_view_has_color(void);
-/* Append the tokens with dots between them, and a newline. Control characters but tabs and newlines become '?'. */
+/* Append the tokens with dots between them, and a newline; of a document of more than 2048 tokens the first and the
+ * last 1024. Control characters but tabs and newlines become '?'. */
 tn_status tn_token_view_put(const tn_tokenizer *tokenizer, const tn_document *document, bool color, tn_buf *out);
 /* {"tokens": [ids], "pieces": [texts], "learnt": [0 or 1]}; NULL when memory is out. */
 struct json_t *tn_token_view_json(const tn_tokenizer *tokenizer, const tn_document *document);

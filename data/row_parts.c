@@ -125,6 +125,10 @@ static tn_status take_message(const tn_row_parts *p, const char *list, size_t i,
     const json_t *role = json_object_get(message, their_role), *content = json_object_get(message, theirs);
     TN_TRY(check_weight(place, message));
     snprintf(place, sizeof place, "%.60s[%zu].%.60s", list, i, their_role);
+    if (!role && json_object_get(message, *role_key == 'r' ? "from" : "role"))
+        return TN_FAIL(CORRUPT, "\"%s\" is missing beside \"%s\", expected a string (data.fields %s)", place,
+                       *role_key == 'r' ? "from" : "role",
+                       *role_key == 'r' ? "role=from, content=value" : "from=role, value=content");
     if (!json_is_string(role)) return fail_found(place, role, "a string");
     if (!role_of(role))
         return TN_FAIL(CORRUPT, "\"%s\" is \"%.40s\", expected system, user, assistant or tool", place,
@@ -230,10 +234,21 @@ static tn_status read_CHAT(tn_row_parts *p, const json_t *object) {
     return take_messages(p, "messages", tn_row_get(p->options, object, "messages"), NULL, list);
 }
 
+static bool is_system(const json_t *messages, size_t i) {
+    const char *role = json_string_value(json_object_get(json_array_get(messages, i), "role"));
+    return role && strcmp(role, "system") == 0;
+}
+
 static tn_status read_SHAREGPT(tn_row_parts *p, const json_t *object) {
+    text system;
     json_t *list;
+    TN_TRY(may_string(p, object, "system", &system));
     TN_TRY(begin_messages(p, 0, &list));
-    return take_messages(p, "conversations", tn_row_get(p->options, object, "conversations"), NULL, list);
+    if (system.len) TN_TRY(add_message(list, "system", system));
+    TN_TRY(take_messages(p, "conversations", tn_row_get(p->options, object, "conversations"), NULL, list));
+    if (!system.len || !is_system(list, 1)) return TN_OK;
+    return TN_FAIL(CORRUPT, "\"%s\" stands beside a conversation that begins with one of its own",
+                   tn_row_field(p->options, "system"));
 }
 
 /* What is given follows the instruction after a blank line. */
@@ -286,6 +301,13 @@ static bool says(const json_t *messages, size_t count, const json_t *words) {
     return false;
 }
 
+/* An answer to nothing is learnt where that is asked for: "prompt": "". */
+static tn_status fail_no_prompt(const tn_row_parts *p) {
+    return TN_FAIL(
+        CORRUPT, "\"%s\" and \"%s\" begin with nothing in common, expected a \"%s\" (data.fields prompt=...)",
+        tn_row_field(p->options, "chosen"), tn_row_field(p->options, "rejected"), tn_row_field(p->options, "prompt"));
+}
+
 /* Both are whole conversations; what they share is the prompt. A prompt beside them repeats a part of it. */
 static tn_status take_conversations(tn_row_parts *p, const json_t *prompt, const json_t *const sides[2]) {
     static const char *const keys[] = {"chosen", "rejected"};
@@ -295,6 +317,7 @@ static tn_status take_conversations(tn_row_parts *p, const json_t *prompt, const
         TN_TRY(take_messages(p, keys[i], sides[i], NULL, list));
     }
     size_t shared = common_messages(p->messages[0], p->messages[1]);
+    if (!prompt && !shared) return fail_no_prompt(p);
     if (prompt && shared && !says(p->messages[0], shared, prompt))
         return TN_FAIL(CORRUPT, "\"%s\" is none of the messages that \"%s\" and \"%s\" begin with",
                        tn_row_field(p->options, "prompt"), tn_row_field(p->options, "chosen"),
@@ -314,6 +337,7 @@ static tn_status take_sides(tn_row_parts *p, const json_t *prompt, const json_t 
     if (!prompt) {
         text a = text_of(sides[0]), b = text_of(sides[1]);
         size_t shared = common_bytes(a, b);
+        if (!shared) return fail_no_prompt(p);
         TN_TRY(put_text(p, 0, (text){a.at, shared}, (text){a.at + shared, a.len - shared}));
         return put_text(p, 1, (text){b.at, shared}, (text){b.at + shared, b.len - shared});
     }

@@ -8,6 +8,7 @@
 #include "data/text_source.h"
 #include "formats/json_text.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -99,7 +100,9 @@ static tn_status fail_keys(const reader *r, const json_t *row, int kind) {
     tn_buf found = {0}, expected = {0};
     tn_status status = put_found(row, &found);
     if (!status) status = put_expected(r, kind, &expected);
-    if (!status) status = TN_FAIL(CORRUPT, "row has keys %s, expected %s", tn_buf_text(&found), tn_buf_text(&expected));
+    if (!status)
+        status = TN_FAIL(CORRUPT, "row has keys %s, expected %s (data.fields gives other names: output=answer)",
+                         tn_buf_text(&found), tn_buf_text(&expected));
     tn_buf_release(&found);
     tn_buf_release(&expected);
     return status;
@@ -158,7 +161,7 @@ static tn_status recognise(reader *r, const json_t *row, int *kind) {
 /* ---- a row ---- */
 
 static bool is_blank(const char *line, size_t len) {
-    while (len && (line[len - 1] == ' ' || line[len - 1] == '\t' || line[len - 1] == '\r')) len--;
+    while (len && memchr(" \t\r\n", line[len - 1], 4)) len--;
     return len == 0;
 }
 
@@ -166,7 +169,22 @@ static tn_status fail_json(const json_error_t *error) {
     if (json_error_code(error) == json_error_out_of_memory) return TN_FAIL(NOMEM, "out of memory for a row");
     if (json_error_code(error) == json_error_null_character || json_error_code(error) == json_error_null_byte_in_key)
         return TN_FAIL(CORRUPT, "column %d: has the character \\u0000, which no text may have", error->column);
+    if (json_error_code(error) == json_error_premature_end_of_input)
+        return TN_FAIL(CORRUPT, "column %d: the row ends within its JSON, expected one object a line", error->column);
+    if (json_error_code(error) == json_error_end_of_input_expected)
+        return TN_FAIL(CORRUPT, "column %d: more follows the row, expected one object a line", error->column);
     return TN_FAIL(CORRUPT, "column %d: %s", error->column, error->text);
+}
+
+/* Numbers that programs write and JSON does not have: the parser stops behind the word, or behind its sign. */
+static bool is_no_number(const char *line, size_t len, const json_error_t *error) {
+    static const char *const words[] = {"NaN", "nan", "Infinity", "-Infinity", "inf", "-inf"};
+    size_t end = TN_MIN((size_t)TN_MAX(error->position, 0), len), begin = end;
+    while (end < len && isalpha((unsigned char)line[end])) end++;
+    while (begin && (isalpha((unsigned char)line[begin - 1]) || line[begin - 1] == '-')) begin--;
+    for (size_t i = 0; i < TN_COUNT(words); i++)
+        if (end - begin == strlen(words[i]) && memcmp(line + begin, words[i], end - begin) == 0) return true;
+    return false;
 }
 
 static tn_status parse(const char *line, size_t len, json_t **row) {
@@ -174,6 +192,8 @@ static tn_status parse(const char *line, size_t len, json_t **row) {
     char found[64];
     TN_TRY(tn_utf8_check("the row", 0, line, len));
     *row = json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    if (!*row && json_error_code(&error) == json_error_invalid_syntax && is_no_number(line, len, &error))
+        return TN_FAIL(CORRUPT, "column %d: a number is NaN or infinite, which JSON does not have", error.column);
     if (!*row) return fail_json(&error);
     if (!json_is_object(*row))
         return TN_FAIL(CORRUPT, "row is %s, expected a JSON object", tn_json_text_describe(*row, found));
@@ -256,13 +276,19 @@ static tn_status read_text(reader *r, tn_text_source *source) {
     return status;
 }
 
+static tn_status read_source(reader *r, tn_text_source *source) {
+    if (!tn_path_has_rows(source->path)) return read_text(r, source);
+    if (tn_text_source_is_list(source)) return tn_text_source_list(source, read_line, r);
+    return tn_text_source_lines(source, read_line, r);
+}
+
 static tn_status read_file(void *context, const char *path) {
     reader *r = context;
     tn_text_source source;
     r->kind = -1;
     TN_TRY(tn_text_source_open(&source, path));
     tn_status status = tn_data_report_add(r->report, path);
-    if (!status) status = tn_path_has_rows(path) ? tn_text_source_lines(&source, read_line, r) : read_text(r, &source);
+    if (!status) status = read_source(r, &source);
     if (!status) status = check_read(r);
     tn_text_source_close(&source);
     return status;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * rows.h - training data row by row: JSONL whose rows tell by their keys what they are (row_kinds.def), and plain
- * texts, each file one row. Which files: data/text_source.h.
+ * rows.h - training data row by row: JSONL, or one JSON list, whose rows tell by their keys what they are
+ * (row_kinds.def), and plain texts, each file one row. Which files: data/text_source.h.
  *
  * The first row fixes the kind of a file. A row that has the keys of two unrelated kinds could mean either and is
  * refused unless the kind is given. Keys that a kind does not know are left alone. Every fault is one sentence with

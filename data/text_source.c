@@ -39,6 +39,8 @@ static tn_status start(tn_text_source *s) {
     while (!s->ended && s->buf.len < 4) TN_TRY(fill(s));
     if (starts_with(&s->buf, "\x28\xB5\x2F\xFD", 4))
         return TN_FAIL(UNSUPPORTED, "%s: is compressed with zstd, expected plain text or gzip", s->path);
+    if (starts_with(&s->buf, "PAR1", 4))
+        return TN_FAIL(UNSUPPORTED, "%s: is a Parquet file, expected JSONL or plain text", s->path);
     if (starts_with(&s->buf, "\xFF\xFE", 2) || starts_with(&s->buf, "\xFE\xFF", 2))
         return TN_FAIL(TEXT, "%s: looks like UTF-16, expected UTF-8", s->path);
     if (!starts_with(&s->buf, "\xEF\xBB\xBF", 3)) return TN_OK;
@@ -148,6 +150,71 @@ tn_status tn_text_source_lines(tn_text_source *s, tn_line_visit *visit, void *co
     return TN_OK;
 }
 
+/* ---- a list ---- */
+
+static size_t skip_blank(const tn_buf *text, size_t at) {
+    while (at < text->len && memchr(" \t\r\n", text->data[at], 4)) at++;
+    return at;
+}
+
+bool tn_text_source_is_list(const tn_text_source *s) {
+    size_t at = skip_blank(&s->buf, 0);
+    return at < s->buf.len && s->buf.data[at] == '[';
+}
+
+/* Where the value ends that begins at `at`: at a comma or a bracket of what is around it. */
+static size_t end_of_value(const tn_buf *text, size_t at) {
+    bool quoted = false;
+    for (int64_t depth = 0; at < text->len; at++) {
+        char c = text->data[at];
+        if (quoted && c == '\\')
+            at++;
+        else if (c == '"')
+            quoted = !quoted;
+        else if (!quoted && (c == '[' || c == '{'))
+            depth++;
+        else if (!quoted && (c == ']' || c == '}') && depth-- == 0)
+            return at;
+        else if (!quoted && c == ',' && depth == 0)
+            return at;
+    }
+    return text->len;
+}
+
+static int64_t count_lines(const tn_buf *text, size_t from, size_t to) {
+    int64_t n = 0;
+    for (size_t i = from; i < to; i++) n += text->data[i] == '\n';
+    return n;
+}
+
+static tn_status visit_values(tn_text_source *s, size_t *at, int64_t *line, tn_line_visit *visit, void *context) {
+    const tn_buf *text = &s->buf;
+    char closed = ',';
+    for (size_t from = *at, end; closed == ','; from = end + 1) {
+        size_t begin = skip_blank(text, from);
+        *line += count_lines(text, from, begin);
+        end = end_of_value(text, begin);
+        closed = text->data[end]; /* NUL at the end of the file */
+        if (end > begin) TN_TRY(visit(context, *line, text->data + begin, end - begin));
+        *line += count_lines(text, begin, end);
+        *at = TN_MIN(end + 1, text->len);
+    }
+    if (closed == ']') return TN_OK;
+    return TN_FAIL(CORRUPT, "%s:%" PRId64 ": the list %s, expected ] behind its last row", s->path, *line,
+                   closed ? "ends with }" : "does not end");
+}
+
+tn_status tn_text_source_list(tn_text_source *s, tn_line_visit *visit, void *context) {
+    TN_TRY(tn_text_source_read(s));
+    size_t at = skip_blank(&s->buf, 0) + 1, end;
+    int64_t line = 1 + count_lines(&s->buf, 0, at);
+    TN_TRY(visit_values(s, &at, &line, visit, context));
+    end = skip_blank(&s->buf, at);
+    if (end == s->buf.len) return TN_OK;
+    return TN_FAIL(CORRUPT, "%s:%" PRId64 ": more follows behind the list, expected the end of the file", s->path,
+                   line + count_lines(&s->buf, at, end));
+}
+
 /* ---- files and folders ---- */
 
 static bool ends_with(const char *path, size_t len, const char *end) {
@@ -158,7 +225,7 @@ static bool ends_with(const char *path, size_t len, const char *end) {
 bool tn_path_has_rows(const char *path) {
     size_t len = strlen(path);
     if (ends_with(path, len, ".gz")) len -= 3;
-    return ends_with(path, len, ".jsonl") || ends_with(path, len, ".ndjson");
+    return ends_with(path, len, ".jsonl") || ends_with(path, len, ".ndjson") || ends_with(path, len, ".json");
 }
 
 static tn_status list_files(const char *path, int depth, tn_names *files);

@@ -7,7 +7,7 @@
 #define TN_DATA_TEXT_SOURCE_H
 #include "core/buf.h"
 
-/* Files of rows by their name: .jsonl, .ndjson, also with .gz; any other is one document. */
+/* Files of rows by their name: .jsonl, .ndjson, .json, also with .gz; any other is one document. */
 bool tn_path_has_rows(const char *path);
 
 /* Called for each file; a failure stops the walk and is returned. */
@@ -36,5 +36,12 @@ typedef tn_status tn_line_visit(void *context, int64_t line, const char *text, s
 /* Fails: what `visit` gives; as tn_text_source_read for a line above 16 MiB, so that what is no text at all ends here
  * and not in memory. An empty file has no lines. */
 tn_status tn_text_source_lines(tn_text_source *source, tn_line_visit *visit, void *context);
+
+/* Whether a file of rows is one JSON list instead: the first character that is not blank is a bracket. */
+bool tn_text_source_is_list(const tn_text_source *source);
+/* Called with each value of that list and the line on which it begins; what stands between brackets and commas is not
+ * checked further. Fails: what `visit` gives; as tn_text_source_read; TN_E_CORRUPT for a list that does not end, or not
+ * with the file. */
+tn_status tn_text_source_list(tn_text_source *source, tn_line_visit *visit, void *context);
 
 #endif

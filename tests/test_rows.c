@@ -94,7 +94,11 @@ static void rows__of_each_kind_are_known_by_their_keys(void **state) {
         {"{\"input\": \"a\", \"output\": \"b\"}", "1 io 0|[" USER("a") "," ASSISTANT("b") "];"},
         {"{\"prompt\": \"a \", \"chosen\": \"b\", \"rejected\": \"c\"}", "1 preference 2|a b 2|a c;"},
         {"{\"chosen\": \"say yes\", \"rejected\": \"say no\"}", "1 preference 3|say yes 3|say no;"},
-        {"{\"chosen\": \"\\u00e9\", \"rejected\": \"\\u00e8\"}", "1 preference 0|\xC3\xA9 0|\xC3\xA8;"},
+        {"{\"chosen\": \"a\\u00e9\", \"rejected\": \"a\\u00e8\"}", "1 preference 1|a\xC3\xA9 1|a\xC3\xA8;"},
+        {"{\"prompt\": \"\", \"chosen\": \"b\", \"rejected\": \"c\"}", "1 preference 0|b 0|c;"},
+        {"{\"system\": \"s\", \"conversations\": [{\"from\": \"human\", \"value\": \"a\"}]}",
+         "1 sharegpt 0|[{\"role\":\"system\",\"content\":\"s\"},"
+         "{\"from\":\"human\",\"value\":\"a\",\"role\":\"user\",\"content\":\"a\"}];"},
         {"{\"chosen\": [" USER("a") ", " ASSISTANT("b") "], \"rejected\": [" USER("a") ", " ASSISTANT("c") "]}",
          "1 preference 1|[" USER("a") "," ASSISTANT("b") "] 1|[" USER("a") "," ASSISTANT("c") "];"},
         {"{\"prompt\": \"a\", \"chosen\": [" USER("a") ", " ASSISTANT("b") "], \"rejected\": [" USER(
@@ -154,6 +158,35 @@ static void files__may_be_gzipped_and_end_lines_with_crlf(void **state) {
     tn_buf_release(&out);
 }
 
+/* As datasets of one file often come: laid out over lines, or on one. */
+static void list__in_json_is_rows(void **state) {
+    static const char text[] = "\n[ {\n  \"text\": \"o]n}e,\\\"\"\n},\n\n{\"text\": \"two\"}, {\"text\": \"\"}]\n ",
+                      expected[] = "2 text 0|o]n}e,\";6 text 0|two;";
+    tn_buf out = {0};
+    assert_rows(state, &plain, text, expected);
+    assert_ok(read_into(&out, put(*state, "a.json", text), &plain, NULL));
+    assert_string_equal(out.data, expected);
+    tn_buf_reset(&out);
+    assert_ok(read_into(&out, put(*state, "a.json", "{\"text\": \"a\"}\n{\"text\": \"b\"}"), &plain, NULL));
+    assert_string_equal(out.data, "1 text 0|a;2 text 0|b;");
+    tn_buf_release(&out);
+    static const struct {
+        const char *text, *sentence;
+    } wrong[] = {{"[{\"text\": \"a\"},\n{\"text\": 3}]", "a.jsonl:2: \"text\" is the number 3"},
+                 {"[{\"text\": \"a\"},\n{\"text\": 3", "a.jsonl:2: column 10: the row ends within its JSON"},
+                 {"[{\"text\": \"a\"},\n", "a.jsonl:2: the list does not end, expected ] behind its last row"},
+                 {"[{\"text\": \"a\"}\n}", "a.jsonl:2: the list ends with }, expected ]"},
+                 {"[{\"text\": \"a\"}]\n{\"text\": \"b\"}", "a.jsonl:2: more follows behind the list"},
+                 {"[]", "a.jsonl: has no rows"}};
+    for (size_t i = 0; i < TN_COUNT(wrong); i++) assert_refused(state, &plain, wrong[i].text, wrong[i].sentence);
+    tn_file_report total;
+    assert_ok(read_into(&out, put(*state, "a.json", "[{\"text\": 1},\n{\"text\": \"b\"}, 3]"),
+                        &(tn_row_options){.skips_bad = true}, &total));
+    assert_string_equal(out.data, "2 text 0|b;");
+    assert_int_equal(total.dropped[TN_DROP_BAD], 2);
+    tn_buf_release(&out);
+}
+
 static void fields__may_have_other_names(void **state) {
     static const char *const fields[] = {"messages=dialog", "role=speaker", "content=says"};
     const tn_row_options named = {.fields = fields, .n_fields = 3};
@@ -199,10 +232,16 @@ static void kind__that_could_be_two_must_be_said(void **state) {
 static const struct {
     const char *text, *sentence;
 } bad[] = {
-    {"{\"text\": \"a\"", "column 12: "},
-    {"[1]", "row is a list, expected a JSON object"},
+    {"{\"text\": \"a\"", "column 12: the row ends within its JSON, expected one object a line"},
+    {"{\"text\": \"a\"},", "column 14: more follows the row, expected one object a line"},
+    {"[1]", "row is the number 1, expected a JSON object"}, /* the row of a list */
     {"7", "row is the number 7, expected a JSON object"},
-    {"{\"text\": NaN}", "column 12: "},
+    {"{\"text\": NaN}", "column 12: a number is NaN or infinite, which JSON does not have"},
+    {"{\"input_ids\": [1, Infinity]}", "column 26: a number is NaN or infinite"},
+    {"{\"text\": -Infinity}", "column 10: a number is NaN or infinite"},
+    {"{\"text\": Nancy}", "column 14: invalid token near 'Nancy'"},
+    {"{\"text\": 1e999}", "column 14: real number overflow near '1e999'"},
+    {"{\"text\": \"\\ud83d\"}", "invalid Unicode"},
     {"{\"text\": \"a\\u0000b\"}", "has the character \\u0000"},
     {"{\"text\": \"a\", \"text\": \"b\"}", "duplicate"},
     {"{\"text\": \"\xE9\"}", "the row: byte 10 (0xe9) is not valid UTF-8"},
@@ -226,6 +265,17 @@ static const struct {
     {"{\"messages\": []}", "\"messages\" is an empty list, expected messages"},
     {"{\"messages\": [3]}", "\"messages[0]\" is the number 3, expected an object"},
     {"{\"messages\": [{\"content\": \"a\"}]}", "\"messages[0].role\" is missing, expected a string"},
+    {"{\"messages\": [{\"from\": \"human\", \"value\": \"a\"}]}",
+     "\"messages[0].role\" is missing beside \"from\", expected a string (data.fields role=from, content=value)"},
+    {"{\"conversations\": [{\"role\": \"user\", \"content\": \"a\"}]}",
+     "\"conversations[0].from\" is missing beside \"role\", expected a string (data.fields from=role, value=content)"},
+    {"{\"system\": \"s\", \"conversations\": [{\"from\": \"system\", \"value\": \"a\"}]}",
+     "\"system\" stands beside a conversation that begins with one of its own"},
+    {"{\"question\": \"a\", \"answer\": \"b\"}", "row has keys \"question\", \"answer\", expected \"input_ids\", "},
+    {"{\"question\": \"x\", \"chosen\": \"a\", \"rejected\": \"b\"}",
+     "\"chosen\" and \"rejected\" begin with nothing in common, expected a \"prompt\" (data.fields prompt=...)"},
+    {"{\"chosen\": [" ASSISTANT("b") "], \"rejected\": [" ASSISTANT("c") "]}",
+     "\"chosen\" and \"rejected\" begin with nothing in common"},
     {"{\"messages\": [{\"role\": \"bot\", \"content\": \"a\"}]}",
      "\"messages[0].role\" is \"bot\", expected system, user, assistant or tool"},
     {"{\"messages\": [{\"role\": \"user\"}]}",
@@ -359,6 +409,7 @@ int main(void) {
         TEST(weight__and_train_say_what_is_learnt),
         TEST(files__of_text_are_rows_too),
         TEST(files__may_be_gzipped_and_end_lines_with_crlf),
+        TEST(list__in_json_is_rows),
         TEST(fields__may_have_other_names),
         TEST(kind__of_a_file_is_that_of_its_first_row),
         TEST(kind__that_could_be_two_must_be_said),
