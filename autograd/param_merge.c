@@ -32,6 +32,10 @@ tn_status tn_param_merge_begin(tn_param_merge *merge, tn_param *param, tn_arena 
     return TN_OK;
 }
 
+void tn_param_merge_keep(tn_param_merge *merge, const tn_param *param) {
+    memcpy(merge->panels, param->packed_states, tn_pack_ternary_bytes(param->packing, param->rows, param->cols));
+}
+
 void tn_param_merge_end(tn_param_merge *merge, tn_param *param) {
     swap_panels(merge, param);
     if (param->states)

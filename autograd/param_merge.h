@@ -22,6 +22,8 @@ int64_t tn_param_merge_room(const tn_param *param);
 /* Parallel inside. */
 void tn_param_merge_derive(tn_param_merge *merge, tn_param *param, const tn_param *a, const tn_param *b, tn_real c,
                            tn_real *room);
+/* T' takes the place of T for good: what end will bring back is T'. */
+void tn_param_merge_keep(tn_param_merge *merge, const tn_param *param);
 /* T again. */
 void tn_param_merge_end(tn_param_merge *merge, tn_param *param);
 

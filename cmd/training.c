@@ -218,6 +218,7 @@ static tn_status print_summary_json(const tn_run_summary *r, const char *dir) {
         json_object_set_new(object, "best_val_loss", json_real(r->best_loss));
         json_object_set_new(object, "best_step", json_integer((json_int_t)r->best_step));
     }
+    if (isfinite(r->flipped_share)) json_object_set_new(object, "flipped_share", json_real(r->flipped_share));
     return tn_cmd_print_json(object);
 }
 
@@ -250,6 +251,9 @@ static void say_summary(const tn_run_summary *r, const tn_train_config *c, const
     if (r->skipped) fprintf(stderr, ", %lld steps skipped", (long long)r->skipped);
     if (r->best_step >= 0)
         fprintf(stderr, "\nbest held-out loss %.4f at step %lld", r->best_loss, (long long)r->best_step);
+    if (isfinite(r->flipped_share))
+        fprintf(stderr, "\n%.3g %% of the ternary states under the adapter differ from the base's",
+                100 * r->flipped_share);
     fprintf(stderr, "\nwritten: %s/metrics.jsonl, %s/metrics.csv, %s\n", dir, dir,
             *r->checkpoint ? r->checkpoint : "no checkpoint");
     say_how_to_go_on(r, c, command, dir);

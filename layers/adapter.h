@@ -94,6 +94,8 @@ void tn_adapter_init(tn_adapter *adapter, uint64_t seed);
  * second one over a matrix; memory for T' comes from the adapter's arena, once. */
 tn_status tn_model_attach(tn_model *model, tn_adapter *adapter, double scale);
 void tn_model_detach(tn_model *model, tn_adapter *adapter); /* one that is not attached: fine */
+/* The states that a merged adapter, which is attached, makes are the model's own from now on; it is detached. */
+void tn_model_settle(tn_model *model, tn_adapter *adapter);
 tn_adapter *tn_model_adapters(const tn_model *model);       /* the first attached, ->next; NULL = none */
 /* Whether an adapter changes the head: then logits are those of tn_model_logits and of nothing faster. */
 bool tn_model_head_adapted(const tn_model *model);

@@ -45,6 +45,14 @@ void tn_adapter_derive(tn_adapter *adapter) {
     adapter->stale = false;
 }
 
+void tn_model_settle(tn_model *model, tn_adapter *adapter) {
+    TN_ASSERT(adapter->model == model && adapter->options.merged);
+    tn_adapter_derive(adapter);
+    for (int i = 0; i < adapter->n_pairs; i++)
+        tn_param_merge_keep(&adapter->pairs[i].merge, target_of(model, adapter, i));
+    tn_model_detach(model, adapter);
+}
+
 void tn_model_derive(tn_model *model) {
     for (tn_adapter *adapter = model->adapters; adapter; adapter = adapter->next)
         if (adapter->stale) tn_adapter_derive(adapter);

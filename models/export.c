@@ -46,6 +46,7 @@ typedef struct job {
 
 static tn_status check_model(job *j) {
     const tn_model_config *c = tn_model_get_config(j->source.model);
+    TN_TRY(tn_loaded_check_whole(&j->source));
     const int paired_heads = tn_gguf_paired_heads(tn_gguf_architecture(c), c);
     j->types = (tn_gguf_types){.matrix = j->type->ggml,
                                .table = j->table,

@@ -62,6 +62,7 @@ static tn_status choose_format(job *j) {
 static tn_status check_model(job *j) {
     int n;
     tn_param **params = tn_model_params(j->source.model, &n);
+    TN_TRY(tn_loaded_check_whole(&j->source));
     TN_TRY(choose_format(j));
     for (int i = 0; i < n; i++) TN_TRY(tn_hf_check_param(params[i], j->format));
     if (tn_tokenizer_vocabulary(j->source.tokenizer)->kind == TN_TOKENIZER_CHAR)

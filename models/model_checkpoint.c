@@ -1,26 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * model_checkpoint.c - a model out of a checkpoint: configuration, tokenizer, latents. */
-#include <math.h>
+ * model_checkpoint.c - a model out of a checkpoint: configuration, tokenizer, latents. One that holds a part of a model
+ * is opened here and read in model_based.c. */
 #include <stdio.h>
 
 #include "models/model_file_priv.h"
-
-static tn_status read_config(tn_ckpt *ckpt, tn_model_config *model) {
-    tn_based_model_config read;
-    tn_section section = tn_based_model_section(&read);
-    tn_config config = {.arena = tn_arena_create("configuration"),
-                        .sections = &section,
-                        .n_sections = 1,
-                        .ignore_other_sections = true};
-    tn_buf text = {0};
-    tn_status status = config.arena ? tn_config_defaults(&config) : TN_E_NOMEM;
-    if (!status) status = tn_ckpt_get_text(ckpt, TN_CKPT_CONFIG, &text);
-    if (!status) status = tn_config_load_text(&config, tn_ckpt_path(ckpt), tn_buf_text(&text), text.len);
-    tn_buf_release(&text);
-    tn_arena_free(config.arena);
-    *model = read.model;
-    return status;
-}
+#include "models/run_record.h"
 
 static tn_status read_tokenizer(tn_ckpt *ckpt, tn_tokenizer **out) {
     tn_buf text = {0};
@@ -51,26 +35,14 @@ typedef struct staging {
     int8_t *states;
 } staging;
 
-static tn_status read_values(tn_ckpt *ckpt, const tn_param *p, const staging *buffers, tn_real *out) {
-    TN_TRY(tn_ckpt_get_param(ckpt, p->name, p->rows, p->cols, buffers->stored));
-    for (int64_t i = 0; i < tn_param_count(p); i++) {
-        float value = buffers->stored[i];
-        if (!isfinite(value))
-            return TN_FAIL(CORRUPT, "%s: element %lld of %s is %g, not a finite number", tn_ckpt_path(ckpt),
-                           (long long)i, p->name, (double)value);
-        out[i] = (tn_real)value;
-    }
-    return TN_OK;
-}
-
 static tn_status place(const tn_loaded *loaded, tn_param *table, tn_arena *arena) {
     (void)loaded;
     return tn_param_take_value(table, arena);
 }
 
 static tn_status read_param(tn_ckpt *ckpt, tn_param *p, const staging *buffers) {
-    if (p->tensor.real) return read_values(ckpt, p, buffers, p->tensor.real);
-    TN_TRY(read_values(ckpt, p, buffers, buffers->values));
+    if (p->tensor.real) return tn_run_record_values(ckpt, p, buffers->stored, p->tensor.real);
+    TN_TRY(tn_run_record_values(ckpt, p, buffers->stored, buffers->values));
     tn_param_quantize(p->quantizer, p->rows, p->cols, buffers->values, buffers->states, &p->scale);
     tn_param_put_states(p, 0, p->rows, buffers->states);
     /* The scale is max(mean |W|, 1e-5). Training may start from zeros, but they are nothing to run. */
@@ -120,21 +92,29 @@ static tn_status check_count(tn_ckpt *ckpt, const tn_model_config *config) {
                    (long long)count, (long long)expected);
 }
 
-static tn_status open_checkpoint(const char *path, tn_loaded *out) {
-    int64_t step = 0;
+static tn_status open_whole(tn_loaded *out, const tn_model_config *config, int64_t step) {
     tn_status status;
-    TN_TRY(tn_ckpt_open(&out->checkpoint, path));
-    tn_ckpt *ckpt = out->checkpoint;
-    TN_TRY(read_config(ckpt, &out->config));
-    TN_TRY(read_tokenizer(ckpt, &out->tokenizer));
+    out->config = *config;
     if (!out->config.vocab_size) out->config.vocab_size = tn_tokenizer_size(out->tokenizer);
     if ((status = tn_model_config_complete(&out->config)) != TN_OK)
-        return tn_fail_at(status, __FILE__, __LINE__, "%s: %s", tn_ckpt_path(ckpt), tn_error_message());
-    TN_TRY(check_count(ckpt, &out->config));
-    TN_TRY(tn_ckpt_get_int(ckpt, "step", &step));
+        return tn_fail_at(status, __FILE__, __LINE__, "%s: %s", out->path, tn_error_message());
+    TN_TRY(check_count(out->checkpoint, &out->config));
     snprintf(out->description, sizeof out->description, "checkpoint of step %lld", (long long)step);
     out->has_latents = true;
     return TN_OK;
+}
+
+static tn_status open_checkpoint(const char *path, tn_loaded *out) {
+    int64_t step = 0;
+    tn_run_record record;
+    TN_TRY(tn_ckpt_open(&out->checkpoint, path));
+    TN_TRY(read_tokenizer(out->checkpoint, &out->tokenizer));
+    TN_TRY(tn_ckpt_get_int(out->checkpoint, "step", &step));
+    TN_TRY(tn_run_record_read(&record, out->checkpoint));
+    if (tn_run_record_is_part(&record)) return tn_based_open(out, &record, step);
+    tn_status status = open_whole(out, &record.model.model, step);
+    tn_run_record_release(&record);
+    return status;
 }
 
 const tn_loader tn_checkpoint_loader = {open_checkpoint, place, read};

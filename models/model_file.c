@@ -7,17 +7,16 @@
 
 #include "core/fs.h"
 #include "core/par.h"
+#include "layers/adapter.h"
 #include "models/model_file_priv.h"
 
 #include "models/weigh_packing.h"
 
-enum {
-    POINTER_MAX = 4096, /* bytes of a `best` or `latest` file */
-    HELD_STRETCH = 2 << 20
-};
+enum { CONFIG_PATH = 4096, HELD_STRETCH = 2 << 20 };
 
 static const tn_loader *loader_of(const tn_loaded *loaded) {
     static const tn_loader *const loaders[] = {[TN_SOURCE_CHECKPOINT] = &tn_checkpoint_loader,
+                                               [TN_SOURCE_BASED] = &tn_based_loader,
                                                [TN_SOURCE_GGUF] = &tn_gguf_loader,
                                                [TN_SOURCE_HF] = &tn_hf_loader};
     return loaders[loaded->source];
@@ -28,7 +27,16 @@ void tn_loaded_release(tn_loaded *loaded) {
     tn_gguf_close(loaded->file);
     tn_ckpt_close(loaded->checkpoint);
     tn_safetensors_close(loaded->tensors);
+    tn_based_free(loaded->based);
     *loaded = (tn_loaded){0};
+}
+
+tn_status tn_loaded_check_whole(const tn_loaded *loaded) {
+    if (!tn_model_adapters(loaded->model)) return TN_OK;
+    return TN_FAIL(UNSUPPORTED,
+                   "%s: is a base with an adapter beside it (method lora), which no file of a model holds; export the "
+                   "adapter, or merge it into its base first (tern merge)",
+                   loaded->path);
 }
 
 /* ---- opening ---- */
@@ -69,69 +77,42 @@ static tn_status open_file(const char *path, tn_loaded *out) {
 
 /* ---- run folders ---- */
 
-/* The file in `folder` that the first line of a pointer file names. */
-static tn_status resolve(const char *pointer, const char *text, const char *folder, char *target, size_t size) {
-    char name[256];
-    size_t len = strcspn(text, "\r\n");
-    if (len == 0 || len >= sizeof name || memchr(text, '/', len))
-        return TN_FAIL(CORRUPT, "%s: does not name a checkpoint of its folder", pointer);
-    memcpy(name, text, len);
-    name[len] = 0;
-    return tn_path_join(target, size, folder, name);
-}
-
-/* The file that DIR/checkpoints/<name> names; *found is false when there is no such pointer. */
-static tn_status follow(const char *dir, const char *name, char *target, size_t size, bool *found) {
-    char folder[POINTER_MAX], pointer[POINTER_MAX];
-    TN_TRY(tn_path_join(folder, sizeof folder, dir, "checkpoints"));
-    TN_TRY(tn_path_join(pointer, sizeof pointer, folder, name));
-    *found = tn_path_exists(pointer);
-    if (!*found) return TN_OK;
-    tn_buf text = {0};
-    tn_status status = tn_file_read(pointer, POINTER_MAX, &text);
-    if (!status) status = resolve(pointer, tn_buf_text(&text), folder, target, size);
-    tn_buf_release(&text);
-    return status;
-}
-
 static tn_status open_run(const char *dir, tn_loaded *out) {
-    static const char *const pointers[] = {"best", "latest"};
-    for (size_t i = 0; i < TN_COUNT(pointers); i++) {
-        char target[POINTER_MAX];
-        bool found;
-        TN_TRY(follow(dir, pointers[i], target, sizeof target, &found));
-        if (!found) continue;
-        TN_TRY(open_file(target, out));
-        size_t len = strlen(out->description);
-        snprintf(out->description + len, sizeof out->description - len, ", the %s of run %.100s", pointers[i], dir);
-        return TN_OK;
-    }
-    return TN_FAIL(MISSING,
-                   "%s: is a folder without checkpoints/best or checkpoints/latest, so no run of Tern, and without "
-                   "config.json, so no model of Hugging Face",
-                   dir);
+    char path[TN_RUN_RECORD_PATH];
+    const char *which;
+    TN_TRY(tn_run_record_find(dir, path, &which));
+    TN_TRY(open_file(path, out));
+    size_t len = strlen(out->description);
+    snprintf(out->description + len, sizeof out->description - len, ", the %s of run %.100s", which, dir);
+    return TN_OK;
 }
 
 static tn_status open_folder(const char *dir, tn_loaded *out) {
-    char config[POINTER_MAX];
+    char config[CONFIG_PATH];
     TN_TRY(tn_path_join(config, sizeof config, dir, "config.json"));
     return tn_path_exists(config) ? open_as(TN_SOURCE_HF, dir, out) : open_run(dir, out);
 }
 
-tn_status tn_model_file_open(const char *path, tn_loaded *out) {
-    *out = (tn_loaded){0};
+tn_status tn_model_file_open_at(const char *path, int depth, tn_loaded *out) {
+    *out = (tn_loaded){.depth = depth};
     tn_status status = tn_path_is_dir(path) ? open_folder(path, out) : open_file(path, out);
     if (status) tn_loaded_release(out);
     return status;
 }
 
+tn_status tn_model_file_open(const char *path, tn_loaded *out) { return tn_model_file_open_at(path, 0, out); }
+
 /* ---- reading ---- */
+
+tn_status tn_model_file_place_table(const tn_loaded *loaded, tn_param *table, tn_arena *arena) {
+    return loader_of(loaded)->place(loaded, table, arena);
+}
 
 tn_status tn_model_file_place(const tn_loaded *loaded, tn_model *model, tn_arena *arena) {
     int n;
     tn_param **params = tn_model_params(model, &n);
     for (int i = 0; i < n; i++)
-        if (params[i]->tabular && !params[i]->tensor.real) TN_TRY(loader_of(loaded)->place(loaded, params[i], arena));
+        if (params[i]->tabular && !params[i]->tensor.real) TN_TRY(tn_model_file_place_table(loaded, params[i], arena));
     return TN_OK;
 }
 

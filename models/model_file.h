@@ -3,7 +3,9 @@
  * Hugging Face folder. What a path is, is told by its content. A run folder stands for the checkpoint that its `best`
  * file names, else the one that `latest` names. For TN_MODEL_RUN the latents of a checkpoint are quantised by the
  * function that training uses, one matrix at a time, and never kept: the runtime computes what the trainer computed,
- * bit for bit. The model of a GGUF file or a Hugging Face folder is packed as it is read; tables stay in the file's
+ * bit for bit. A checkpoint of a run that has changed a part of its base (methods lora, lora_merged, norms) opens that
+ * base too, where the run had it, and is the two together: an adapter is attached, a merged one is in the states. The
+ * model of a GGUF file or a Hugging Face folder is packed as it is read; tables stay in the file's
  * map. Latents of such a folder are quantised like those of a checkpoint. Life: tn_model_file_load ...
  * tn_loaded_release; or, for whoever makes the model himself, open, place, read in place of load. The model lives in
  * the caller's arena, the tokenizer on the heap. */
@@ -16,7 +18,7 @@
 #include "layers/model.h"
 #include "models/hf_config.h"
 
-typedef enum tn_model_source { TN_SOURCE_CHECKPOINT, TN_SOURCE_GGUF, TN_SOURCE_HF } tn_model_source;
+typedef enum tn_model_source { TN_SOURCE_CHECKPOINT, TN_SOURCE_BASED, TN_SOURCE_GGUF, TN_SOURCE_HF } tn_model_source;
 
 typedef struct tn_loaded {
     tn_model *model;         /* refreshed, ready to run; NULL before it is read */
@@ -26,6 +28,8 @@ typedef struct tn_loaded {
     tn_ckpt *checkpoint;     /* open until it is read; NULL but for a checkpoint */
     tn_safetensors *tensors; /* that the model's tables lie in; NULL but for a Hugging Face folder */
     tn_hf_weights stored;    /* in these tensors */
+    struct tn_based *based;  /* what a checkpoint stands on, and its adapter; NULL but for TN_SOURCE_BASED */
+    int depth;               /* of bases below this one's user */
     tn_model_source source;
     bool has_latents;      /* or matrices that are not quantised: what training moves; else states alone */
     char path[4096];       /* of the file, or of the Hugging Face folder, that was read */
@@ -43,6 +47,8 @@ tn_status tn_model_file_open(const char *path, tn_loaded *out);
 tn_status tn_model_file_place(const tn_loaded *loaded, tn_model *model, tn_arena *arena);
 /* Fill a model whose tables have their place, and refresh it: loaded->model. Once. */
 tn_status tn_model_file_read(tn_loaded *loaded, tn_model *model);
+/* Fails: TN_E_UNSUPPORTED when an adapter stands beside the model: its parameters alone are not what it computes. */
+tn_status tn_loaded_check_whole(const tn_loaded *loaded);
 void tn_loaded_release(tn_loaded *loaded); /* zeroed or released before: fine */
 
 #endif

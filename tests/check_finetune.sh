@@ -72,7 +72,7 @@ expect 0 'trained +[0-9]+ +\([0-9.]+ %\)' finetune "$dir/ft.yaml" --plan
 expect 0 '"trained":352' finetune "$dir/ft.yaml" --plan --json
 expect 1 'more than the 1.0 MiB of --max-ram' finetune "$dir/ft.yaml" --run-dir "$dir/new" --max-ram 1MiB
 
-for method in full norms lora; do
+for method in full norms lora lora_merged; do
     # a run; the same that is stopped and goes on ends with the same bytes
     expect 0 "tern finetune --resume $dir/$method " finetune "$dir/ft.yaml" --run-dir "$dir/$method" --set method=$method
     "$tern" finetune "$dir/ft.yaml" --run-dir "$dir/$method-parts" --set method=$method >"$dir/out" 2>"$dir/err" &

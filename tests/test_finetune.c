@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const methods[] = {"method=full", "method=norms", "method=lora lora.rank=4"};
+static const char *const methods[] = {"method=full", "method=norms", "method=lora lora.rank=4",
+                                      "method=lora_merged lora.rank=4"};
 
 /* The base of most tests: run "base" of the place. */
 static int set_up(void **state) {
@@ -190,14 +191,16 @@ static void resumed_finetune__equals_a_straight_one(void **state) {
                                            "method=norms train.checkpoint_activations=block",
                                            "method=lora",
                                            "method=lora lora.rank=4 lora.plus_ratio=16 lora.input=quantized",
-                                           "method=lora lora.modules_to_save=norms train.checkpoint_activations=block"};
+                                           "method=lora lora.modules_to_save=norms train.checkpoint_activations=block",
+                                           "method=lora_merged lora.rank=4 train.learning_rate=0.1",
+                                           "method=lora_merged lora.rank=4 lora.modules_to_save=embed_tokens"};
     for (size_t i = 0; i < TN_COUNT(variants); i++) {
         tn_run straight, parts;
         char a[32], b[32];
         snprintf(a, sizeof a, "straight%zu", i);
         snprintf(b, sizeof b, "parts%zu", i);
         once(&straight, *state, a, variants[i]);
-        in_two_parts(&parts, *state, b, variants[i], 5 + (int64_t)i);
+        in_two_parts(&parts, *state, b, variants[i], 3 + (int64_t)i % 8);
         const tn_trained *x = &straight.trainer->engine.trained, *y = &parts.trainer->engine.trained;
         assert_int_equal(x->count, y->count);
         for (int j = 0; j < x->count; j++) assert_true(same_values(x->list[j], y->list[j]));

@@ -13,12 +13,7 @@ static tn_status open_source(tn_base *base, const tn_run_config *run) {
 }
 
 static tn_status check_method(const tn_base *base, const tn_run_config *run) {
-    const tn_method method = (tn_method)run->finetune.method;
-    char name[16];
-    if (method == TN_METHOD_LORA_MERGED)
-        return TN_FAIL(UNSUPPORTED, "method %s: this version trains full, lora and norms",
-                       tn_method_name(method, name));
-    if (base->source.has_latents || method != TN_METHOD_FULL) return TN_OK;
+    if (base->source.has_latents || run->finetune.method != TN_METHOD_FULL) return TN_OK;
     return TN_FAIL(CONFIG,
                    "method full trains latent weights, but %s holds ternary ones alone; give the checkpoint it was "
                    "exported from, or train with method lora",
@@ -49,12 +44,21 @@ static tn_status check_rotation(const tn_base *base, const tn_model *model) {
     return TN_OK;
 }
 
-tn_status tn_base_fill(tn_base *base, const tn_run_config *run, tn_model *model) {
+/* What the base has goes in before an adapter of the run is there: a merged one has its states where the model's were,
+ * and one that the base brings stands first. */
+static tn_status read_below(tn_base *base, tn_model *model, tn_adapter *adapter) {
+    if (adapter) tn_model_detach(model, adapter);
     TN_TRY(tn_model_file_read(&base->source, model));
+    TN_TRY(tn_model_fingerprint(model, base->id));
+    return adapter ? tn_model_attach(model, adapter, 1) : TN_OK;
+}
+
+tn_status tn_base_fill(tn_base *base, const tn_run_config *run, tn_model *model) {
+    tn_adapter *adapter = tn_model_adapters(model);
+    TN_TRY(read_below(base, model, adapter));
     if (run->finetune.method == TN_METHOD_FULL) TN_TRY(check_rotation(base, model));
-    for (tn_adapter *adapter = tn_model_adapters(model); adapter; adapter = adapter->next)
-        tn_adapter_init(adapter, (uint64_t)run->train.seed);
-    return tn_model_fingerprint(model, base->id);
+    if (adapter) tn_adapter_init(adapter, (uint64_t)run->train.seed);
+    return TN_OK;
 }
 
 void tn_base_release(tn_base *base) { tn_loaded_release(&base->source); }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/diagnostics.h"
 
+#include "layers/adapter.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,4 +146,15 @@ tn_status tn_diagnostics_json(const tn_diagnostics *d, tn_buf *out) {
         TN_TRY(tn_buf_putc(out, '}'));
     }
     return d->n_matrices ? tn_buf_putc(out, '}') : TN_OK;
+}
+
+double tn_flipped_share(const tn_model *model) {
+    tn_adapter_flips all = {0};
+    for (const tn_adapter *adapter = tn_model_adapters(model); adapter; adapter = adapter->next) {
+        if (!adapter->options.merged) continue;
+        const tn_adapter_flips flips = tn_adapter_count_flips(adapter);
+        all.flipped += flips.flipped;
+        all.states += flips.states;
+    }
+    return all.states ? (double)all.flipped / (double)all.states : (double)NAN;
 }

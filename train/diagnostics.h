@@ -23,5 +23,7 @@ void tn_diagnostics_observe(tn_diagnostics *diagnostics);
 void tn_diagnostics_stop(tn_diagnostics *diagnostics);
 /* Append {"blk.0.attn_q.weight": {"zero_share": ...}, ...}; nothing for a model without quantised matrices. */
 tn_status tn_diagnostics_json(const tn_diagnostics *diagnostics, tn_buf *out);
+/* Of the states under merged adapters (layers/adapter.h), those that differ from the base's; NAN without any. */
+double tn_flipped_share(const tn_model *model);
 
 #endif

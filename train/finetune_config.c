@@ -3,16 +3,6 @@
 
 #define KEY(type, field, initial, min, max, choices, help)                                                             \
     {#field, TN_KEY_##type, offsetof(KEYS_OF, field), initial, min, max, choices, help},
-static const tn_key method_keys[] = {
-#define KEYS_OF tn_finetune_config
-#include "train/method_keys.def"
-#undef KEYS_OF
-};
-static const tn_key lora_keys[] = {
-#define KEYS_OF tn_lora_config
-#include "train/lora_keys.def"
-#undef KEYS_OF
-};
 static const tn_key dpo_keys[] = {
 #define KEYS_OF tn_dpo_config
 #include "train/dpo_keys.def"
@@ -28,14 +18,8 @@ static const tn_key distill_keys[] = {
 #define SECTION(name, keys, values)                                                                                    \
     (tn_section) { name, keys, (int)TN_COUNT(keys), values, NULL }
 
-tn_section tn_method_section(tn_finetune_config *values) { return SECTION("", method_keys, values); }
-
 void tn_finetune_sections(tn_finetune_config *values, tn_section out[TN_FINETUNE_SECTIONS]) {
-    out[0] = SECTION("lora", lora_keys, &values->lora);
+    out[0] = tn_lora_section(&values->lora);
     out[1] = SECTION("dpo", dpo_keys, &values->dpo);
     out[2] = SECTION("distill", distill_keys, &values->distill);
-}
-
-const char *tn_method_name(tn_method method, char out[16]) {
-    return tn_config_choice_name(method_keys[0].choices, (int)method, out, 16);
 }

@@ -17,7 +17,7 @@ static tn_section *add_section(tn_run_config *run, tn_section section) {
 
 static tn_section *start(tn_run_config *run, tn_arena *arena, bool finetunes) {
     *run = (tn_run_config){.finetunes = finetunes, .config = {.arena = arena, .sections = run->sections}};
-    if (finetunes) add_section(run, tn_method_section(&run->finetune));
+    if (finetunes) add_section(run, tn_method_section(&run->finetune.tuning));
     tn_section *model =
         add_section(run, finetunes ? tn_based_model_section(&run->based) : tn_model_section(&run->model));
     add_section(run, tn_data_section(&run->data));
@@ -132,6 +132,18 @@ static tn_status check_patience(const tn_run_config *run) {
     return TN_OK;
 }
 
+static tn_status check_quant_warmup(const tn_run_config *run) {
+    char name[16];
+    if (!run->train.quant_warmup_tokens) return TN_OK;
+    if (run->model.quantization == TN_QUANTIZATION_NONE)
+        return TN_FAIL(CONFIG, "train.quant_warmup_tokens has nothing to warm up: model.quantization is none");
+    if (run->finetunes && tn_tuning_needs_base(&run->finetune.tuning))
+        return TN_FAIL(CONFIG,
+                       "train.quant_warmup_tokens has nothing to warm up: method %s trains beside quantised weights",
+                       tn_method_name((tn_method)run->finetune.method, name));
+    return TN_OK;
+}
+
 /* Muon's updates have a length of their own, so the defaults, which are AdamW's, hold it back. */
 static void warn_of_muon(const tn_train_config *c) {
     if (c->optimizer != TN_OPTIMIZER_muon) return;
@@ -154,12 +166,11 @@ tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokeniz
     if (model->vocab_size < size)
         return TN_FAIL(CONFIG, "model.vocab_size is %d, but the tokenizer has %d ids", model->vocab_size, size);
     TN_TRY(check_patience(run));
+    TN_TRY(check_quant_warmup(run));
     leave_to_batch_tokens(run);
     int blocks;
     TN_TRY(tn_train_recompute(&run->train, &blocks));
     warn_of_muon(&run->train);
-    if (run->train.quant_warmup_tokens && model->quantization == TN_QUANTIZATION_NONE)
-        return TN_FAIL(CONFIG, "train.quant_warmup_tokens has nothing to warm up: model.quantization is none");
     return tn_model_config_complete(model);
 }
 

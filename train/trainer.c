@@ -124,6 +124,7 @@ static tn_metrics_row make_row(const tn_trainer *t, const turn *now) {
     row.step = (double)t->state.step;
     row.epoch = (double)t->state.cursor / (double)tn_batches_per_epoch(&t->data.train);
     row.tokens = (double)t->state.tokens;
+    row.flipped_share = tn_flipped_share(t->engine.model);
     row.skipped = (double)t->state.skipped;
     row.rss_bytes = (double)tn_process_resident_bytes();
     row.time = tn_clock_unix();
@@ -261,6 +262,7 @@ static tn_status summarize(const tn_trainer *t, const turn *now, tn_run_summary 
                             .val_bits_per_byte = t->evaluation.bits_per_byte,
                             .best_loss = t->state.best_loss,
                             .best_step = t->state.best_step,
+                            .flipped_share = tn_flipped_share(t->engine.model),
                             .seconds = tn_clock_seconds() - t->started};
     return t->saved_step < 0 ? TN_OK : tn_run_dir_checkpoint(&t->dir, t->saved_step, out->checkpoint);
 }

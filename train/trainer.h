@@ -56,6 +56,7 @@ typedef struct tn_run_summary {
     double train_loss, val_loss, val_bits_per_byte; /* the last ones; NAN = none */
     double best_loss;
     int64_t best_step;     /* -1 = none */
+    double flipped_share;  /* states that lora_merged has changed, of those it may; NAN for other methods */
     double seconds;        /* of this part of the run */
     char checkpoint[4096]; /* the newest one, "" when there is none */
 } tn_run_summary;

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ * Runs of fine-tuning as models: what is opened, run and exported computes what the trainer computed. */
+#include "core/par.h"
+#include "kernels/kernels.h"
+#include "models/hf_export.h"
+#include "models/proof.h"
+#include "tests/trainer_rig.h"
+#include "train/trainer_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Run "base", whose matrices fill the blocks of every type. */
+static int set_up(void **state) {
+    tn_run base;
+    tn_place_set_up(state);
+    tn_run_once(&base, *state, "base", "model.d_model=256 model.d_ff=256 model.n_layer=1 train.max_steps=8");
+    tn_run_release(&base);
+    return 0;
+}
+
+static void once(tn_run *r, const tn_place *p, const char *name, const char *sets) {
+    tn_run_init_finetune(r, p, name, "base", sets);
+    tn_run_go(r, false);
+}
+
+/* What the trainer's model answers as it stands. */
+static void ask_trainer(const tn_run *r, tn_arena *arena, tn_probe *probe) {
+    const tn_loaded loaded = {.model = tn_trainer_model(r->trainer)};
+    assert_ok(tn_probe_ask(&loaded, arena, probe));
+}
+
+static void ask_file(const char *path, tn_arena *arena, tn_probe *probe) {
+    tn_loaded loaded;
+    tn_arena *weights = tn_arena_create("test");
+    assert_ok(tn_model_file_load(path, weights, TN_MODEL_RUN, &loaded));
+    assert_ok(tn_probe_ask(&loaded, arena, probe));
+    tn_loaded_release(&loaded);
+    tn_arena_free(weights);
+}
+
+static const char *const merged = "method=lora_merged lora.rank=4 train.learning_rate=5e-2";
+
+static const char *const variants[] = {
+    "method=full",
+    "method=norms",
+    "method=lora lora.rank=4",
+    "method=lora lora.rank=4 lora.rslora=true lora.input=quantized lora.dropout=0.3 lora.plus_ratio=16",
+    "method=lora lora.rank=4 lora.target_modules=embed_tokens lora.modules_to_save=norms",
+    "method=lora lora.rank=4 lora.target_modules=q_proj lora.modules_to_save=embed_tokens",
+    "method=lora_merged lora.rank=4 train.learning_rate=5e-2",
+    "method=lora_merged lora.rank=4 train.learning_rate=5e-2 lora.modules_to_save=lm_head",
+};
+
+static void checkpoint_of_a_tuned_model__computes_what_its_trainer_computed(void **state) {
+    tn_arena *arena = tn_arena_create("test");
+    tn_probe before, expected, found;
+    char base[TN_RUN_PATH];
+    assert_ok(tn_path_join(base, sizeof base, ((tn_place *)*state)->dir, "base"));
+    ask_file(base, arena, &before);
+    for (size_t i = 0; i < TN_COUNT(variants); i++) {
+        tn_run r;
+        char name[16];
+        snprintf(name, sizeof name, "r%zu", i);
+        once(&r, *state, name, variants[i]);
+        ask_trainer(&r, arena, &expected);
+        ask_file(r.summary.checkpoint, arena, &found);
+        if (tn_probe_compare(&expected, &found)) fail_msg("%s: %s", variants[i], tn_error_message());
+        assert_true(tn_probe_distance(&before, &found) > 0);
+        tn_run_release(&r);
+    }
+    tn_arena_free(arena);
+}
+
+/* Weights of the checkpoint, which is the trainer's last. */
+static void assert_export(const tn_run *r, tn_export_type type, const tn_probe *expected, tn_arena *arena) {
+    char path[TN_RUN_PATH];
+    tn_export_report report;
+    tn_probe found;
+    assert_ok(tn_path_join(path, sizeof path, r->dir, "model.gguf"));
+    assert_ok(tn_export(r->summary.checkpoint, path, (tn_export_options){type, TN_TABLE_F32}, &report));
+    ask_file(path, arena, &found);
+    assert_ok(tn_probe_compare(expected, &found));
+    assert_true(report.difference == 0);
+}
+
+static void export__has_the_logits_of_the_trainer(void **state) {
+    static const tn_export_type exact[] = {TN_EXPORT_I2_S, TN_EXPORT_TQ2_0, TN_EXPORT_TQ1_0, TN_EXPORT_F32};
+    const char *const methods[] = {"method=full", "method=norms", merged};
+    tn_arena *arena = tn_arena_create("test");
+    for (size_t m = 0; m < TN_COUNT(methods); m++) {
+        tn_run r;
+        tn_probe expected;
+        char name[16];
+        snprintf(name, sizeof name, "r%zu", m);
+        once(&r, *state, name, methods[m]);
+        ask_trainer(&r, arena, &expected);
+        if (methods[m] == merged) assert_true(r.summary.flipped_share > 1e-3);
+        for (size_t i = 0; i < TN_COUNT(exact); i++) assert_export(&r, exact[i], &expected, arena);
+        tn_run_release(&r);
+    }
+    tn_arena_free(arena);
+}
+
+static void export__of_a_base_with_an_adapter_is_refused(void **state) {
+    tn_run r;
+    char path[TN_RUN_PATH];
+    tn_export_report report;
+    once(&r, *state, "a", "method=lora");
+    assert_ok(tn_path_join(path, sizeof path, r.dir, "model.gguf"));
+    assert_int_equal(tn_export(r.dir, path, (tn_export_options){TN_EXPORT_I2_S, TN_TABLE_F32}, &report),
+                     TN_E_UNSUPPORTED);
+    assert_non_null(strstr(tn_error_message(), "is a base with an adapter beside it (method lora)"));
+    assert_int_equal(tn_export_hf(r.dir, path, (tn_hf_export_options){TN_HF_TYPE_PACKED, TN_TABLE_F32}, &report),
+                     TN_E_UNSUPPORTED);
+    assert_false(tn_path_exists(path));
+    tn_run_release(&r);
+}
+
+/* ---- bases ---- */
+
+static void rename_folder(const tn_place *p, const char *from, const char *to) {
+    char a[TN_RUN_PATH], b[TN_RUN_PATH];
+    assert_ok(tn_path_join(a, sizeof a, p->dir, from));
+    assert_ok(tn_path_join(b, sizeof b, p->dir, to));
+    assert_int_equal(rename(a, b), 0);
+}
+
+static tn_status open_run(const tn_run *r) {
+    tn_loaded loaded;
+    tn_arena *arena = tn_arena_create("test");
+    tn_status status = tn_model_file_load(r->dir, arena, TN_MODEL_RUN, &loaded);
+    if (!status) tn_loaded_release(&loaded);
+    tn_arena_free(arena);
+    return status;
+}
+
+static void base_that_moved__is_named(void **state) {
+    tn_run r;
+    char path[TN_RUN_PATH];
+    once(&r, *state, "a", "method=norms");
+    rename_folder(*state, "base", "moved");
+    assert_int_equal(open_run(&r), TN_E_MISSING);
+    assert_ok(tn_path_join(path, sizeof path, ((tn_place *)*state)->dir, "base"));
+    assert_non_null(strstr(tn_error_message(), "holds what a run has changed of its base "));
+    assert_non_null(strstr(tn_error_message(), path));
+    tn_run_release(&r);
+}
+
+static void base_that_is_another__is_refused_by_its_fingerprint(void **state) {
+    static const char *const methods[] = {"method=norms", "method=lora", "method=lora_merged"};
+    tn_run runs[TN_COUNT(methods)], other;
+    for (size_t i = 0; i < TN_COUNT(methods); i++) once(&runs[i], *state, methods[i], methods[i]);
+    rename_folder(*state, "base", "moved");
+    tn_run_once(&other, *state, "base",
+                "model.d_model=256 model.d_ff=256 model.n_layer=1 train.max_steps=2 train.seed=7");
+    for (size_t i = 0; i < TN_COUNT(methods); i++) {
+        assert_int_equal(open_run(&runs[i]), TN_E_MISMATCH);
+        assert_non_null(strstr(tn_error_message(), "base is not the base that the run began with (fingerprint "));
+        tn_run_release(&runs[i]);
+    }
+    tn_run_release(&other);
+}
+
+static void tuned_model__is_a_base_again(void **state) {
+    const char *const first[] = {"method=norms", "method=lora lora.rank=4", merged};
+    tn_arena *arena = tn_arena_create("test");
+    for (size_t i = 0; i < TN_COUNT(first); i++) {
+        tn_run below, above;
+        tn_probe expected, found;
+        char name[2][16];
+        snprintf(name[0], sizeof name[0], "below%zu", i);
+        snprintf(name[1], sizeof name[1], "above%zu", i);
+        once(&below, *state, name[0], first[i]);
+        tn_run_init_finetune(&above, *state, name[1], name[0], "method=lora lora.rank=2");
+        tn_run_go(&above, false);
+        ask_trainer(&above, arena, &expected);
+        ask_file(above.summary.checkpoint, arena, &found);
+        if (tn_probe_compare(&expected, &found)) fail_msg("%s: %s", first[i], tn_error_message());
+        tn_run_release(&below);
+        tn_run_release(&above);
+    }
+    tn_arena_free(arena);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tn_place_tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(checkpoint_of_a_tuned_model__computes_what_its_trainer_computed),
+        CASE(export__has_the_logits_of_the_trainer),
+        CASE(export__of_a_base_with_an_adapter_is_refused),
+        CASE(base_that_moved__is_named),
+        CASE(base_that_is_another__is_refused_by_its_fingerprint),
+        CASE(tuned_model__is_a_base_again),
+    };
+    if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;
+    return cmocka_run_group_tests_name("tuned", tests, NULL, NULL);
+}
