@@ -9,6 +9,7 @@
 #include "autograd/tape.h"
 #include "core/clock.h"
 #include "infer/writer.h"
+#include "layers/adapter.h"
 
 enum { DEFAULT_SLOTS = 8, DEFAULT_CHUNK = 512 };
 
@@ -31,6 +32,7 @@ struct tn_batch {
     int n_slots, context, chunk;
     tn_kv_type kv;
     slot *slots;
+    uint64_t adapter_changes; /* of the model when the caches were filled */
     tn_batch_counts counts;
     int64_t arrivals;
     /* ---- the pass under way ---- */
@@ -65,6 +67,7 @@ tn_status tn_batch_create(tn_batch **out, const tn_loaded *loaded, tn_batch_opti
     tn_batch *b = tn_heap_zalloc(1, sizeof *b);
     if (!b) return TN_E_NOMEM;
     b->loaded = loaded;
+    b->adapter_changes = tn_model_adapter_changes(loaded->model);
     b->n_slots = options.slots ? options.slots : DEFAULT_SLOTS;
     b->context = options.context ? options.context : most;
     b->kv = options.kv;
@@ -103,6 +106,15 @@ int tn_batch_under_way(const tn_batch *batch) {
 }
 
 int tn_batch_free_slots(const tn_batch *batch) { return batch->n_slots - tn_batch_under_way(batch); }
+
+/* What the caches hold is of no use under other adapters: it goes, and texts under way are read again. */
+static void forget_stale(tn_batch *b) {
+    const uint64_t now = tn_model_adapter_changes(b->loaded->model);
+    if (b->adapter_changes == now) return;
+    b->adapter_changes = now;
+    for (int i = 0; i < b->n_slots; i++)
+        if (b->slots[i].history) tn_cache_truncate(&b->slots[i].cache, 0);
+}
 
 /* ---- a request takes a slot ---- */
 
@@ -146,6 +158,7 @@ static tn_status prepare_slot(tn_batch *b, slot *s, const tn_batch_request *requ
 
 tn_status tn_batch_add(tn_batch *batch, const tn_batch_request *request) {
     TN_TRY(check_prompt(batch, request));
+    forget_stale(batch);
     slot *s = choose_slot(batch, request);
     TN_TRY(prepare_slot(batch, s, request));
     s->request = *request;
@@ -248,6 +261,7 @@ static tn_status finish(tn_batch *b, slot *s, tn_status status) {
 tn_status tn_batch_step(tn_batch *batch) {
     int vocab = tn_model_get_config(batch->loaded->model)->vocab_size;
     const tn_real *logits = NULL;
+    forget_stale(batch);
     plan_pass(batch);
     if (!batch->n_fed) return TN_OK;
     TN_TRY(run_pass(batch, &logits));

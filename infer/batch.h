@@ -2,8 +2,9 @@
  * batch.h - many texts at once: requests take slots, and each step is one forward pass that feeds the last token of
  * every text under way and, in what room is left, the next stretch of the prompts that wait.
  * What a request is answered depends on its prompt and options alone: not on its neighbours, the number of slots, how
- * prompts are cut, or threads; it is what tn_generate answers, bit for bit. A slot that is taken again keeps what the
- * new prompt has in common with the old text.
+ * prompts are cut, or threads; it is what tn_generate answers, bit for bit, by the adapters that are attached to the
+ * model. Texts under way are read again, from their beginning, when adapters or their scales change. A slot that is
+ * taken again keeps what the new prompt has in common with the old text.
  * Life: tn_batch_create; while there is work: tn_batch_add for as long as tn_batch_free_slots, tn_batch_step;
  *       tn_batch_free.
  * Owns: caches, tape, samplers. The loaded model is borrowed. Threads: one batch, one thread; parallel inside. */
@@ -16,10 +17,10 @@ typedef struct tn_batch tn_batch;
 enum { TN_BATCH_SLOTS = 256 };
 
 typedef struct tn_batch_options {
-    int slots;   /* 1..TN_BATCH_SLOTS; 0 = 8 */
-    int context; /* tokens a slot can hold; 0 = as many as the model was trained for, which is also the most */
+    int slots;     /* 1..TN_BATCH_SLOTS; 0 = 8 */
+    int context;   /* tokens a slot can hold; 0 = as many as the model was trained for, which is also the most */
     tn_kv_type kv; /* of the caches */
-    int chunk;   /* rows of one pass while prompts wait, at least one of them a prompt's; 0 = 512 */
+    int chunk;     /* rows of one pass while prompts wait, at least one of them a prompt's; 0 = 512 */
 } tn_batch_options;
 
 /* Called when a text has ended, and with a failure when it could not be written (tn_error_message tells why); its slot

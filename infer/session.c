@@ -38,6 +38,7 @@ tn_status tn_session_create(tn_session **out, const tn_loaded *loaded, tn_sessio
     tn_session *s = tn_heap_zalloc(1, sizeof *s);
     if (!s) return TN_E_NOMEM;
     s->loaded = loaded;
+    s->adapter_changes = tn_model_adapter_changes(loaded->model);
     s->context = options.context ? options.context : most;
     s->chunk = options.chunk ? options.chunk : DEFAULT_CHUNK;
     tn_status status = take_memory(s, options);
@@ -90,6 +91,7 @@ static tn_status find_logits(tn_session *s) {
 }
 
 const tn_real *tn_session_logits_at(tn_session *session, int length) {
+    if (tn_session_catch_up(session)) return NULL;
     int row = find_row(session, length);
     return row >= 0 && !find_logits(session) ? session->logits + (size_t)row * (size_t)config(session)->vocab_size
                                              : NULL;
@@ -107,6 +109,7 @@ static int find_candidates(tn_session *s, int row, const tn_sampler_needs *needs
 }
 
 tn_status tn_session_pick_at(tn_session *s, tn_sampler *sampler, int length, const uint64_t *allowed, int32_t *id) {
+    TN_TRY(tn_session_catch_up(s));
     const int row = find_row(s, length);
     TN_ASSERT(row >= 0);
     const tn_place at = {s->history, length, s->dropped + length, allowed};
@@ -136,7 +139,7 @@ static tn_status feed_chunk(tn_session *s, const int32_t *ids, int n, int rows, 
     tn_tensor *in = tn_tape_ids(s->tape, 2, (const int[]){1, n}, ids);
     tn_tensor *hidden = tn_model_hidden(s->loaded->model, s->tape, in, &s->cache);
     TN_TRY(tn_tape_status(s->tape));
-    memcpy(s->history + s->cache.length - n, ids, (size_t)n * sizeof *ids);
+    memmove(s->history + s->cache.length - n, ids, (size_t)n * sizeof *ids); /* the same place, when read again */
     if (rows == 0) return TN_OK;
     const size_t c = (size_t)tn_tensor_cols(hidden);
     TN_GROW(s->hidden, &s->hidden_cap, (size_t)(kept + rows) * c);
@@ -166,8 +169,23 @@ static tn_status check_room(const tn_session *s, int length, int n) {
     return TN_FAIL(RANGE, "%d tokens do not fit: the context holds %d and %d are in use", n, s->context, length);
 }
 
+/* What the cache holds is of no use under other adapters. True when it was. */
+static bool forget_stale(tn_session *s) {
+    const uint64_t now = tn_model_adapter_changes(s->loaded->model);
+    if (s->adapter_changes == now) return false;
+    s->adapter_changes = now;
+    tn_session_cut(s, 0);
+    return true;
+}
+
+tn_status tn_session_catch_up(tn_session *session) {
+    const int length = session->cache.length;
+    return forget_stale(session) && length ? feed(session, session->history, length, 1) : TN_OK;
+}
+
 tn_status tn_session_feed_all(tn_session *session, const int32_t *ids, int n, int rows) {
     TN_ASSERT(rows > 0 && rows <= n);
+    TN_TRY(tn_session_catch_up(session));
     TN_TRY(check_room(session, session->cache.length, n));
     return feed(session, ids, n, rows);
 }
@@ -181,6 +199,7 @@ tn_status tn_session_feed(tn_session *session, const int32_t *ids, int n) {
 /* The last token that stays is fed again for what the head needs; it gives the same bits as the first time. */
 tn_status tn_session_rewind(tn_session *session, int length) {
     TN_ASSERT(length >= 0 && length <= session->cache.length);
+    TN_TRY(tn_session_catch_up(session));
     if (length == 0 || find_row(session, length) >= 0) {
         tn_session_cut(session, length);
         return TN_OK;
@@ -193,6 +212,7 @@ tn_status tn_session_rewind(tn_session *session, int length) {
 tn_status tn_session_set_prompt(tn_session *session, const int32_t *ids, int n, int *reused) {
     int common = 0;
     TN_TRY(check_room(session, 0, n));
+    (void)forget_stale(session);
     while (common < TN_MIN(n, session->cache.length) && session->history[common] == ids[common]) common++;
     session->dropped = 0;
     if (reused) *reused = common;
@@ -206,6 +226,7 @@ tn_status tn_session_read_prompt(tn_session *session, const int32_t *ids, int n,
     enum { PATIENCE = 512 };
     int at = 0;
     TN_TRY(check_room(session, 0, n));
+    (void)forget_stale(session);
     while (at < TN_MIN(n, session->cache.length) && session->history[at] == ids[at]) at++;
     if (reused) *reused = at;
     do {
@@ -217,6 +238,7 @@ tn_status tn_session_read_prompt(tn_session *session, const int32_t *ids, int n,
 }
 
 tn_status tn_session_shift(tn_session *session, int keep) {
+    TN_TRY(tn_session_catch_up(session));
     int length = session->cache.length, drop = (length - keep) / 2, rest = length - keep - drop;
     TN_ASSERT(keep >= 0);
     if (drop < 1) return TN_FAIL(RANGE, "a context of %d tokens that keeps %d cannot be shifted", length, keep);

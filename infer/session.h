@@ -3,6 +3,8 @@
  * token is distributed; tn_generate writes a text with it.
  * The same forward pass as in training runs here (layers/model.h), so a session's logits equal the trainer's bit for
  * bit, however a prompt is cut into chunks.
+ * Adapters attached to the model (layers/adapter.h) run in sessions, too. What a session holds is read again after one
+ * comes, goes, or gets another scale, which is not to happen within tn_generate: the bits are those of a new session.
  * Owns: cache, tape, history. The loaded model is borrowed and must outlive the session; several sessions may share it.
  * Threads: one session, one thread; the products inside are parallel. */
 #ifndef TN_INFER_SESSION_H

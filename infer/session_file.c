@@ -7,8 +7,11 @@
 
 #include "formats/hdf5_file.h"
 #include "infer/session_priv.h"
+#include "models/fingerprint.h"
 
 #define FORMAT "tern-session"
+
+#define ADAPTERS "adapters" /* a dataset, so that files without adapters are as they ever were */
 
 enum { FORMAT_VERSION = 1, LAYER_NAME = 32, SHAPE = 80 };
 
@@ -40,6 +43,12 @@ static tn_status put_header(tn_h5 *file, const tn_session *s, const tn_sampler *
     return tn_h5_set_real(file, "mirostat_mu", tn_sampler_get_state(sampler).mu);
 }
 
+static tn_status put_adapters(tn_h5 *file, const tn_session *s) {
+    char hex[TN_FINGERPRINT];
+    TN_TRY(tn_model_adapters_fingerprint(s->loaded->model, hex));
+    return *hex ? tn_h5_write_text(file, ADAPTERS, hex, strlen(hex)) : TN_OK;
+}
+
 static tn_status put_layers(tn_h5 *file, const tn_session *s) {
     const size_t bytes = position_bytes(&s->cache.layers[0]);
     const int64_t dims[] = {s->cache.length, (int64_t)bytes};
@@ -57,13 +66,15 @@ static tn_status put_layers(tn_h5 *file, const tn_session *s) {
 static tn_status put_all(tn_h5 *file, const tn_session *s, const tn_sampler *sampler) {
     const int64_t n = s->cache.length;
     TN_TRY(put_header(file, s, sampler));
+    TN_TRY(put_adapters(file, s));
     TN_TRY(tn_h5_write(file, "tokens", TN_H5_I32, 1, &n, s->history));
     return put_layers(file, s);
 }
 
-tn_status tn_session_save(const tn_session *session, const tn_sampler *sampler, const char *path) {
+tn_status tn_session_save(tn_session *session, const tn_sampler *sampler, const char *path) {
     tn_h5 *file;
     if (session->cache.length == 0) return TN_FAIL(EMPTY, "%s: there is nothing to keep, no token was fed", path);
+    TN_TRY(tn_session_catch_up(session));
     TN_TRY(tn_h5_create(&file, path));
     tn_status status = put_all(file, session, sampler);
     if (!status) return tn_h5_commit(file);
@@ -98,12 +109,29 @@ static tn_status check_owner(tn_h5 *file, const tn_session *s) {
     return check_text(file, "kv_type", tn_kv_type_name(s->cache.layers[0].type), "another type of keys and values");
 }
 
+/* Keys and values are those of the adapters that run, with their scales. */
+static tn_status check_adapters(tn_h5 *file, const tn_session *s) {
+    char hex[TN_FINGERPRINT];
+    tn_buf found = {0};
+    TN_TRY(tn_model_adapters_fingerprint(s->loaded->model, hex));
+    tn_status status = tn_h5_has(file, ADAPTERS) ? tn_h5_read_text(file, ADAPTERS, TN_FINGERPRINT, &found) : TN_OK;
+    const char *text = tn_buf_text(&found);
+    if (!status && strcmp(text, hex) != 0)
+        status = TN_FAIL(MISMATCH, "%s: was written with%s", tn_h5_path(file),
+                         !*text ? "out adapters: leave out --lora"
+                         : *hex ? " other adapters or scales: give the same --lora, in the same order"
+                                : " adapters: give the same --lora");
+    tn_buf_release(&found);
+    return status;
+}
+
 static tn_status read_header(tn_h5 *file, const tn_session *s, header *h) {
     const char *path = tn_h5_path(file);
     TN_TRY(tn_h5_get_int(file, "format_version", &h->version));
     if (h->version != FORMAT_VERSION)
         return TN_FAIL(UNSUPPORTED, "%s: has version %lld, expected %d", path, (long long)h->version, FORMAT_VERSION);
     TN_TRY(check_owner(file, s));
+    TN_TRY(check_adapters(file, s));
     TN_TRY(tn_h5_get_int(file, "n_tokens", &h->n_tokens));
     TN_TRY(tn_h5_get_int(file, "dropped", &h->dropped));
     TN_TRY(tn_h5_get_int(file, "seed", &h->seed));
@@ -173,6 +201,7 @@ tn_status tn_session_restore(tn_session *session, tn_sampler *sampler, const cha
     tn_status status = read_header(file, session, &h);
     if (!status) {
         tn_session_cut(session, 0);
+        (void)tn_session_catch_up(session);
         status = take(file, session, (int)h.n_tokens);
         session->dropped = status ? 0 : h.dropped;
         if (status) tn_session_cut(session, 0);

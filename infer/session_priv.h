@@ -11,8 +11,9 @@ struct tn_session {
     tn_tape *tape;
     tn_cache cache;
     int context, chunk;
-    int32_t *history; /* [context], cache.length of them in use */
-    int64_t dropped;  /* tokens that shifts took out */
+    int32_t *history;         /* [context], cache.length of them in use */
+    int64_t dropped;          /* tokens that shifts took out */
+    uint64_t adapter_changes; /* of the model when the cache was filled */
     /* What the head reads, and tells, after first_row tokens, after first_row + 1 ... n_rows of them. */
     int first_row, n_rows;
     tn_real *hidden; /* heap, [n_rows, d_model] */
@@ -23,6 +24,8 @@ struct tn_session {
     tn_candidate *candidates; /* [vocab_size] what it leaves in question */
 };
 
+/* Read all again where adapters of the model, or their scales, are others than those that filled the cache. */
+tn_status tn_session_catch_up(tn_session *session);
 /* Forget from `length` on without a pass, so that nothing may be asked of the head until the next feed. */
 void tn_session_cut(tn_session *session, int length);
 

@@ -97,6 +97,9 @@ void tn_model_detach(tn_model *model, tn_adapter *adapter); /* one that is not a
 /* The states that a merged adapter, which is attached, makes are the model's own from now on; it is detached. */
 void tn_model_settle(tn_model *model, tn_adapter *adapter);
 tn_adapter *tn_model_adapters(const tn_model *model);       /* the first attached, ->next; NULL = none */
+/* Grows whenever passes are to add something else: an adapter with a scale other than 0 comes or goes, or a scale
+ * changes. Keys and values are good for as long as it stays. */
+uint64_t tn_model_adapter_changes(const tn_model *model);
 /* Whether an adapter changes the head: then logits are those of tn_model_logits and of nothing faster. */
 bool tn_model_head_adapted(const tn_model *model);
 

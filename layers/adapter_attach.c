@@ -52,9 +52,11 @@ static tn_status take_places(tn_model *model, tn_adapter *adapter) {
 tn_status tn_model_attach(tn_model *model, tn_adapter *adapter, double scale) {
     if (!isfinite(scale)) return TN_FAIL(RANGE, "adapter: a scale of %g", scale);
     if (adapter->model && adapter->model != model) return TN_FAIL(ARG, "adapter: it is attached to another model");
+    const tn_real before = adapter->model ? adapter->scale : 0;
     if (!adapter->model) TN_TRY(take_places(model, adapter));
     adapter->model = model;
     adapter->scale = (tn_real)scale;
+    model->adapter_changes += adapter->scale != before;
     adapter->stale = adapter->options.merged;
     return TN_OK;
 }
@@ -72,9 +74,11 @@ void tn_model_detach(tn_model *model, tn_adapter *adapter) {
     *at = adapter->next;
     adapter->next = NULL;
     adapter->model = NULL;
+    model->adapter_changes += adapter->scale != 0;
 }
 
 tn_adapter *tn_model_adapters(const tn_model *model) { return model->adapters; }
+uint64_t tn_model_adapter_changes(const tn_model *model) { return model->adapter_changes; }
 
 /* ---- in a pass ---- */
 

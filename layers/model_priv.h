@@ -22,6 +22,7 @@ struct tn_model {
     tn_real lambda;                /* of the last refresh */
     int recompute;                 /* blocks of a segment; 0 = nothing is run again */
     struct tn_adapter *adapters;   /* attached, in their order */
+    uint64_t adapter_changes;      /* of what they add to passes */
     struct tn_beside *beside_head; /* as tn_param.beside, of the head, tied or not */
     tn_observer *observer;
     void *observer_context;

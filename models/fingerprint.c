@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "models/fingerprint.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/par.h"
 #include "formats/checksum.h"
 #include "kernels/gemm.h"
+#include "layers/adapter.h"
 
 /* ---- settings that say what the states mean ---- */
 
@@ -78,6 +80,67 @@ tn_status tn_model_fingerprint(const tn_model *model, char hex[TN_FINGERPRINT]) 
     tn_checksum *sum = scratch ? tn_checksum_create() : NULL;
     tn_status status = sum ? add_all(sum, model, scratch) : TN_E_NOMEM;
     if (!status) tn_checksum_hex(sum, hex);
+    tn_checksum_free(sum);
+    tn_arena_free(scratch);
+    return status;
+}
+
+/* ---- adapters ---- */
+
+typedef struct pair_sums {
+    const tn_adapter *adapter;
+    uint64_t *sums; /* [n_pairs] */
+} pair_sums;
+
+static uint64_t sum_half(const tn_param *half) {
+    return tn_checksum64(half->tensor.real, sizeof(tn_real) * (size_t)tn_param_count(half));
+}
+
+/* Items: pairs. */
+static void sum_pairs(void *context, int64_t begin, int64_t end) {
+    const pair_sums *s = context;
+    for (int64_t i = begin; i < end; i++) {
+        const tn_adapter_pair *pair = &s->adapter->pairs[i];
+        const tn_real factor = s->adapter->scale * pair->c; /* as passes have it */
+        uint64_t parts[] = {tn_checksum64(pair->target, strlen(pair->target)), (uint64_t)pair->rank,
+                            tn_checksum64(&factor, sizeof factor), sum_half(&pair->a), sum_half(&pair->b)};
+        s->sums[i] = tn_checksum64(parts, sizeof parts);
+    }
+}
+
+static int compare_sums(const void *a, const void *b) {
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static tn_status add_adapter(tn_checksum *sum, const tn_adapter *adapter, tn_arena *scratch) {
+    const unsigned char kind[] = {adapter->options.merged, adapter->options.input == TN_ADAPTER_QUANTIZED};
+    pair_sums s = {.adapter = adapter};
+    TN_TAKE(s.sums, scratch, TN_MAX(adapter->n_pairs, 1), "fingerprint");
+    tn_par_for(adapter->n_pairs, 1, sum_pairs, &s);
+    qsort(s.sums, (size_t)adapter->n_pairs, sizeof *s.sums, compare_sums);
+    tn_checksum_add(sum, kind, sizeof kind);
+    tn_checksum_add(sum, s.sums, sizeof *s.sums * (size_t)adapter->n_pairs);
+    tn_arena_reset(scratch);
+    return TN_OK;
+}
+
+static tn_status add_adapters(tn_checksum *sum, const tn_model *model, tn_arena *scratch, char hex[TN_FINGERPRINT]) {
+    bool any = false;
+    for (const tn_adapter *a = tn_model_adapters(model); a; a = a->next) {
+        if (a->scale == 0) continue;
+        any = true;
+        TN_TRY(add_adapter(sum, a, scratch));
+    }
+    *hex = '\0';
+    if (any) tn_checksum_hex(sum, hex);
+    return TN_OK;
+}
+
+tn_status tn_model_adapters_fingerprint(const tn_model *model, char hex[TN_FINGERPRINT]) {
+    tn_arena *scratch = tn_arena_create("fingerprint");
+    tn_checksum *sum = scratch ? tn_checksum_create() : NULL;
+    const tn_status status = sum ? add_adapters(sum, model, scratch, hex) : TN_E_NOMEM;
     tn_checksum_free(sum);
     tn_arena_free(scratch);
     return status;

@@ -11,5 +11,8 @@ enum { TN_FINGERPRINT = 33 };
 
 /* `model` is filled and refreshed. Parallel inside. Fails: TN_E_NOMEM. */
 tn_status tn_model_fingerprint(const tn_model *model, char hex[TN_FINGERPRINT]);
+/* The same of what the attached adapters add to passes: their pairs and scales, in the order of attaching; whatever
+ * files they come from, and in whatever order a file has its pairs. "" when none adds anything. Parallel inside. */
+tn_status tn_model_adapters_fingerprint(const tn_model *model, char hex[TN_FINGERPRINT]);
 
 #endif
