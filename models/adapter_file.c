@@ -74,3 +74,10 @@ tn_status tn_adapter_file_load(tn_adapter **out, tn_arena *arena, const char *pa
     describe(*out, origin);
     return check_base(path, base, origin);
 }
+
+tn_status tn_adapter_file_look(const char *path, tn_adapter_origin *origin) {
+    read_adapter *read;
+    *origin = (tn_adapter_origin){0};
+    TN_TRY(choose(path, &read));
+    return read(path, NULL, NULL, NULL, origin);
+}

@@ -30,4 +30,7 @@ typedef struct tn_adapter_origin {
 tn_status tn_adapter_file_load(tn_adapter **out, tn_arena *arena, const char *path, tn_adapter_base *base,
                                tn_adapter_origin *origin);
 
+/* What it says of its base, before there is one: of `origin` that part alone. Fails as above. */
+tn_status tn_adapter_file_look(const char *path, tn_adapter_origin *origin);
+
 #endif

@@ -111,7 +111,7 @@ static tn_status read_architecture(source *s, const tn_model_config *model) {
     return TN_OK;
 }
 
-static tn_status read_keys(source *s, const tn_model_config *model) {
+static tn_status read_keys(source *s) {
     tn_gguf_text text;
     const char *path = tn_gguf_path(s->file);
     if (!tn_gguf_has(s->file, "general.type") && !tn_gguf_has(s->file, "adapter.type"))
@@ -123,7 +123,6 @@ static tn_status read_keys(source *s, const tn_model_config *model) {
                        "%s: has adapter.alora.invocation_tokens: it begins behind certain tokens, and "
                        "Tern's adapters are always on",
                        path);
-    TN_TRY(read_architecture(s, model));
     if (tn_gguf_has(s->file, "adapter.lora.alpha")) TN_TRY(tn_gguf_get_real(s->file, "adapter.lora.alpha", &s->alpha));
     if (!isfinite(s->alpha) || s->alpha < 0)
         return TN_FAIL(CORRUPT, "%s: adapter.lora.alpha is %g, expected a number from 0 up", path, s->alpha);
@@ -141,11 +140,10 @@ static tn_status describe(const source *s, tn_adapter_origin *origin) {
     return TN_OK;
 }
 
-static tn_status read_file(source *s, tn_adapter **out, tn_arena *arena, const tn_model_config *model,
-                           tn_adapter_origin *origin) {
+static tn_status read_tensors(source *s, tn_adapter **out, tn_arena *arena, const tn_model_config *model) {
     tn_adapter_options options = {0};
     tn_gguf_text input;
-    TN_TRY(read_keys(s, model));
+    TN_TRY(read_architecture(s, model));
     options.rslora = s->config.rslora;
     options.dropout = s->config.dropout;
     const tn_adapter_reading reading = {.path = tn_gguf_path(s->file),
@@ -158,8 +156,7 @@ static tn_status read_file(source *s, tn_adapter **out, tn_arena *arena, const t
     TN_TRY(get_text(s->file, TN_ADAPTER_KEY_INPUT, &input));
     TN_TRY(tn_adapter_read_input(reading.path, input.data, input.len, &options.input));
     TN_TRY(tn_adapter_create(out, arena, model, &options));
-    TN_TRY(tn_adapter_read_pairs(&reading, *out));
-    return describe(s, origin);
+    return tn_adapter_read_pairs(&reading, *out);
 }
 
 tn_status tn_adapter_read_gguf(const char *path, tn_adapter **out, tn_arena *arena, const tn_model_config *model,
@@ -168,7 +165,9 @@ tn_status tn_adapter_read_gguf(const char *path, tn_adapter **out, tn_arena *are
     tn_gguf *file;
     TN_TRY(tn_gguf_open(&file, path));
     s.file = file;
-    tn_status status = read_file(&s, out, arena, model, origin);
+    tn_status status = read_keys(&s);
+    if (!status) status = describe(&s, origin);
+    if (!status && model) status = read_tensors(&s, out, arena, model);
     tn_peft_config_release(&s.config);
     tn_gguf_close(file);
     return status;

@@ -128,7 +128,7 @@ tn_status tn_adapter_read_peft(const char *folder, tn_adapter **out, tn_arena *a
     TN_TRY(tn_path_join(path, sizeof path, folder, "adapter_config.json"));
     TN_TRY(read_config(path, &config));
     tn_status status = open_tensors(folder, &file);
-    if (!status) status = read_tensors(file, &config, out, arena, model);
+    if (!status && model) status = read_tensors(file, &config, out, arena, model);
     if (!status) {
         const char *id = tn_safetensors_get_note(file, TN_ADAPTER_KEY_BASE);
         snprintf(origin->base_id, sizeof origin->base_id, "%s", id ? id : "");

@@ -46,7 +46,7 @@ tn_status tn_adapter_read_pairs(const tn_adapter_reading *reading, tn_adapter *a
 
 /* ---- one reader for each kind of file ---- */
 
-/* Fails as tn_adapter_file_load; of the base nothing is compared. */
+/* Fails as tn_adapter_file_load; of the base nothing is compared. Without a config `origin` alone is filled. */
 tn_status tn_adapter_read_peft(const char *folder, tn_adapter **out, tn_arena *arena, const tn_model_config *config,
                                tn_adapter_origin *origin);
 tn_status tn_adapter_read_gguf(const char *path, tn_adapter **out, tn_arena *arena, const tn_model_config *config,
