@@ -23,20 +23,30 @@ static tn_status has(const char *folder, const char *name, bool *yes) {
 }
 
 static tn_status choose_folder(const char *path, read_adapter **out) {
-    bool peft;
+    bool peft, run;
     TN_TRY(has(path, "adapter_config.json", &peft));
-    *out = tn_adapter_read_peft;
-    return peft ? TN_OK : TN_FAIL(FORMAT, "%s: holds no adapter: it has no adapter_config.json", path);
+    TN_TRY(has(path, "checkpoints", &run));
+    *out = peft ? tn_adapter_read_peft : tn_adapter_read_run;
+    if (peft || run) return TN_OK;
+    return TN_FAIL(FORMAT, "%s: holds no adapter: neither adapter_config.json of peft nor the checkpoints of a run",
+                   path);
+}
+
+static bool starts_with(const tn_map *map, const char *magic) {
+    const size_t len = strlen(magic);
+    return map->size >= len && memcmp(map->data, magic, len) == 0;
 }
 
 static tn_status choose(const char *path, read_adapter **out) {
     tn_map map;
     if (tn_path_is_dir(path)) return choose_folder(path, out);
     TN_TRY(tn_map_init(&map, path));
-    const bool gguf = map.size >= 4 && memcmp(map.data, "GGUF", 4) == 0;
+    const bool gguf = starts_with(&map, "GGUF"), checkpoint = starts_with(&map, "\x89HDF\r\n\x1a\n");
     tn_map_release(&map);
-    *out = tn_adapter_read_gguf;
-    return gguf ? TN_OK : TN_FAIL(FORMAT, "%s: is no adapter: expected a GGUF adapter or a PEFT folder", path);
+    *out = gguf ? tn_adapter_read_gguf : tn_adapter_read_run;
+    if (gguf || checkpoint) return TN_OK;
+    return TN_FAIL(FORMAT, "%s: is no adapter: expected a GGUF adapter, a folder of peft, or a run of tern finetune",
+                   path);
 }
 
 /* ---- whose it is ---- */

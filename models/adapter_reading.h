@@ -51,5 +51,8 @@ tn_status tn_adapter_read_peft(const char *folder, tn_adapter **out, tn_arena *a
                                tn_adapter_origin *origin);
 tn_status tn_adapter_read_gguf(const char *path, tn_adapter **out, tn_arena *arena, const tn_model_config *config,
                                tn_adapter_origin *origin);
+/* `path`: a checkpoint, or a folder of them. */
+tn_status tn_adapter_read_run(const char *path, tn_adapter **out, tn_arena *arena, const tn_model_config *config,
+                              tn_adapter_origin *origin);
 
 #endif

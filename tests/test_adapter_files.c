@@ -372,7 +372,7 @@ static void gguf__of_llama_cpp_is_read(void **state) {
 
 static void export__proves_and_checks_the_base(void **state) {
     fixture *f = *state;
-    const char *const other[] = {"model.init_std=0.2", NULL};
+    const char *const other[] = {"model.activation=silu", NULL};
     const variant v = {"all-linear", {0}, 4, 8, {{0}}, true};
     char out[TN_TEST_PATH + 16], second[TN_TEST_PATH + 16];
     tn_adapter_report report;
