@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 
 #include "core/fs.h"
-#include "core/utf8.h"
 #include "models/adapter_writing.h"
+#include "models/export.h"
 #include "models/model_file.h"
 
 static const char *const words[] = {
@@ -73,10 +73,8 @@ static const char *temporary(const job *j) { return is_folder(j) ? j->folder.tem
 static tn_status write_gguf(job *j) {
     tn_buf name = {0};
     struct stat info;
-    tn_status status = tn_utf8_repair(j->out_path, strlen(j->out_path), &name);
-    const char *slash = strrchr(tn_buf_text(&name), '/');
-    if (!status)
-        status = tn_adapter_write_gguf(j->source, &j->origin, slash ? slash + 1 : tn_buf_text(&name), j->file.temp);
+    tn_status status = tn_export_name(j->out_path, &name);
+    if (!status) status = tn_adapter_write_gguf(j->source, &j->origin, tn_buf_text(&name), j->file.temp);
     tn_buf_release(&name);
     TN_TRY(status);
     if (stat(j->file.temp, &info) != 0) return tn_fail_errno(j->file.temp, "look at");

@@ -95,8 +95,7 @@ static tn_status round_and_ask(job *j) {
 
 /* ---- writing ---- */
 
-/* "stories" from "models/stories.gguf" */
-static tn_status name_of(const char *path, tn_buf *out) {
+tn_status tn_export_name(const char *path, tn_buf *out) {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path, *dot = strrchr(base, '.');
     return tn_utf8_repair(base, dot && dot != base ? (size_t)(dot - base) : strlen(base), out);
 }
@@ -142,7 +141,7 @@ static tn_status fit_vocabulary(job *j) {
 
 static tn_status write_keys(job *j, tn_gguf_writer *w) {
     tn_buf name = {0};
-    tn_status status = name_of(j->out_path, &name);
+    tn_status status = tn_export_name(j->out_path, &name);
     if (!status) status = tn_gguf_put_config(w, tn_model_get_config(j->source.model), tn_buf_text(&name));
     tn_buf_release(&name);
     TN_TRY(status);

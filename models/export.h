@@ -6,6 +6,7 @@
  * to the unrounded source is reported. A file that differs is deleted; nothing unproven ever has the final name. */
 #ifndef TN_MODELS_EXPORT_H
 #define TN_MODELS_EXPORT_H
+#include "core/buf.h"
 #include "kernels/table.h"
 
 /* Rows of models/export_types.def. */
@@ -17,6 +18,8 @@ typedef enum tn_export_type {
 } tn_export_type;
 
 const char *tn_export_type_name(tn_export_type type); /* "i2_s" */
+/* general.name of a file: "stories" of "models/stories.gguf". */
+tn_status tn_export_name(const char *path, tn_buf *out);
 
 typedef struct tn_export_options {
     tn_export_type type;

@@ -87,10 +87,16 @@ static tn_status open_run(const char *dir, tn_loaded *out) {
     return TN_OK;
 }
 
+tn_status tn_model_file_is_adapter(const char *path) {
+    return TN_FAIL(FORMAT, "%s: is an adapter, which stands beside a model: give that, and this with --lora", path);
+}
+
 static tn_status open_folder(const char *dir, tn_loaded *out) {
     char config[CONFIG_PATH];
     TN_TRY(tn_path_join(config, sizeof config, dir, "config.json"));
-    return tn_path_exists(config) ? open_as(TN_SOURCE_HF, dir, out) : open_run(dir, out);
+    if (tn_path_exists(config)) return open_as(TN_SOURCE_HF, dir, out);
+    TN_TRY(tn_path_join(config, sizeof config, dir, "adapter_config.json"));
+    return tn_path_exists(config) ? tn_model_file_is_adapter(dir) : open_run(dir, out);
 }
 
 tn_status tn_model_file_open_at(const char *path, int depth, tn_loaded *out) {

@@ -14,6 +14,7 @@ typedef struct tn_loader {
 } tn_loader;
 
 extern const tn_loader tn_checkpoint_loader, tn_gguf_loader, tn_hf_loader;
+tn_status tn_model_file_is_adapter(const char *path); /* fails: TN_E_FORMAT */
 
 /* ---- models that are a part of one file and a part of another: model_based.c ---- */
 extern const tn_loader tn_based_loader; /* opens nothing: */

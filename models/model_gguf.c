@@ -101,6 +101,7 @@ static tn_status read(tn_loaded *loaded, tn_model *model, tn_arena *scratch) {
 
 static tn_status describe(tn_loaded *out, tn_arena *scratch) {
     const tn_gguf *file = out->file;
+    if (tn_gguf_has(file, "adapter.type")) return tn_model_file_is_adapter(tn_gguf_path(file));
     TN_TRY(tn_gguf_read_config(file, &out->config));
     TN_TRY(check_tensors(file, &out->config, scratch));
     TN_TRY(tn_tokenizer_from_gguf(&out->tokenizer, file));
