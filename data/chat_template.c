@@ -12,8 +12,9 @@ enum { FILE_MAX = 1 << 20 };
 
 struct tn_chat_template {
     tn_jinja *jinja;
-    char *source;
-    const char *builtin; /* its name, or NULL */
+    char *name, *source;
+    bool builtin;
+    bool joins_parts; /* it cannot read a list of text parts, so their texts are joined for it */
 };
 
 #define TEMPLATE(name, text) #name,
@@ -33,12 +34,29 @@ const char *const *tn_chat_template_names(int *count) {
 
 /* ---- life ---- */
 
+/* A text part is of use to a template that says "text". */
+static bool reads_parts(const char *source) {
+    static const char *const ways[] = {"'text'", "\"text\"", ".text"};
+    for (size_t i = 0; i < TN_COUNT(ways); i++)
+        if (strstr(source, ways[i])) return true;
+    return false;
+}
+
+static tn_status copy_texts(tn_chat_template *t, const char *name, const char *source, size_t len) {
+    t->name = tn_heap_strdup(name);
+    t->source = tn_heap_resize(NULL, len + 1);
+    if (!t->name || !t->source) return TN_E_NOMEM;
+    memcpy(t->source, source, len);
+    t->source[len] = '\0';
+    t->joins_parts = !reads_parts(t->source);
+    return TN_OK;
+}
+
 tn_status tn_chat_template_create(tn_chat_template **out, const char *name, const char *source, size_t len) {
     *out = tn_heap_zalloc(1, sizeof **out);
     if (!*out) return TN_E_NOMEM;
     tn_status status = tn_jinja_create(&(*out)->jinja, name, source, len);
-    if (!status && !((*out)->source = tn_heap_resize(NULL, len + 1))) status = TN_E_NOMEM;
-    if (!status) memcpy((*out)->source, source, len), (*out)->source[len] = '\0';
+    if (!status) status = copy_texts(*out, name, source, len);
     if (!status) return TN_OK;
     tn_chat_template_free(*out);
     *out = NULL;
@@ -49,7 +67,7 @@ static tn_status create_builtin(tn_chat_template **out, size_t row) {
     char name[64];
     snprintf(name, sizeof name, "chat template %s", names[row]);
     TN_TRY(tn_chat_template_create(out, name, texts[row], strlen(texts[row])));
-    (*out)->builtin = names[row];
+    (*out)->builtin = true;
     return TN_OK;
 }
 
@@ -81,6 +99,7 @@ tn_status tn_chat_template_open(tn_chat_template **out, const char *setting) {
 void tn_chat_template_free(tn_chat_template *chat_template) {
     if (!chat_template) return;
     tn_jinja_free(chat_template->jinja);
+    tn_heap_free(chat_template->name);
     tn_heap_free(chat_template->source);
     tn_heap_free(chat_template);
 }
@@ -125,28 +144,39 @@ static tn_status plain_content(const json_t *content, size_t message, tn_buf *ou
 
 static tn_status no_memory(void) { return TN_FAIL(NOMEM, "out of memory for messages"); }
 
-/* A message of nothing but role and text. */
-static tn_status plain_message(const json_t *message, size_t i, tn_buf *text, json_t *to) {
+/* jansson counts references even of what is not changed. */
+static json_t *counted(const json_t *json) { return (json_t *)(uintptr_t)json; }
+
+/* A message with its text for content, and without what built-in templates do not read. */
+static tn_status plain_message(const tn_chat_template *t, const json_t *message, size_t i, tn_buf *text, json_t *to) {
     tn_buf_reset(text);
     TN_TRY(plain_content(json_object_get(message, "content"), i, text));
     json_t *copy =
-        json_pack("{s:O, s:s%}", "role", json_object_get(message, "role"), "content", tn_buf_text(text), text->len);
-    return !copy || json_array_append_new(to, copy) ? no_memory() : TN_OK;
+        t->builtin ? json_pack("{s:O}", "role", json_object_get(message, "role")) : json_copy(counted(message));
+    if (!copy || json_object_set_new(copy, "content", json_stringn(tn_buf_text(text), text->len)))
+        return json_decref(copy), no_memory();
+    return json_array_append_new(to, copy) ? no_memory() : TN_OK;
 }
 
-static tn_status plain_messages(const json_t *messages, json_t *to) {
+static tn_status show_message(const tn_chat_template *t, const json_t *message, size_t i, tn_buf *text, json_t *to) {
+    bool parts = json_is_array(json_object_get(message, "content"));
+    if (json_array_size(json_object_get(message, "tool_calls")) && !strstr(t->source, "tool_calls"))
+        return TN_FAIL(UNSUPPORTED, "%s: has no place for the tool_calls of messages[%zu]", t->name, i);
+    if (t->builtin || (parts && t->joins_parts)) return plain_message(t, message, i, text, to);
+    return json_array_append(to, counted(message)) ? no_memory() : TN_OK;
+}
+
+/* The messages as the template can read them. */
+static tn_status show_messages(const tn_chat_template *t, const json_t *messages, json_t *to) {
     tn_buf text = {0};
     tn_status status = TN_OK;
     for (size_t i = 0; i < json_array_size(messages) && !status; i++)
-        status = plain_message(json_array_get(messages, i), i, &text, to);
+        status = show_message(t, json_array_get(messages, i), i, &text, to);
     tn_buf_release(&text);
     return status;
 }
 
 /* ---- rendering ---- */
-
-/* jansson counts references even of what is not changed. */
-static json_t *counted(const json_t *json) { return (json_t *)(uintptr_t)json; }
 
 static tn_status set_token(json_t *context, const char *key, const char *text) {
     if (!text || json_object_get(context, key)) return TN_OK;
@@ -161,14 +191,13 @@ static tn_status fill_context(const tn_chat_template *chat_template, const tn_ch
     if (chat->variables && !json_is_object(chat->variables))
         return TN_FAIL(ARG, "variables of the chat template: expected an object");
     if (chat->tools && !json_is_array(chat->tools)) return TN_FAIL(ARG, "tools: expected a list");
-    if (chat_template->builtin && json_array_size(chat->tools))
-        return TN_FAIL(UNSUPPORTED, "chat template %s: has no place for tools", chat_template->builtin);
+    if (json_array_size(chat->tools) && !strstr(chat_template->source, "tools"))
+        return TN_FAIL(UNSUPPORTED, "%s: has no place for tools", chat_template->name);
     TN_TRY(check_messages(chat->messages));
-    if (chat_template->builtin) TN_TRY(plain_messages(chat->messages, messages));
-    json_t *shown = chat_template->builtin ? messages : counted(chat->messages);
+    TN_TRY(show_messages(chat_template, chat->messages, messages));
     bool failed = json_object_set_new(context, "documents", json_null()) ||
                   (chat->variables && json_object_update(context, counted(chat->variables))) ||
-                  json_object_set(context, "messages", shown) ||
+                  json_object_set(context, "messages", messages) ||
                   json_object_set(context, "tools", chat->tools ? counted(chat->tools) : json_null()) ||
                   json_object_set_new(context, "add_generation_prompt", json_boolean(chat->add_generation_prompt));
     if (failed) return no_memory();

@@ -35,9 +35,10 @@ typedef struct tn_chat_text {
     bool begins_with_bos;   /* the tokenizer must not add another */
 } tn_chat_text;
 
-/* Built-in templates take contents that are strings, null (nothing) or lists of text parts, and no tools.
- * Fails: TN_E_ARG for messages that are no messages, or that the template itself refuses (its own words are then the
- * sentence); as tn_jinja_render. */
+/* Contents are strings, null (for built-in templates: nothing) or lists of text parts, whose texts are joined for a
+ * template that does not read parts. Fails: TN_E_ARG for messages that are no messages, or that the template itself
+ * refuses (its own words are then the sentence); TN_E_UNSUPPORTED for tools, or calls of tools, that it would leave
+ * out; as tn_jinja_render. */
 tn_status tn_chat_template_render(const tn_chat_template *chat_template, const tn_chat *chat, tn_chat_text *out);
 void tn_chat_text_release(tn_chat_text *text);
 

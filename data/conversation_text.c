@@ -109,23 +109,40 @@ static bool find_words(const tn_buf *text, size_t begin, size_t end, const json_
     return found;
 }
 
-/* Rendering up to message `i` and up to what follows it: `before` and `after` receive what the whole text begins with.
- */
-static tn_status compare(const tn_example_maker *m, const tn_row *row, json_t *shown, const json_t *message, size_t i,
-                         const tn_buf *whole, tn_chat_text *part, size_t *before, size_t *after) {
-    TN_TRY(render(m, row, shown, true, part));
-    bool same = begins_with(whole, &part->text);
-    *before = part->text.len;
-    if (json_array_append(shown, (json_t *)(uintptr_t)message)) return TN_FAIL(NOMEM, "out of memory for messages");
-    TN_TRY(render(m, row, shown, false, part));
-    *after = part->text.len;
-    if (same && begins_with(whole, &part->text) && *after >= *before) return TN_OK;
-    return TN_FAIL(
-        MISMATCH,
-        "the chat template writes the messages up to messages[%zu] otherwise when more follow, so where the "
-        "answer stands is not known; data.chat_template with {%% generation %%} blocks, or data.loss_on all, "
-        "needs no comparison",
-        i);
+/* The conversation up to an answer, and what is compared: the whole text, and the place for the rendering of a part. */
+typedef struct comparison {
+    const tn_example_maker *maker;
+    const tn_row *row;
+    json_t *shown;
+    const tn_buf *whole;
+    tn_chat_text *part;
+} comparison;
+
+static tn_status no_memory(void) { return TN_FAIL(NOMEM, "out of memory for messages"); }
+
+/* EOS that some templates put behind all, unless an answer is to follow, is no part of what comes before more. */
+static void drop_eos(const comparison *c) {
+    const tn_vocabulary *v = tn_tokenizer_vocabulary(c->maker->tokenizer);
+    tn_buf *text = &c->part->text;
+    size_t len = v->eos >= 0 ? v->lens[v->eos] : 0;
+    if (len && text->len >= len && memcmp(text->data + text->len - len, v->texts[v->eos], len) == 0) text->len -= len;
+}
+
+/* Render what is shown; whether the whole text begins so, and how far. */
+static tn_status render_part(const comparison *c, bool answer_follows, bool *same, size_t *len) {
+    TN_TRY(render(c->maker, c->row, c->shown, answer_follows, c->part));
+    *same = begins_with(c->whole, &c->part->text);
+    if (!*same) drop_eos(c), *same = begins_with(c->whole, &c->part->text);
+    *len = c->part->text.len;
+    return TN_OK;
+}
+
+static tn_status fail_otherwise(size_t i) {
+    return TN_FAIL(MISMATCH,
+                   "the chat template writes the messages up to messages[%zu] otherwise when more follow, so where the "
+                   "answer stands is not known; data.loss_on completion learns the last answer alone, and all, or a "
+                   "data.chat_template with {%% generation %%} blocks, needs no comparison",
+                   i);
 }
 
 static bool is_white(const tn_buf *text, size_t begin, size_t end) {
@@ -133,43 +150,70 @@ static bool is_white(const tn_buf *text, size_t begin, size_t end) {
     return begin >= end;
 }
 
-/* A template that knows no generation prompt leaves the head of the answer behind `before`, which then ends where the
- * words begin. White space is no head: the model writes it. */
-static tn_status skip_head(const tn_example_maker *m, const tn_row *row, const json_t *shown, const json_t *message,
-                           tn_chat_text *part, const tn_buf *whole, size_t after, size_t *before) {
+/* A template that knows no generation prompt (`before` bytes are shown with one, `bare` without) leaves the head of the
+ * answer behind `before`, which then ends where the words begin. White space is no head: the model writes it. */
+static tn_status skip_head(const comparison *c, const json_t *message, size_t i, size_t bare, size_t after,
+                           size_t *before) {
     size_t at, len;
-    if (!find_words(whole, *before, after, json_object_get(message, "content"), &at, &len)) return TN_OK;
-    if (is_white(whole, *before, at)) return TN_OK;
-    TN_TRY(render(m, row, shown, false, part));
-    if (part->text.len == *before) *before = at;
-    return TN_OK;
+    bool found = find_words(c->whole, *before, after, json_object_get(message, "content"), &at, &len);
+    if (bare != *before || !len || (found && is_white(c->whole, *before, at))) return TN_OK;
+    if (found) return *before = at, TN_OK;
+    return TN_FAIL(MISMATCH,
+                   "the chat template knows no add_generation_prompt and does not write messages[%zu] as it stands, so "
+                   "where the answer begins is not known",
+                   i);
 }
 
-static tn_status compare_prefixes(const tn_example_maker *m, const tn_row *row, const tn_said *said, json_t *shown,
-                                  tn_chat_text *part, tn_marked_text *out) {
-    for (size_t i = 0, before, after; i < json_array_size(said->messages); i++) {
+/* Where answer `i` stands, as far as the text up to it, and with it, begins the whole; one that is not learnt may stand
+ * anywhere. */
+static tn_status compare_answer(const comparison *c, json_t *message, size_t i, bool learnt, tn_regions *turns) {
+    size_t last = turns->count ? turns->list[turns->count - 1].end : 0, bare, before, after;
+    bool same, so_far;
+    TN_TRY(render_part(c, false, &same, &bare));
+    TN_TRY(render_part(c, true, &so_far, &before));
+    if (json_array_append(c->shown, message)) return no_memory();
+    TN_TRY(render_part(c, false, &same, &after));
+    if (!so_far || !same || after < before)
+        return learnt ? fail_otherwise(i) : tn_regions_add(turns, last, last, false);
+    TN_TRY(skip_head(c, message, i, bare, after, &before));
+    return tn_regions_add(turns, before, after, learnt);
+}
+
+static tn_status compare_answers(const comparison *c, const tn_said *said, tn_regions *turns) {
+    for (size_t i = 0; i < json_array_size(said->messages); i++) {
         json_t *message = json_array_get(said->messages, i);
-        if (!is_assistant(said->messages, i)) {
-            if (json_array_append(shown, message)) return TN_FAIL(NOMEM, "out of memory for messages");
-            continue;
-        }
-        TN_TRY(compare(m, row, shown, message, i, &out->chat.text, part, &before, &after));
-        json_array_remove(shown, i);
-        TN_TRY(skip_head(m, row, shown, message, part, &out->chat.text, after, &before));
-        if (json_array_append(shown, message)) return TN_FAIL(NOMEM, "out of memory for messages");
-        TN_TRY(tn_regions_add(&out->turns, before, after, is_learnt(m, row, said, i)));
+        if (is_assistant(said->messages, i))
+            TN_TRY(compare_answer(c, message, i, is_learnt(c->maker, c->row, said, i), turns));
+        else if (json_array_append(c->shown, message))
+            return no_memory();
     }
     return TN_OK;
 }
 
 static tn_status take_compared(const tn_example_maker *m, const tn_row *row, const tn_said *said, tn_marked_text *out) {
     tn_chat_text part = {0};
-    json_t *shown = json_array();
-    tn_status status =
-        shown ? compare_prefixes(m, row, said, shown, &part, out) : TN_FAIL(NOMEM, "out of memory for messages");
-    json_decref(shown);
+    const comparison c = {m, row, json_array(), &out->chat.text, &part};
+    tn_status status = c.shown ? compare_answers(&c, said, &out->turns) : no_memory();
+    json_decref(c.shown);
     tn_chat_text_release(&part);
     return status;
+}
+
+/* Thoughts taken out, quotes escaped: the words that are learnt are not those of the row. */
+static void warn_of_other_words(tn_example_maker *m, const tn_row *row, const tn_said *said,
+                                const tn_marked_text *text) {
+    size_t turn = 0, at, len;
+    for (size_t i = 0; i < json_array_size(said->messages) && !m->told_words; i++) {
+        if (!is_assistant(said->messages, i)) continue;
+        const tn_region *r = &text->turns.list[turn++];
+        const json_t *words = json_object_get(json_array_get(said->messages, i), "content");
+        if (!r->learnt || find_words(&text->chat.text, r->begin, r->end, words, &at, &len) || !len) continue;
+        m->told_words = true;
+        tn_log(TN_LOG_WARN, "data",
+               "%s:%lld: the chat template does not write messages[%zu] as it stands, so other words than its own are "
+               "learnt; tern data inspect shows them",
+               row->path, (long long)row->line, i);
+    }
 }
 
 /* ---- parts that are not learnt ---- */
@@ -223,5 +267,7 @@ tn_status tn_conversation_text(tn_example_maker *m, const tn_row *row, const tn_
         TN_TRY(take_marked(m, row, said, out));
     else if (!out->all)
         TN_TRY(take_compared(m, row, said, out));
-    return out->turns.count && !out->all ? add_all_holes(said->messages, out) : TN_OK;
+    if (!out->turns.count || out->all) return TN_OK;
+    warn_of_other_words(m, row, said, out);
+    return add_all_holes(said->messages, out);
 }

@@ -35,7 +35,7 @@ typedef struct tn_example_maker {
     const tn_example_options *options;
     tn_chat_template *chat_template; /* made when the first conversation comes */
     tn_ids ends;                     /* eot_tokens */
-    bool told_bos;
+    bool told_bos, told_words;       /* said once */
 } tn_example_maker;
 
 bool tn_example_is_end(const tn_example_maker *maker, int32_t id); /* of a turn, or of a text */

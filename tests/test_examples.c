@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Rows to documents: which tokens there are, and which are learnt. */
+#include "core/fs.h"
 #include "tests/example_rig.h"
 #include "tests/tiny_tokens.h"
 #include "tests/trainer_rig.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char talk[] = CHAT(U("hello") ", " A("yes") ", " U("say no") ", " A("no"));
@@ -73,6 +75,111 @@ static void template__that_writes_the_past_otherwise_is_refused(void **state) {
         false, "{% if messages[0].role != 'system' %}{{ raise_exception('wants a system message') }}{% endif %}");
     tn_assert_bad_rows(state, t, (tn_example_options){0}, talk, "a.jsonl:1: wants a system message");
     tn_tokenizer_free(t);
+}
+
+/* A template that takes thoughts out of all answers but the last, as many do. */
+static void template__that_forgets_thoughts_teaches_the_last_answer(void **state) {
+    static const char first[] = "a.jsonl:1: the chat template writes the messages up to messages[1] otherwise",
+                      last[] = "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\nyes<|im_end|>\n"
+                               "<|im_start|>user\nsay no<|im_end|>\n<|im_start|>assistant\n"
+                               "[<think>\n\n</think>\n\nno<|im_end|>]\n|";
+    static const char unlearnt[] =
+        CHAT(U("hello") ", {\"role\": \"assistant\", \"content\": \"yes\", \"weight\": 0}, " U("say no") ", " A("no"));
+    tn_buf source = {0}, log = {0};
+    assert_ok(tn_file_read("tests/golden/jinja/thinking_backwards.jinja", 1 << 20, &source));
+    tn_tokenizer *t = tn_example_tokenizer(false, source.data);
+    tn_assert_bad_rows(state, t, (tn_example_options){0}, talk, first);
+    tn_assert_documents(state, t, (tn_example_options){.loss_on = TN_LOSS_COMPLETION}, talk, last);
+    tn_assert_documents(state, t, (tn_example_options){0}, unlearnt, last);
+    tn_assert_bad_rows(state, t, (tn_example_options){.train_on_eos = TN_EOS_ALL}, talk, first);
+    tn_hear(&log);
+    tn_assert_documents(state, t, (tn_example_options){0}, CHAT(U("hello") ", " A("<think>no</think>yes")),
+                        "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
+                        "[<think>\nno\n</think>\n\nyes<|im_end|>]\n|");
+    tn_hear(NULL);
+    assert_non_null(strstr(tn_buf_text(&log), "a.jsonl:1: the chat template does not write messages[1] as it stands, "
+                                              "so other words than its own are learnt"));
+    tn_buf_release(&log);
+    tn_buf_release(&source);
+    tn_tokenizer_free(t);
+}
+
+/* It knows no generation prompt either, so what it writes in front of the words would be learnt with them. */
+static void template__that_hides_where_answers_begin_is_refused(void **state) {
+    tn_tokenizer *t = tn_example_tokenizer(
+        false, "{% for m in messages %}{{ m.role + ': ' + m.content | upper + '</s>' }}{% endfor %}");
+    tn_assert_bad_rows(state, t, (tn_example_options){0}, talk,
+                       "a.jsonl:1: the chat template knows no add_generation_prompt and does not write messages[1] as "
+                       "it stands");
+    tn_tokenizer_free(t);
+}
+
+static void template__takes_parts_and_refuses_what_it_would_leave_out(void **state) {
+    static const char parts[] = CHAT("{\"role\": \"user\", \"content\": [{\"type\": \"text\", \"text\": \"say\"}, "
+                                     "{\"type\": \"text\", \"text\": \" no\"}]}, " A("no"));
+    static const char calls[] =
+        CHAT(U("say") ", {\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"id\": \"1\"}]}");
+    static const char tools[] = "{\"messages\": [" U("say") ", " A("no") "], \"tools\": [{\"type\": \"function\"}]}\n";
+    static const char source[] = "{% for m in messages %}{{ m.content + '\\n' }}{% endfor %}";
+    tn_tokenizer *t = tn_example_tokenizer(false, source);
+    tn_assert_documents(state, t, (tn_example_options){0}, parts, "say no\n[no\n</s>]|");
+    tn_assert_bad_rows(state, t, (tn_example_options){0}, calls,
+                       "a.jsonl:1: chat template of the model: has no place for the tool_calls of messages[1]");
+    tn_assert_bad_rows(state, t, (tn_example_options){0}, tools,
+                       "a.jsonl:1: chat template of the model: has no place for tools");
+    tn_assert_bad_rows(state, t, (tn_example_options){.chat_template = "chatml"}, calls,
+                       "a.jsonl:1: chat template chatml: has no place for the tool_calls of messages[1]");
+    tn_tokenizer_free(t);
+    t = tn_example_tokenizer(false, "{% for m in messages %}{% for p in m.content %}{{ p.text + '|' }}{% endfor %}"
+                                    "{% endfor %}{% if add_generation_prompt %}{{ '>' }}{% endif %}");
+    tn_assert_bad_rows(state, t, (tn_example_options){0}, talk, "a.jsonl:1: ");
+    tn_tokenizer_free(t);
+}
+
+/* The stretches that are learnt, one after the other. */
+static void gather_learnt(const char *text, tn_buf *out) {
+    tn_buf_reset(out);
+    for (bool learnt = false; *text; text++) {
+        if (*text == '[' || *text == ']')
+            learnt = *text == '[';
+        else if (learnt)
+            assert_ok(tn_buf_putc(out, *text));
+    }
+}
+
+/* Templates as models have them: the answers are learnt, the questions are not, or a sentence says why not. */
+static void template__of_any_model_teaches_answers_alone_or_is_refused(void **state) {
+    static const char rows[] = CHAT("{\"role\": \"system\", \"content\": \"Rule.\"}, " U("Quest-a") ", " A(
+        "Reply-a") ", " U("Quest-b") ", " A("Reply-b")) CHAT(U("Quest-a") ", " A("Reply-a"));
+    tn_names files = {0};
+    tn_buf source = {0}, learnt = {0};
+    char path[300];
+    int taught = 0, refused = 0;
+    assert_ok(tn_dir_list("tests/golden/jinja", &files));
+    for (size_t i = 0; i < files.count; i++) {
+        if (!strstr(files.list[i], ".jinja")) continue;
+        snprintf(path, sizeof path, "tests/golden/jinja/%s", files.list[i]);
+        tn_buf_reset(&source);
+        assert_ok(tn_file_read(path, 1 << 20, &source));
+        tn_tokenizer *t = tn_example_tokenizer(false, source.data);
+        tn_notes n = {.tokenizer = t};
+        tn_file_report total;
+        const tn_example_options options = {.rows.skips_bad = true};
+        tn_status status = tn_note_examples(&n, tn_put_rows(*state, rows), &options, &total);
+        gather_learnt(tn_buf_text(&n.text), &learnt);
+        taught += (int)total.kept;
+        refused += (int)total.dropped[TN_DROP_BAD];
+        if (!status && (!strstr(tn_buf_text(&learnt), "Reply-a") || strstr(learnt.data, "Quest") ||
+                        strstr(learnt.data, "Rule") || strstr(learnt.data, "user")))
+            fail_msg("%s: learnt is \"%s\" of %s", path, tn_buf_text(&learnt), n.text.data);
+        tn_buf_release(&n.text);
+        tn_tokenizer_free(t);
+    }
+    print_message("  %d conversations taught, %d refused\n", taught, refused);
+    assert_true(taught >= 40);
+    tn_names_release(&files);
+    tn_buf_release(&source);
+    tn_buf_release(&learnt);
 }
 
 /* ---- what is learnt ---- */
@@ -320,6 +427,10 @@ int main(void) {
         TEST(template__that_marks_answers_says_what_is_learnt),
         TEST(template__without_marks_is_compared_with_its_own_beginnings),
         TEST(template__that_writes_the_past_otherwise_is_refused),
+        TEST(template__that_forgets_thoughts_teaches_the_last_answer),
+        TEST(template__that_hides_where_answers_begin_is_refused),
+        TEST(template__takes_parts_and_refuses_what_it_would_leave_out),
+        TEST(template__of_any_model_teaches_answers_alone_or_is_refused),
         TEST(loss_on__chooses_answers),
         TEST(weights__take_messages_and_parts_out),
         TEST(train_on_eos__chooses_ends_of_turns),
