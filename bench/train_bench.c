@@ -38,12 +38,11 @@ static double lap(double *since) {
 /* What tn_stepper_run does, with a clock between its parts. */
 static tn_status run_step(tn_engine *e, int64_t step, double parts[TN_BENCH_PARTS], double *loss) {
     tn_stepper *s = &e->stepper;
-    double divisor = (double)s->course->tokens_per_step, sum, at;
-    *loss = 0;
-    for (int micro = 0; micro < s->course->accumulation; micro++) {
-        TN_TRY(tn_stepper_pass(s, step, micro, divisor, &sum));
-        *loss += sum / divisor;
-    }
+    tn_objective_tally tally = {0};
+    double divisor = (double)s->course->tokens_per_step, at;
+    for (int micro = 0; micro < s->course->accumulation; micro++)
+        TN_TRY(tn_stepper_pass(s, step, micro, divisor, &tally));
+    *loss = tally.loss / divisor;
     at = tn_clock_seconds();
     double norm = tn_clip_norm(&s->clip);
     parts[TN_BENCH_CLIP] = lap(&at);
@@ -115,7 +114,7 @@ static void work_out(tn_train_bench *b, const tn_run_config *config) {
 static tn_status run_engine(tn_train_bench *b, const tn_run_config *config, measurement *m) {
     tn_course course;
     tn_engine engine = {0};
-    TN_TRY(tn_train_course(&course, &config->train, config->model.context, (tn_epoch){INT64_MAX, false}));
+    TN_TRY(tn_train_course(&course, &config->train, config->model.context, (tn_epoch){.rows = INT64_MAX}));
     b->tokens = course.tokens_per_step;
     tn_process_reset_peak();
     tn_status status = tn_engine_init(&engine, TN_ENGINE_REAL, config, &course);

@@ -35,13 +35,27 @@ static const char *number(char out[24], const char *format, double value) {
     return out;
 }
 
+/* What tells more of an objective than its loss. */
+static void describe_objective(const tn_progress *p, char out[80]) {
+    char train[24], val[24];
+    *out = '\0';
+    if (isfinite(p->train.accuracy))
+        snprintf(out, 80, "  accuracy %s  val %s", number(train, "%.3f", p->train.accuracy),
+                 number(val, "%.3f", p->val.accuracy));
+    if (isfinite(p->train.divergence))
+        snprintf(out, 80, "  kl %s  val %s", number(train, "%.4f", p->train.divergence),
+                 number(val, "%.4f", p->val.divergence));
+}
+
 static void describe(const tn_progress *p, char out[256]) {
-    char total[32] = "", loss[24], val[24], rate[24], norm[24], left[24];
+    char total[32] = "", loss[24], val[24], objective[80], rate[24], norm[24], left[24];
     if (p->total) snprintf(total, sizeof total, "/%lld", (long long)p->total);
-    int n = snprintf(out, 256, "step %lld%s  loss %s  val %s  lr %s  norm %s  %.0f tok/s  left %s  %.0f MiB",
-                     (long long)p->step, total, number(loss, "%.4f", p->train_loss), number(val, "%.4f", p->val_loss),
-                     number(rate, "%.2e", p->learning_rate), number(norm, "%.3f", p->grad_norm), p->tokens_per_second,
-                     p->total ? tn_duration_text(p->seconds_left, left) : "-", (double)p->rss_bytes / 0x1p20);
+    describe_objective(p, objective);
+    int n = snprintf(out, 256, "step %lld%s  loss %s  val %s%s  lr %s  norm %s  %.0f tok/s  left %s  %.0f MiB",
+                     (long long)p->step, total, number(loss, "%.4f", p->train.loss), number(val, "%.4f", p->val.loss),
+                     objective, number(rate, "%.2e", p->learning_rate), number(norm, "%.3f", p->grad_norm),
+                     p->tokens_per_second, p->total ? tn_duration_text(p->seconds_left, left) : "-",
+                     (double)p->rss_bytes / 0x1p20);
     if (p->skipped && n > 0 && n < 256) snprintf(out + n, 256 - (size_t)n, "  skipped %lld", (long long)p->skipped);
 }
 
@@ -52,8 +66,14 @@ static void set_known(json_t *object, const char *name, double value) {
 static void print_json(const tn_progress *p) {
     json_t *object = json_pack("{s:I, s:I, s:I}", "step", (json_int_t)p->step, "total", (json_int_t)p->total, "skipped",
                                (json_int_t)p->skipped);
-    set_known(object, "train_loss", p->train_loss);
-    set_known(object, "val_loss", p->val_loss);
+    set_known(object, "train_loss", p->train.loss);
+    set_known(object, "val_loss", p->val.loss);
+    set_known(object, "kl", p->train.divergence);
+    set_known(object, "val_kl", p->val.divergence);
+    set_known(object, "rewards_accuracies", p->train.accuracy);
+    set_known(object, "val_rewards_accuracies", p->val.accuracy);
+    set_known(object, "rewards_margins", p->train.margin);
+    set_known(object, "val_rewards_margins", p->val.margin);
     set_known(object, "learning_rate", p->learning_rate);
     set_known(object, "grad_norm", p->grad_norm);
     set_known(object, "tokens_per_second", p->tokens_per_second);

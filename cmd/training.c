@@ -212,6 +212,8 @@ static tn_status print_summary_json(const tn_run_summary *r, const char *dir) {
                                "seconds", r->seconds, "checkpoint", r->checkpoint);
     json_object_set_new(object, "peak_rss_bytes", json_integer((json_int_t)tn_process_peak_bytes()));
     if (isfinite(r->val_loss)) json_object_set_new(object, "val_loss", json_real(r->val_loss));
+    if (isfinite(r->val_kl)) json_object_set_new(object, "val_kl", json_real(r->val_kl));
+    if (isfinite(r->val_accuracy)) json_object_set_new(object, "val_rewards_accuracies", json_real(r->val_accuracy));
     if (isfinite(r->val_bits_per_byte))
         json_object_set_new(object, "val_bits_per_byte", json_real(r->val_bits_per_byte));
     if (r->best_step >= 0) {
@@ -254,6 +256,8 @@ static void say_summary(const tn_run_summary *r, const tn_train_config *c, const
     if (isfinite(r->flipped_share))
         fprintf(stderr, "\n%.3g %% of the ternary states under the adapter differ from the base's",
                 100 * r->flipped_share);
+    if (isfinite(r->val_accuracy))
+        fprintf(stderr, "\nof the held-out pairs %.1f %% are right in the end", 100 * r->val_accuracy);
     fprintf(stderr, "\nwritten: %s/metrics.jsonl, %s/metrics.csv, %s\n", dir, dir,
             *r->checkpoint ? r->checkpoint : "no checkpoint");
     say_how_to_go_on(r, c, command, dir);

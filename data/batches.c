@@ -37,7 +37,12 @@ void tn_batches_init_documents(tn_batches *batches, const tn_row_packing *packin
                             .document_mask = document_mask};
 }
 
-tn_epoch tn_batches_epoch(const tn_batches *b) { return (tn_epoch){tn_batches_per_epoch(b), b->packing != NULL}; }
+tn_epoch tn_batches_epoch(const tn_batches *b) {
+    const bool compares = tn_store_kind(b->store) == TN_ROW_PREFERENCE;
+    return (tn_epoch){.rows = tn_batches_per_epoch(b),
+                      .documents = b->packing != NULL,
+                      .answers = compares ? tn_store_n_documents(b->store) : 0};
+}
 
 /* ---- windows ---- */
 

@@ -30,7 +30,8 @@ typedef struct tn_batch {
 /* How long a pass over the data is. */
 typedef struct tn_epoch {
     int64_t rows;
-    bool documents; /* its batches have `first` */
+    bool documents;  /* its batches have `first` */
+    int64_t answers; /* documents of preferences in the whole store, which are known by their number there; else 0 */
 } tn_epoch;
 
 /* Windows. Fails: TN_E_RANGE "context longer than the data" when the range holds fewer than T+1 tokens. */

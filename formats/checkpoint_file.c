@@ -10,10 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#define FORMAT    "tern-checkpoint"
-#define PARAMS    "params"
-#define OPTIM     "optim"
-#define CHECKSUMS "checksums"
+#define FORMAT     "tern-checkpoint"
+#define PARAMS     "params"
+#define OPTIM      "optim"
+#define REFERENCES "references"
+#define CHECKSUMS  "checksums"
 
 enum { FORMAT_VERSION = 1, MAX_NAME = 200, MAX_DATASET_PATH = 2 * MAX_NAME + 16, MAX_CHECKSUM_BYTES = 64 << 20 };
 
@@ -111,6 +112,11 @@ tn_status tn_ckpt_put_slot(tn_ckpt *ckpt, const char *slot, const char *name, tn
     TN_TRY(slot_path(ckpt, slot, name, path));
     if (count <= 0) return TN_FAIL(ARG, "%s: %s: no values", tn_ckpt_path(ckpt), path);
     return put(ckpt, path, slot_type(type), 1, &count, values);
+}
+
+tn_status tn_ckpt_put_references(tn_ckpt *ckpt, int64_t count, const double *values) {
+    if (count <= 0) return TN_FAIL(ARG, "%s: " REFERENCES ": no values", tn_ckpt_path(ckpt));
+    return put(ckpt, REFERENCES, TN_H5_F64, 1, &count, values);
 }
 
 tn_status tn_ckpt_put_text(tn_ckpt *ckpt, tn_ckpt_text which, const char *text, size_t len) {
@@ -252,16 +258,24 @@ tn_status tn_ckpt_get_param(tn_ckpt *ckpt, const char *name, int64_t rows, int64
     return tn_h5_read(ckpt->file, path, TN_H5_F32, info.count, values);
 }
 
-tn_status tn_ckpt_get_slot(tn_ckpt *ckpt, const char *slot, const char *name, tn_ckpt_type type, int64_t count,
-                           void *values) {
-    char path[MAX_DATASET_PATH];
+static tn_status get(tn_ckpt *ckpt, const char *path, tn_h5_type type, int64_t count, void *values) {
     tn_h5_info info;
-    TN_TRY(slot_path(ckpt, slot, name, path));
     TN_TRY(tn_h5_get_info(ckpt->file, path, &info));
     if (info.count != count)
         return TN_FAIL(MISMATCH, "%s: %s has %lld values, expected %lld", tn_ckpt_path(ckpt), path,
                        (long long)info.count, (long long)count);
-    return tn_h5_read(ckpt->file, path, slot_type(type), count, values);
+    return tn_h5_read(ckpt->file, path, type, count, values);
+}
+
+tn_status tn_ckpt_get_slot(tn_ckpt *ckpt, const char *slot, const char *name, tn_ckpt_type type, int64_t count,
+                           void *values) {
+    char path[MAX_DATASET_PATH];
+    TN_TRY(slot_path(ckpt, slot, name, path));
+    return get(ckpt, path, slot_type(type), count, values);
+}
+
+tn_status tn_ckpt_get_references(tn_ckpt *ckpt, int64_t count, double *values) {
+    return get(ckpt, REFERENCES, TN_H5_F64, count, values);
 }
 
 tn_status tn_ckpt_get_text(tn_ckpt *ckpt, tn_ckpt_text which, tn_buf *out) {

@@ -29,6 +29,8 @@ tn_status tn_ckpt_put_param(tn_ckpt *ckpt, const char *name, int64_t rows, int64
 /* `count` > 0 values of an optimizer slot ("m", "v") that belong to parameter `name`. */
 tn_status tn_ckpt_put_slot(tn_ckpt *ckpt, const char *slot, const char *name, tn_ckpt_type type, int64_t count,
                            const void *values);
+/* `count` > 0 log-probabilities of answers under the model that a run on preferences started from; once. */
+tn_status tn_ckpt_put_references(tn_ckpt *ckpt, int64_t count, const double *values);
 tn_status tn_ckpt_put_text(tn_ckpt *ckpt, tn_ckpt_text which, const char *text, size_t len);
 /* Make the file appear under its path. The handle is gone afterwards, also on failure (then the old file, if any, is
  * untouched). Fails: TN_E_IO, "no space left on device" for instance. */
@@ -46,7 +48,8 @@ tn_status tn_ckpt_get_int(tn_ckpt *ckpt, const char *name, int64_t *value); /* T
 tn_status tn_ckpt_get_param(tn_ckpt *ckpt, const char *name, int64_t rows, int64_t cols, float *values);
 tn_status tn_ckpt_get_slot(tn_ckpt *ckpt, const char *slot, const char *name, tn_ckpt_type type, int64_t count,
                            void *values);
-tn_status tn_ckpt_get_text(tn_ckpt *ckpt, tn_ckpt_text which, tn_buf *out); /* appended; TN_E_MISSING */
+tn_status tn_ckpt_get_references(tn_ckpt *ckpt, int64_t count, double *values); /* as above */
+tn_status tn_ckpt_get_text(tn_ckpt *ckpt, tn_ckpt_text which, tn_buf *out);     /* appended; TN_E_MISSING */
 bool tn_ckpt_has_param(tn_ckpt *ckpt, const char *name);
 bool tn_ckpt_has_slot(tn_ckpt *ckpt, const char *slot, const char *name);
 bool tn_ckpt_has_text(tn_ckpt *ckpt, tn_ckpt_text which);

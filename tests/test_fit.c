@@ -28,9 +28,9 @@ static void fit(fitted *f, void **state, const char *more, int64_t max_ram) {
     tn_run_init(&f->run, *state, "a", sets);
     tn_run_config *config = &f->run.config;
     assert_ok(tn_model_config_complete(&config->model));
-    assert_ok(tn_train_course(&f->course, &config->train, config->model.context, (tn_epoch){100, false}));
+    assert_ok(tn_train_course(&f->course, &config->train, config->model.context, (tn_epoch){.rows = 100}));
     tn_hear(&f->heard);
-    assert_ok(tn_fit(&f->plan, config, &f->course, (tn_epoch){100, false}, max_ram));
+    assert_ok(tn_fit(&f->plan, config, &f->course, (tn_epoch){.rows = 100}, max_ram));
     tn_hear(NULL);
 }
 

@@ -177,8 +177,8 @@ static void evaluation__of_another_model_is_the_same_in_any_rows(void **state) {
     release(&s);
 }
 
-static void assert_refused(const tn_objective *o, const tn_batches *b, const char *sentence) {
-    assert_int_equal(tn_objective_check_rows(o, b), TN_E_CONFIG);
+static void assert_refused(tn_objective_kind objective, const tn_batches *b, const char *sentence) {
+    assert_int_equal(tn_objective_check_rows(objective, b), TN_E_CONFIG);
     if (!strstr(tn_error_message(), sentence)) fail_msg("\"%s\" has no \"%s\"", tn_error_message(), sentence);
 }
 
@@ -190,12 +190,12 @@ static void rows__must_be_of_the_kind_that_an_objective_learns_from(void **state
     tn_row_packing *packings[3] = {pack(s.store, TN_PACKING_BFD, &preferences, true),
                                    pack(s.store, TN_PACKING_BFD, &blind, false),
                                    pack(other, TN_PACKING_BFD, &completions, true)};
-    const tn_objective next = {.settings = {.kind = TN_OBJECTIVE_SFT}};
-    assert_ok(tn_objective_check_rows(&s.objective, &preferences));
-    assert_ok(tn_objective_check_rows(&next, &completions));
-    assert_refused(&s.objective, &blind, "data.document_mask is false");
-    assert_refused(&s.objective, &completions, "has rows of kind completion; dpo learns from rows with prompt, chosen");
-    assert_refused(&next, &preferences, "has rows of kind preference, which compare answers");
+    assert_ok(tn_objective_check_rows(TN_OBJECTIVE_DPO, &preferences));
+    assert_ok(tn_objective_check_rows(TN_OBJECTIVE_SFT, &completions));
+    assert_refused(TN_OBJECTIVE_DPO, &blind, "data.document_mask is false");
+    assert_refused(TN_OBJECTIVE_DPO, &completions,
+                   "has rows of kind completion; dpo learns from rows with prompt, chosen");
+    assert_refused(TN_OBJECTIVE_SFT, &preferences, "has rows of kind preference, which compare answers");
     for (int i = 0; i < 3; i++) tn_row_packing_free(packings[i]);
     tn_store_free(other);
     release(&s);

@@ -107,7 +107,7 @@ static int64_t planned_activations(void **state, const char *sets) {
     tn_run_init(&r, *state, "a", sets);
     assert_ok(tn_config_set(&r.config.config, "model.vocab_size=64"));
     assert_ok(tn_model_config_complete(&r.config.model));
-    assert_ok(tn_train_course(&course, &r.config.train, r.config.model.context, (tn_epoch){100, false}));
+    assert_ok(tn_train_course(&course, &r.config.train, r.config.model.context, (tn_epoch){.rows = 100}));
     assert_ok(tn_plan_count_memory(&plan, &r.config, &course));
     int64_t bytes = -1;
     for (int i = 0; i < plan.memory.count; i++)

@@ -129,6 +129,7 @@ static tn_status write_parts(tn_ckpt *file, const tn_checkpoint *c, tn_arena *ar
     TN_TRY(tn_ckpt_put_int(file, "step", c->state->step));
     TN_TRY(put_params(file, c, arena));
     TN_TRY(put_slots(file, c, arena));
+    if (c->references) TN_TRY(tn_ckpt_put_references(file, c->n_references, c->references));
     return put_texts(file, c, text);
 }
 
@@ -195,6 +196,12 @@ static tn_status compare_base(const char *path, const char *theirs, const tn_che
                    *c->state->base_id ? c->state->base_id : "none", *theirs ? theirs : "none");
 }
 
+static tn_status compare_teacher(const char *path, const char *theirs, const tn_checkpoint *c) {
+    if (strcmp(theirs, c->state->teacher_id) == 0) return TN_OK;
+    return TN_FAIL(MISMATCH, "%s: %s is not the teacher that the run began with (fingerprint %s, not %s)", path,
+                   c->config->finetune.distill.teacher, c->state->teacher_id, theirs);
+}
+
 static tn_status get_state(tn_ckpt *file, const tn_checkpoint *c, const char *path, tn_buf *text) {
     tn_buf_reset(text);
     TN_TRY(tn_ckpt_get_text(file, TN_CKPT_CONFIG, text));
@@ -204,6 +211,7 @@ static tn_status get_state(tn_ckpt *file, const tn_checkpoint *c, const char *pa
     tn_train_state read;
     TN_TRY(read_state(&read, c->arena, path, text));
     TN_TRY(compare_base(path, read.base_id, c));
+    TN_TRY(compare_teacher(path, read.teacher_id, c));
     TN_TRY(compare_data(path, "training", read.train_id, c->state->train_id));
     TN_TRY(compare_data(path, "held-out", read.validation_id, c->state->validation_id));
     *c->state = read;
@@ -219,6 +227,7 @@ tn_status tn_checkpoint_load(const tn_checkpoint *c, const char *path) {
     tn_status status = arena ? get_state(file, c, path, &text) : TN_E_NOMEM;
     if (!status) status = get_params(file, c, arena);
     if (!status) status = get_slots(file, c, arena);
+    if (!status && c->references) status = tn_ckpt_get_references(file, c->n_references, c->references);
     tn_buf_release(&text);
     tn_arena_free(arena);
     tn_ckpt_close(file);

@@ -21,6 +21,8 @@ typedef struct tn_checkpoint {
     tn_train_state *state;
     const tn_run_config *config;
     const tn_tokenizer *tokenizer;
+    double *references; /* [n_references] of preferences (dpo.h); NULL for other objectives */
+    int64_t n_references;
     tn_arena *arena; /* keeps texts of a loaded state */
 } tn_checkpoint;
 
@@ -29,8 +31,8 @@ tn_status tn_train_state_init(tn_train_state *state, tn_arena *arena);
 /* Fails: TN_E_NAN when a weight is not finite (nothing is written), TN_E_IO. The file is complete or absent. */
 tn_status tn_checkpoint_save(const tn_checkpoint *checkpoint, const char *path);
 /* Fails: TN_E_CORRUPT, TN_E_FORMAT for a file that is not whole; TN_E_MISMATCH naming what differs - settings
- * (tn_run_config_compare), data or base (train_id, validation_id, base_id of `state` are what this run reads). After
- * a failure the model may hold a part of the file. The model is not refreshed. */
+ * (tn_run_config_compare), data, base or teacher (train_id, validation_id, base_id, teacher_id of `state` are what this
+ * run reads). After a failure the model may hold a part of the file. The model is not refreshed. */
 tn_status tn_checkpoint_load(const tn_checkpoint *checkpoint, const char *path);
 
 #endif

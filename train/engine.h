@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * engine.h - the memory of a training run: model, tape, stepper and diagnostics, made in one place so that the plan of
- * a run counts what the run will take. Life: a zeroed engine, tn_engine_init, ..., tn_engine_release (also after a
- * failed init). */
+ * engine.h - the memory of a training run: model, tape, teacher, stepper and diagnostics, made in one place so that the
+ * plan of a run counts what the run will take. Life: a zeroed engine, tn_engine_init, ..., tn_engine_release (also
+ * after a failed init). */
 #ifndef TN_TRAIN_ENGINE_H
 #define TN_TRAIN_ENGINE_H
 #include "train/diagnostics.h"
@@ -20,12 +20,17 @@ typedef struct tn_engine {
     tn_tape *tape;
     tn_model *model;
     tn_trained trained;
+    tn_arena *teacher_arena; /* of distillation, these three; else NULL */
+    tn_tape *teacher_tape;
+    tn_model *teacher;
+    double *references; /* DPO: [course.answers] zeros, of the training store and then of the held-out one; else NULL */
+    tn_objective objective;
     tn_stepper stepper;
     tn_diagnostics *diagnostics;
 } tn_engine;
 
-/* `config` and `course` are borrowed; config->model is complete. The model is not filled yet. The engine must not move.
- */
+/* `config` and `course` are borrowed; config->model is complete. Neither model nor teacher are filled yet. The engine
+ * must not move. */
 tn_status tn_engine_init(tn_engine *engine, tn_engine_kind kind, const tn_run_config *config, const tn_course *course);
 /* The peaks of all its arenas so far. */
 void tn_engine_count_memory(const tn_engine *engine, tn_memory_table *table);

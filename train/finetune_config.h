@@ -5,6 +5,8 @@
 #define TN_TRAIN_FINETUNE_CONFIG_H
 #include "models/tuning.h"
 
+typedef enum tn_objective_kind { TN_OBJECTIVE_SFT, TN_OBJECTIVE_DPO, TN_OBJECTIVE_DISTILL } tn_objective_kind;
+
 #define KEY(type, field, initial, min, max, choices, help) TN_FIELD_##type field;
 typedef struct tn_dpo_config {
 #include "train/dpo_keys.def"

@@ -40,6 +40,26 @@ int64_t tn_objective_count(const tn_objective *o, const tn_objective_pass *pass)
     return n;
 }
 
+tn_objective_means tn_objective_no_means(void) {
+    const double none = (double)NAN;
+    return (tn_objective_means){none, none, none, none, none, none};
+}
+
+tn_objective_means tn_objective_mean(const tn_objective *o, const tn_objective_tally *tally, int64_t counted) {
+    const tn_dpo_tally *pairs = &tally->pairs;
+    const double n = (double)counted;
+    tn_objective_means means = tn_objective_no_means();
+    if (!counted) return means;
+    means.loss = tally->loss / n;
+    if (is_distillation(o)) means.divergence = tally->divergence / n;
+    if (!is_dpo(o)) return means;
+    means.chosen = pairs->chosen / n;
+    means.rejected = pairs->rejected / n;
+    means.margin = pairs->margin / n;
+    means.accuracy = (double)pairs->right / n;
+    return means;
+}
+
 static tn_tensor *loss_of(tn_model *model, tn_tape *tape, tn_tape_mode mode, const tn_rng *rng,
                           const tn_objective_pass *pass, tn_loss_options options) {
     const int dims[2] = {pass->rows, pass->context};

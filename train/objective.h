@@ -8,8 +8,7 @@
 #include "core/rng.h"
 #include "layers/model.h"
 #include "train/dpo.h"
-
-typedef enum tn_objective_kind { TN_OBJECTIVE_SFT, TN_OBJECTIVE_DPO, TN_OBJECTIVE_DISTILL } tn_objective_kind;
+#include "train/finetune_config.h"
 
 typedef struct tn_objective_settings {
     tn_objective_kind kind;
@@ -38,6 +37,12 @@ typedef struct tn_objective_tally {
     tn_dpo_tally pairs;
 } tn_objective_tally;
 
+/* The same of one target or pair; NAN for what the objective does not have. */
+typedef struct tn_objective_means {
+    double loss, divergence, chosen, rejected, margin;
+    double accuracy; /* the share of pairs that are right */
+} tn_objective_means;
+
 typedef struct tn_objective {
     tn_objective_settings settings;
     /* [tokens of a pass] of DPO */
@@ -51,6 +56,9 @@ tn_status tn_objective_init(tn_objective *objective, tn_arena *arena, const tn_o
                             int64_t tokens);
 /* The targets of a pass, or its pairs. */
 int64_t tn_objective_count(const tn_objective *objective, const tn_objective_pass *pass);
+/* Of a tally over `counted` of them; all NAN where that is 0. */
+tn_objective_means tn_objective_mean(const tn_objective *objective, const tn_objective_tally *tally, int64_t counted);
+tn_objective_means tn_objective_no_means(void); /* all NAN */
 /* Forward and backward: gradients and the tally add up. `rng` keys dropout, NULL = none. Fails: what a pass gives;
  * TN_E_NAN of DPO before there are gradients. */
 tn_status tn_objective_train(tn_objective *objective, tn_model *model, tn_tape *tape, const tn_rng *rng,

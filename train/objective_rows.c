@@ -6,9 +6,9 @@ static bool compares(const tn_batches *b) {
     return kind == TN_ROW_PREFERENCE || kind == TN_ROW_KTO;
 }
 
-tn_status tn_objective_check_rows(const tn_objective *o, const tn_batches *b) {
+tn_status tn_objective_check_rows(tn_objective_kind objective, const tn_batches *b) {
     const char *name = tn_store_name(b->store), *kind = tn_store_kind_name(b->store);
-    if (o->settings.kind != TN_OBJECTIVE_DPO) {
+    if (objective != TN_OBJECTIVE_DPO) {
         if (!compares(b)) return TN_OK;
         return TN_FAIL(CONFIG,
                        "%s has rows of kind %s, which compare answers; training on all of them would learn the bad "

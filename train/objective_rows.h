@@ -7,7 +7,7 @@
 #include "train/objective.h"
 
 /* DPO needs documents of preferences that do not see each other, the others anything else. Fails: TN_E_CONFIG. */
-tn_status tn_objective_check_rows(const tn_objective *objective, const tn_batches *batches);
+tn_status tn_objective_check_rows(tn_objective_kind kind, const tn_batches *batches);
 /* Every row once, `rows` at a time in the order of validation, at most `max_batches` passes, 0 = all. The objective was
  * made for passes of rows x context tokens at least. `references` [documents of the store] of DPO. `counted` receives
  * what the tally is to be divided by. Fails: what a pass gives; TN_E_NAN. */

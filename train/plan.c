@@ -6,6 +6,7 @@
 #include "train/engine.h"
 #include "train/fit.h"
 #include "train/process.h"
+#include "train/teacher.h"
 #include "train/train_data.h"
 
 #include <math.h>
@@ -32,12 +33,11 @@ static int64_t count_trained(const tn_trained *trained) {
 }
 
 /* What a model reads where it lies in its file takes memory too. */
-static void add_tables(tn_plan *plan, tn_model *model) {
+static void add_tables(tn_plan *plan, tn_model *model, const char *name) {
     int n;
     tn_param **params = tn_model_params(model, &n);
     for (int i = 0; i < n; i++)
-        if (params[i]->table.data)
-            tn_memory_table_add(&plan->memory, "tables in the base's file", tn_param_table_bytes(params[i]));
+        if (params[i]->table.data) tn_memory_table_add(&plan->memory, name, tn_param_table_bytes(params[i]));
 }
 
 /* Keys and values of a sample text (cmd/cmd_train.c). A character makes at most one token, and BOS one more. */
@@ -62,7 +62,8 @@ tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const
     if (!status) status = add_sample(plan, config);
     if (!status) {
         tn_engine_count_memory(&engine, &plan->memory);
-        add_tables(plan, engine.model);
+        add_tables(plan, engine.model, "tables in the base's file");
+        if (engine.teacher) add_tables(plan, engine.teacher, "tables in the teacher's file");
         plan->trained = count_trained(&engine.trained);
         add_reading(plan);
         tn_memory_table_sort(&plan->memory);
@@ -93,12 +94,14 @@ typedef struct speed {
 } speed;
 
 static tn_status time_steps(tn_engine *e, const tn_course *course, const tn_batches *batches, speed *out) {
-    double sum, start, passes = 0, begin;
-    tn_batches_get(batches, 0, (int)course->rows_per_step, &e->stepper.batch);
-    TN_TRY(tn_stepper_pass(&e->stepper, 0, 0, (double)course->tokens_per_step, &sum)); /* warms caches, takes memory */
+    tn_objective_tally tally = {0};
+    const double divisor = (double)course->tokens_per_step;
+    double start, passes = 0, begin;
+    tn_stepper_load(&e->stepper, batches, 0);
+    TN_TRY(tn_stepper_pass(&e->stepper, 0, 0, divisor, &tally)); /* warms caches, takes memory */
     start = tn_clock_seconds();
     do {
-        TN_TRY(tn_stepper_pass(&e->stepper, 0, 0, (double)course->tokens_per_step, &sum));
+        TN_TRY(tn_stepper_pass(&e->stepper, 0, 0, divisor, &tally));
         passes++;
     } while (tn_clock_seconds() - start < MEASURED_SECONDS);
     out->pass = (tn_clock_seconds() - start) / passes / (double)course->tokens_per_step;
@@ -109,9 +112,10 @@ static tn_status time_steps(tn_engine *e, const tn_course *course, const tn_batc
     return TN_OK;
 }
 
-static tn_status fill(const tn_run_config *config, tn_model *model) {
-    if (config->base) return tn_base_fill(config->base, config, model);
-    tn_model_init(model, (uint64_t)config->train.seed);
+static tn_status fill(const tn_run_config *config, tn_engine *e) {
+    if (config->teacher) TN_TRY(tn_teacher_fill(config->teacher, e->teacher));
+    if (config->base) return tn_base_fill(config->base, config, e->model);
+    tn_model_init(e->model, (uint64_t)config->train.seed);
     return TN_OK;
 }
 
@@ -126,9 +130,7 @@ static tn_status measure(tn_plan *plan, const tn_run_config *config, const tn_ba
     TN_TRY(tn_train_course(&course, &small.train, length, tn_batches_epoch(batches)));
     tn_engine engine = {0};
     tn_status status = tn_engine_init(&engine, TN_ENGINE_REAL, &small, &course);
-    if (!status) {
-        status = fill(&small, engine.model);
-    }
+    if (!status) status = fill(&small, &engine);
     if (!status) {
         tn_model_refresh(engine.model, 1);
         status = time_steps(&engine, &course, batches, out);
@@ -179,7 +181,8 @@ static tn_status plan_time(tn_plan *plan, const tn_run_config *config, const tn_
 static tn_status plan_with_data(tn_plan *plan, tn_run_config *config, const tn_train_data *data, int64_t max_ram) {
     tn_course course;
     TN_TRY(tn_run_config_complete(config, data->tokenizer));
-    TN_TRY(tn_fit(plan, config, &course, tn_batches_epoch(&data->train), max_ram));
+    TN_TRY(tn_train_data_check(data, (tn_objective_kind)config->finetune.objective));
+    TN_TRY(tn_fit(plan, config, &course, tn_train_data_epoch(data), max_ram));
     plan->parameters = tn_model_config_counts(&config->model);
     plan->flops = tn_model_flops_per_token(&config->model, tn_run_config_row_length(config));
     plan->steps = course.endless ? 0 : course.total;
@@ -202,10 +205,14 @@ static tn_status plan_with_base(tn_plan *plan, tn_run_config *config, const tn_b
 
 tn_status tn_plan_make(tn_plan *plan, tn_run_config *config, const char *tokenizer_file, int64_t max_ram) {
     tn_base base = {0};
+    tn_teacher_file teacher = {0};
     *plan = (tn_plan){0};
     tn_status status = tn_base_open(&base, config);
+    if (!status) status = tn_teacher_open(&teacher, config);
     if (!status) status = plan_with_base(plan, config, &base, tokenizer_file, max_ram);
+    tn_teacher_release(&teacher);
     tn_base_release(&base);
     config->base = NULL;
+    config->teacher = NULL;
     return status;
 }

@@ -72,6 +72,8 @@ tn_status tn_run_config_init_finetune(tn_run_config *run, tn_arena *arena) {
     TN_TAKE0(train->given, arena, train->n_keys, "configuration");
     tn_finetune_sections(&run->finetune, own);
     for (int i = 0; i < TN_FINETUNE_SECTIONS; i++) add_section(run, own[i]);
+    tn_section *lora = section_named(run, "lora");
+    TN_TAKE0(lora->given, arena, lora->n_keys, "configuration");
     TN_TRY(change_defaults(run));
     return tn_config_defaults(&run->config);
 }
@@ -118,6 +120,18 @@ static void leave_to_batch_tokens(tn_run_config *run) {
     const tn_section *train = section_named(run, "train");
     if (train->given && run->train.batch_tokens && !is_given(train, "grad_accumulation"))
         run->train.grad_accumulation = 1;
+}
+
+/* References have no dropout, so that of a pass would be a reward for chance: there is none but by wish. */
+static void settle_dropout(tn_run_config *run) {
+    tn_lora_config *lora = &run->finetune.lora;
+    if (!run->finetunes || run->finetune.objective != TN_OBJECTIVE_DPO) return;
+    if (!is_given(section_named(run, "lora"), "dropout")) lora->dropout = 0;
+    const bool adapts = run->finetune.method == TN_METHOD_LORA && lora->dropout > 0;
+    if (adapts || run->model.dropout > 0)
+        tn_log(TN_LOG_WARN, "train",
+               "%s.dropout is %g, but what the base makes of the answers is computed without; to dpo 0 is advised",
+               adapts ? "lora" : "model", adapts ? lora->dropout : run->model.dropout);
 }
 
 static tn_status check_patience(const tn_run_config *run) {
@@ -168,6 +182,7 @@ tn_status tn_run_config_complete(tn_run_config *run, const tn_tokenizer *tokeniz
     TN_TRY(check_patience(run));
     TN_TRY(check_quant_warmup(run));
     leave_to_batch_tokens(run);
+    settle_dropout(run);
     int blocks;
     TN_TRY(tn_train_recompute(&run->train, &blocks));
     warn_of_muon(&run->train);

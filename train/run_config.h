@@ -11,6 +11,7 @@
 enum { TN_RUN_SECTIONS = 4 + TN_FINETUNE_SECTIONS };
 
 struct tn_base;
+struct tn_teacher_file;
 
 typedef struct tn_run_config {
     bool finetunes; /* the model comes out of another; else it is new, and what is for fine-tuning stands unused */
@@ -21,7 +22,8 @@ typedef struct tn_run_config {
     tn_data_config data;
     tn_train_config train;
     tn_finetune_config finetune;
-    struct tn_base *base; /* that other model, once it is open (base.h); borrowed */
+    struct tn_base *base;            /* that other model, once it is open (base.h); borrowed */
+    struct tn_teacher_file *teacher; /* of distillation, once it is open (teacher.h); borrowed */
     tn_section sections[TN_RUN_SECTIONS];
     tn_config config; /* for tn_config_load_file, tn_config_set, tn_config_dump */
 } tn_run_config;

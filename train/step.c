@@ -10,35 +10,68 @@ static tn_optimizer_settings optimizer_of(const tn_run_config *config) {
     return settings;
 }
 
+static tn_status take_batch(tn_stepper *s, tn_arena *arena) {
+    const tn_course *course = s->course;
+    TN_TAKE(s->batch.tokens, arena, course->tokens_per_step, "batch");
+    TN_TAKE(s->batch.targets, arena, course->tokens_per_step, "batch");
+    if (course->documents) TN_TAKE(s->batch.first, arena, course->tokens_per_step, "batch");
+    if (s->objective->settings.kind != TN_OBJECTIVE_DPO) return TN_OK;
+    TN_TAKE(s->pairs, arena, course->tokens_per_step / 2, "batch");
+    TN_TAKE0(s->pairs_end, arena, course->accumulation, "batch");
+    return TN_OK;
+}
+
 tn_status tn_stepper_init(tn_stepper *s, tn_arena *arena, tn_model *model, const tn_trained *trained, tn_tape *tape,
-                          const tn_run_config *config, const tn_course *course) {
-    *s = (tn_stepper){.model = model, .tape = tape, .config = &config->train, .course = course};
+                          tn_objective *objective, const tn_run_config *config, const tn_course *course) {
+    *s = (tn_stepper){.model = model, .tape = tape, .objective = objective, .config = &config->train, .course = course};
     s->context = tn_run_config_row_length(config);
     TN_TRY(tn_param_blocks_init(&s->blocks, arena, trained->list, trained->count));
     TN_TRY(tn_clip_init(&s->clip, arena, &s->blocks));
     tn_optimizer_settings settings = optimizer_of(config);
     TN_TRY(tn_optimizer_create(&s->optimizer, arena, &s->blocks, &settings));
-    const tn_objective_settings objective = {.kind = TN_OBJECTIVE_SFT, .z_loss = config->train.z_loss};
-    TN_TRY(tn_objective_init(&s->objective, arena, &objective, (int64_t)config->train.batch_size * s->context));
-    TN_TAKE(s->batch.tokens, arena, course->tokens_per_step, "batch");
-    TN_TAKE(s->batch.targets, arena, course->tokens_per_step, "batch");
-    if (course->documents) TN_TAKE(s->batch.first, arena, course->tokens_per_step, "batch");
-    return TN_OK;
+    return take_batch(s, arena);
 }
 
-tn_status tn_stepper_pass(tn_stepper *s, int64_t step, int micro, double divisor, double *sum) {
-    uint64_t pass = (uint64_t)step * (uint64_t)s->course->accumulation + (uint64_t)micro;
-    tn_rng rng = tn_rng_make((uint64_t)s->config->seed, TN_PURPOSE_DROPOUT, (uint32_t)pass);
-    int64_t first = (int64_t)micro * s->config->batch_size * s->context;
-    const tn_objective_pass rows = {.rows = s->config->batch_size,
-                                    .context = s->context,
-                                    .tokens = s->batch.tokens + first,
-                                    .targets = s->batch.targets + first,
-                                    .first = s->batch.first ? s->batch.first + first : NULL};
-    tn_objective_tally tally = {0};
-    tn_status status = tn_objective_train(&s->objective, s->model, s->tape, &rng, &rows, divisor, &tally);
-    *sum = tally.loss;
-    return status;
+/* ---- passes ---- */
+
+static tn_objective_pass pass_of(const tn_stepper *s, int micro) {
+    const int64_t first = (int64_t)micro * s->config->batch_size * s->context;
+    const int pair = s->pairs && micro ? s->pairs_end[micro - 1] : 0;
+    return (tn_objective_pass){.rows = s->config->batch_size,
+                               .context = s->context,
+                               .tokens = s->batch.tokens + first,
+                               .targets = s->batch.targets + first,
+                               .first = s->batch.first ? s->batch.first + first : NULL,
+                               .pairs = s->pairs ? s->pairs + pair : NULL,
+                               .n_pairs = s->pairs ? s->pairs_end[micro] - pair : 0};
+}
+
+static void find_pairs(tn_stepper *s, const tn_batches *batches, int64_t cursor) {
+    int n = 0;
+    for (int row = 0; row < s->course->rows_per_step; row++) {
+        const int micro = row / s->config->batch_size, place = row % s->config->batch_size;
+        tn_pairs_of_row(s->pairs, &n, tn_batches_row(batches, cursor + row), (int64_t)place * s->context,
+                        s->references);
+        s->pairs_end[micro] = n;
+    }
+}
+
+int64_t tn_stepper_load(tn_stepper *s, const tn_batches *batches, int64_t cursor) {
+    int64_t counted = 0;
+    tn_batches_get(batches, cursor, (int)s->course->rows_per_step, &s->batch);
+    if (s->pairs) find_pairs(s, batches, cursor);
+    for (int micro = 0; micro < s->course->accumulation; micro++) {
+        const tn_objective_pass pass = pass_of(s, micro);
+        counted += tn_objective_count(s->objective, &pass);
+    }
+    return counted;
+}
+
+tn_status tn_stepper_pass(tn_stepper *s, int64_t step, int micro, double divisor, tn_objective_tally *tally) {
+    uint64_t number = (uint64_t)step * (uint64_t)s->course->accumulation + (uint64_t)micro;
+    tn_rng rng = tn_rng_make((uint64_t)s->config->seed, TN_PURPOSE_DROPOUT, (uint32_t)number);
+    const tn_objective_pass pass = pass_of(s, micro);
+    return tn_objective_train(s->objective, s->model, s->tape, &rng, &pass, divisor, tally);
 }
 
 void tn_stepper_update(tn_stepper *s, int64_t step, double norm) {
@@ -53,23 +86,16 @@ void tn_stepper_update(tn_stepper *s, int64_t step, double norm) {
 }
 
 /* One divisor for the whole step, so that a long micro-batch weighs as much a token as a short one. */
-static int64_t count_targets(const tn_stepper *s) {
-    int64_t n = 0;
-    for (int64_t i = 0; i < s->course->tokens_per_step; i++) n += s->batch.targets[i] >= 0;
-    return n;
-}
-
 static tn_status accumulate(tn_stepper *s, int64_t step, tn_step_result *r) {
-    double total = 0;
-    for (int micro = 0; micro < s->course->accumulation && isfinite(total); micro++) {
-        double sum = 0;
-        tn_status status = tn_stepper_pass(s, step, micro, (double)r->targets, &sum);
+    tn_objective_tally tally = {0};
+    for (int micro = 0; micro < s->course->accumulation && isfinite(tally.loss); micro++) {
+        tn_status status = tn_stepper_pass(s, step, micro, (double)r->counted, &tally);
         if (status && status != TN_E_NAN) return status;
-        total += status ? (double)NAN : sum;
+        if (status) tally.loss = (double)NAN;
     }
-    r->loss = total / (double)r->targets;
-    r->grad_norm = isfinite(total) ? tn_clip_norm(&s->clip) : (double)NAN;
-    if (!isfinite(r->loss))
+    r->means = tn_objective_mean(s->objective, &tally, r->counted);
+    r->grad_norm = isfinite(tally.loss) ? tn_clip_norm(&s->clip) : (double)NAN;
+    if (!isfinite(tally.loss))
         r->skipped = "the loss is not a finite number";
     else if (!isfinite(r->grad_norm))
         r->skipped = "the gradient is not finite";
@@ -78,10 +104,9 @@ static tn_status accumulate(tn_stepper *s, int64_t step, tn_step_result *r) {
 
 tn_status tn_stepper_run(tn_stepper *s, const tn_batches *batches, int64_t cursor, int64_t step, tn_real lambda,
                          tn_step_result *result) {
-    *result = (tn_step_result){.loss = (double)NAN, .grad_norm = (double)NAN};
-    tn_batches_get(batches, cursor, (int)s->course->rows_per_step, &s->batch);
-    result->targets = count_targets(s);
-    if (!result->targets)
+    *result = (tn_step_result){.means = tn_objective_no_means(), .grad_norm = (double)NAN};
+    result->counted = tn_stepper_load(s, batches, cursor);
+    if (!result->counted)
         result->skipped = "no token of the batch is a target";
     else
         TN_TRY(accumulate(s, step, result));

@@ -115,7 +115,7 @@ static tn_status fill_schedule(tn_course *out, const tn_train_config *c) {
 }
 
 tn_status tn_train_course(tn_course *out, const tn_train_config *config, int context, tn_epoch epoch) {
-    *out = (tn_course){.documents = epoch.documents};
+    *out = (tn_course){.documents = epoch.documents, .answers = epoch.answers};
     TN_TRY(fill_batch(out, config, context));
     TN_TRY(fill_total(out, config, epoch.rows));
     return fill_schedule(out, config);

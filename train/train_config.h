@@ -21,6 +21,7 @@ typedef struct tn_course {
     int accumulation; /* passes in a step */
     int64_t rows_per_step;
     bool documents;          /* of the epoch */
+    int64_t answers;         /* of preferences, in all data */
     int64_t tokens_per_step; /* at most INT_MAX */
     int64_t total;           /* steps, > 0 */
     bool endless;            /* only train.max_time ends the run; `total` is then out of reach */

@@ -5,6 +5,7 @@
 #include "core/fs.h"
 #include "core/log.h"
 #include "data/tokenizer_file.h"
+#include "train/objective_rows.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -197,6 +198,16 @@ static tn_status split(const ranges *r) {
     return documents ? split_documents(r) : split_text(r);
 }
 
+tn_epoch tn_train_data_epoch(const tn_train_data *data) {
+    tn_epoch epoch = tn_batches_epoch(&data->train);
+    if (data->held_out) epoch.answers += tn_batches_epoch(&data->validation).answers;
+    return epoch;
+}
+
+int64_t tn_train_data_held_out_answer(const tn_train_data *data) {
+    return data->held_out ? tn_batches_epoch(&data->train).answers : 0;
+}
+
 static void fill_id(char id[TN_DATA_ID], const tn_batches *range) {
     snprintf(id, TN_DATA_ID, "%016" PRIx64 ":%lld+%lld", tn_store_fingerprint(range->store), (long long)range->first,
              (long long)range->count);
@@ -266,6 +277,11 @@ tn_status tn_train_data_open(tn_train_data *data, const tn_data_config *config, 
     else
         tn_train_data_release(data);
     return status;
+}
+
+tn_status tn_train_data_check(const tn_train_data *data, tn_objective_kind objective) {
+    TN_TRY(tn_objective_check_rows(objective, &data->train));
+    return data->validates ? tn_objective_check_rows(objective, &data->validation) : TN_OK;
 }
 
 void tn_train_data_release(tn_train_data *data) {

@@ -7,6 +7,7 @@
 #define TN_TRAIN_TRAIN_DATA_H
 #include "data/batches.h"
 #include "data/data_config.h"
+#include "train/finetune_config.h"
 
 enum { TN_DATA_ID = 64 };
 
@@ -23,12 +24,18 @@ typedef struct tn_train_data {
 
 /* Whether the rows of a store are taken as documents rather than as running text. */
 bool tn_train_data_has_documents(const tn_data_config *config, const tn_store *store);
+/* That of the training data; the answers are those of both stores. */
+tn_epoch tn_train_data_epoch(const tn_train_data *data);
+/* What the number of a held-out document is behind, where both stores number their documents as one. */
+int64_t tn_train_data_held_out_answer(const tn_train_data *data);
 /* `tokenizer`: a base's, borrowed for the call, for whatever the data are; NULL: their own. `tokenizer_file`: read
  * instead of learning one when it exists (a resumed run); may be NULL. Rows have `context` tokens. Ids that the
  * training range never shows, and documents of which no end is learnt, are reported as a warning. Fails: what reading
  * gives; TN_E_CONFIG; TN_E_RANGE for too few tokens; TN_E_MISMATCH when a store was made with another tokenizer. */
 tn_status tn_train_data_open(tn_train_data *data, const tn_data_config *config, const tn_tokenizer *tokenizer,
                              const char *tokenizer_file, int context, uint64_t seed);
+/* Whether an objective can learn from the rows, and be measured by those held out. Fails: TN_E_CONFIG. */
+tn_status tn_train_data_check(const tn_train_data *data, tn_objective_kind objective);
 void tn_train_data_release(tn_train_data *data);
 
 #endif

@@ -34,7 +34,7 @@ static bool is_stopped(const tn_trainer *t) { return t->hooks.stop && *t->hooks.
 static tn_status guard(tn_trainer *t, const tn_step_result *result) {
     if (!result->skipped) {
         t->failures = 0;
-        t->state.last_loss = result->loss;
+        t->state.last_loss = result->means.loss;
         return TN_OK;
     }
     t->state.skipped++;
@@ -80,15 +80,38 @@ static void quantise_as_trained(tn_trainer *t) {
     if (lambda < 1) tn_model_refresh(t->engine.model, lambda);
 }
 
-static tn_status measure(tn_trainer *t) {
+static tn_status measure_text(tn_trainer *t) {
     const tn_train_config *c = &t->config->train;
+    tn_evaluation found;
+    TN_TRY(tn_evaluate(&found, t->engine.model, t->engine.tape, &t->data.validation, t->data.tokenizer, c->batch_size,
+                       c->eval_batches));
+    t->evaluation.loss = found.loss;
+    t->bits_per_byte = found.bits_per_byte;
+    return TN_OK;
+}
+
+static tn_status measure_objective(tn_trainer *t) {
+    const tn_train_config *c = &t->config->train;
+    tn_engine *e = &t->engine;
+    tn_objective_tally tally;
+    int64_t counted;
+    const double *references = e->references;
+    if (references) references += tn_train_data_held_out_answer(&t->data);
+    TN_TRY(tn_objective_evaluate(&tally, &counted, &e->objective, e->model, e->tape, &t->data.validation, references,
+                                 c->batch_size, c->eval_batches));
+    t->evaluation = tn_objective_mean(&e->objective, &tally, counted);
+    return TN_OK;
+}
+
+static tn_status measure(tn_trainer *t) {
+    const bool text = t->engine.objective.settings.kind == TN_OBJECTIVE_SFT;
+    t->evaluation = tn_objective_no_means();
+    t->bits_per_byte = (double)NAN;
     quantise_in_full(t);
     tn_diagnostics_observe(t->engine.diagnostics);
-    tn_status status = tn_evaluate(&t->evaluation, t->engine.model, t->engine.tape, &t->data.validation,
-                                   t->data.tokenizer, c->batch_size, c->eval_batches);
+    tn_status status = text ? measure_text(t) : measure_objective(t);
     tn_diagnostics_stop(t->engine.diagnostics);
     quantise_as_trained(t);
-    if (status == TN_E_NAN) t->evaluation.loss = t->evaluation.bits_per_byte = (double)NAN;
     return status == TN_E_NAN ? TN_OK : status;
 }
 
@@ -130,14 +153,24 @@ static tn_metrics_row make_row(const tn_trainer *t, const turn *now) {
     row.time = tn_clock_unix();
     if (now->evaluates) {
         row.val_loss = t->evaluation.loss;
-        row.val_bits_per_byte = t->evaluation.bits_per_byte;
+        row.val_bits_per_byte = t->bits_per_byte;
+        row.val_kl = t->evaluation.divergence;
+        row.val_rewards_chosen = t->evaluation.chosen;
+        row.val_rewards_rejected = t->evaluation.rejected;
+        row.val_rewards_margins = t->evaluation.margin;
+        row.val_rewards_accuracies = t->evaluation.accuracy;
     }
     if (now->measured) {
         row.zero_share = now->shares.zero_share;
         row.flip_share = now->shares.flip_share;
     }
     if (!t->state.step) return row; /* the initial weights: no step was taken */
-    row.train_loss = now->step.loss;
+    row.train_loss = now->step.means.loss;
+    row.kl = now->step.means.divergence;
+    row.rewards_chosen = now->step.means.chosen;
+    row.rewards_rejected = now->step.means.rejected;
+    row.rewards_margins = now->step.means.margin;
+    row.rewards_accuracies = now->step.means.accuracy;
     row.grad_norm = now->step.grad_norm;
     row.learning_rate = rates.factor * t->config->train.learning_rate;
     row.weight_decay = rates.weight_decay;
@@ -166,8 +199,8 @@ static void report(const tn_trainer *t, const turn *now, bool row) {
     if (!t->hooks.progress) return;
     tn_progress p = {.step = t->state.step,
                      .total = t->course.endless ? 0 : t->course.total,
-                     .train_loss = now->step.loss,
-                     .val_loss = t->evaluation.loss,
+                     .train = now->step.means,
+                     .val = t->evaluation,
                      .grad_norm = now->step.grad_norm,
                      .learning_rate = rates_of_last_step(t).factor * t->config->train.learning_rate,
                      .tokens_per_second = t->step_rate,
@@ -239,7 +272,7 @@ static tn_status turn_once(tn_trainer *t, turn *now) {
 }
 
 static tn_status begin(tn_trainer *t) {
-    turn now = {.step = {.loss = (double)NAN, .grad_norm = (double)NAN}};
+    turn now = {.step = {.means = tn_objective_no_means(), .grad_norm = (double)NAN}};
     now.evaluates = t->data.validates && t->config->train.eval_at_start;
     if (t->resumed || !now.evaluates) return TN_OK;
     return finish_turn(t, &now);
@@ -259,7 +292,9 @@ static tn_status summarize(const tn_trainer *t, const turn *now, tn_run_summary 
                             .skipped = t->state.skipped,
                             .train_loss = t->state.last_loss,
                             .val_loss = t->evaluation.loss,
-                            .val_bits_per_byte = t->evaluation.bits_per_byte,
+                            .val_kl = t->evaluation.divergence,
+                            .val_accuracy = t->evaluation.accuracy,
+                            .val_bits_per_byte = t->bits_per_byte,
                             .best_loss = t->state.best_loss,
                             .best_step = t->state.best_step,
                             .flipped_share = tn_flipped_share(t->engine.model),

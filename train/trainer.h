@@ -9,6 +9,7 @@
 #define TN_TRAIN_TRAINER_H
 #include "layers/model.h"
 #include "train/checkpoint.h"
+#include "train/objective.h"
 #include "train/run_config.h"
 
 #include <signal.h>
@@ -17,8 +18,9 @@ typedef struct tn_trainer tn_trainer;
 
 /* Where the run stands after a step. NAN = not known yet. */
 typedef struct tn_progress {
-    int64_t step, total; /* total: 0 when only train.max_time ends the run */
-    double train_loss, val_loss, learning_rate, grad_norm;
+    int64_t step, total;           /* total: 0 when only train.max_time ends the run */
+    tn_objective_means train, val; /* of this step, of the last evaluation */
+    double learning_rate, grad_norm;
     double tokens_per_second; /* moving average */
     double seconds_left;
     int64_t skipped, rss_bytes;
@@ -54,6 +56,7 @@ typedef struct tn_run_summary {
     tn_run_end end;
     int64_t step, total, tokens, skipped;
     double train_loss, val_loss, val_bits_per_byte; /* the last ones; NAN = none */
+    double val_kl, val_accuracy;                    /* the same of distillation, of preferences */
     double best_loss;
     int64_t best_step;     /* -1 = none */
     double flipped_share;  /* states that lora_merged has changed, of those it may; NAN for other methods */

@@ -6,7 +6,9 @@
 #include "train/engine.h"
 #include "train/evaluate.h"
 #include "train/metrics.h"
+#include "train/objective_rows.h"
 #include "train/run_dir.h"
+#include "train/teacher.h"
 #include "train/train_data.h"
 #include "train/trainer.h"
 
@@ -15,6 +17,7 @@ struct tn_trainer {
     tn_trainer_hooks hooks;
     tn_run_dir dir;
     tn_base base;
+    tn_teacher_file teacher;
     tn_train_data data;
     tn_course course;
     tn_engine engine;
@@ -26,7 +29,8 @@ struct tn_trainer {
     int64_t saved_step;        /* of the newest checkpoint, -1 = none */
     double started, step_rate; /* clock at the start; tokens a second, moving average */
     int64_t first_step;
-    tn_evaluation evaluation; /* the last one; loss NAN = none */
+    tn_objective_means evaluation; /* the last one; loss NAN = none */
+    double bits_per_byte;          /* of it, where the objective is the next token */
 };
 
 /* The quantisation strength after `tokens` training tokens. */

@@ -2,6 +2,7 @@
  * Makes a trainer: folder, data, model, and the state it starts from. */
 #include "train/trainer_priv.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "train/fit.h"
 
@@ -19,26 +20,19 @@ tn_checkpoint tn_trainer_checkpoint(tn_trainer *t) {
                            .state = &t->state,
                            .config = t->config,
                            .tokenizer = t->data.tokenizer,
+                           .references = t->engine.references,
+                           .n_references = t->course.answers,
                            .arena = t->engine.arena};
 }
 
 /* ---- folder and data ---- */
-
-/* Next-token loss learns what it is shown, so the answer that was rejected must not be. */
-static tn_status check_kind(const tn_trainer *t) {
-    tn_row_kind kind = tn_store_kind(t->data.store);
-    if (kind != TN_ROW_PREFERENCE && kind != TN_ROW_KTO) return TN_OK;
-    return TN_FAIL(
-        CONFIG, "%s has rows of kind %s, which compare answers; training on all of them would learn the bad ones too",
-        tn_store_name(t->data.store), tn_store_kind_name(t->data.store));
-}
 
 static tn_status open_data(tn_trainer *t, bool resume) {
     char file[TN_RUN_PATH];
     if (resume) TN_TRY(tn_run_dir_file(&t->dir, "tokenizer.json", file));
     TN_TRY(tn_train_data_open(&t->data, &t->config->data, tn_base_tokenizer(&t->base), resume ? file : NULL,
                               tn_run_config_row_length(t->config), (uint64_t)t->config->train.seed));
-    return check_kind(t);
+    return tn_train_data_check(&t->data, (tn_objective_kind)t->config->finetune.objective);
 }
 
 static tn_status write_text(const tn_trainer *t, const char *name, const tn_buf *text) {
@@ -146,12 +140,36 @@ static tn_status tidy_checkpoints(const tn_trainer *t) {
     return tn_run_dir_prune(&t->dir, t->state.step, best, t->config->train.save_total_limit);
 }
 
+static tn_status fill_models(tn_trainer *t) {
+    if (t->config->teacher) TN_TRY(tn_teacher_fill(&t->teacher, t->engine.teacher));
+    if (t->config->base) TN_TRY(tn_base_fill(&t->base, t->config, t->engine.model));
+    t->state.teacher_id = t->teacher.id;
+    t->state.base_id = t->base.id;
+    return TN_OK;
+}
+
+/* Of all answers, by the base as it was opened. */
+static tn_status make_references(tn_trainer *t) {
+    tn_engine *e = &t->engine;
+    const int rows = t->config->train.batch_size;
+    const double start = tn_clock_seconds();
+    if (!e->references) return TN_OK;
+    tn_model_refresh(e->model, 1);
+    TN_TRY(tn_objective_refer_rows(e->references, &e->objective, e->model, e->tape, &t->data.train, rows));
+    if (t->data.validates)
+        TN_TRY(tn_objective_refer_rows(e->references + tn_train_data_held_out_answer(&t->data), &e->objective, e->model,
+                                       e->tape, &t->data.validation, rows));
+    tn_log(TN_LOG_INFO, "train", "what the base makes of %lld answers was computed in %.1f s",
+           (long long)t->course.answers, tn_clock_seconds() - start);
+    return TN_OK;
+}
+
 static tn_status make_state(tn_trainer *t, bool resume) {
     TN_TRY(start_state(t));
-    if (t->config->base) TN_TRY(tn_base_fill(&t->base, t->config, t->engine.model));
-    t->state.base_id = t->base.id;
+    TN_TRY(fill_models(t));
     if (resume) TN_TRY(restore(t));
     if (!t->resumed && !t->config->base) tn_model_init(t->engine.model, (uint64_t)t->config->train.seed);
+    if (!t->resumed) TN_TRY(make_references(t));
     tn_model_refresh(t->engine.model, tn_trainer_lambda(t, t->state.tokens));
     t->first_step = t->state.step;
     return TN_OK;
@@ -178,7 +196,7 @@ static void warn_of_rise(const tn_trainer *t) {
 static tn_status fit_ram(tn_trainer *t, int64_t max_ram) {
     tn_plan plan = {0};
     if (!max_ram) return TN_OK;
-    TN_TRY(tn_fit(&plan, t->config, &t->course, tn_batches_epoch(&t->data.train), max_ram));
+    TN_TRY(tn_fit(&plan, t->config, &t->course, tn_train_data_epoch(&t->data), max_ram));
     return tn_plan_check_ram(&plan, max_ram);
 }
 
@@ -187,11 +205,12 @@ static tn_status build(tn_trainer *t, const tn_trainer_options *options) {
     tn_run_config *c = t->config;
     TN_TRY(options->resume ? tn_run_dir_open(&t->dir, options->run_dir) : tn_run_dir_check(options->run_dir));
     TN_TRY(tn_base_open(&t->base, c));
+    TN_TRY(tn_teacher_open(&t->teacher, c));
     TN_TRY(open_data(t, options->resume));
     TN_TRY(tn_run_config_make_absolute(c));
     TN_TRY(tn_run_config_complete(c, t->data.tokenizer));
     TN_TRY(check_prompt(t));
-    TN_TRY(tn_train_course(&t->course, &c->train, tn_run_config_row_length(c), tn_batches_epoch(&t->data.train)));
+    TN_TRY(tn_train_course(&t->course, &c->train, tn_run_config_row_length(c), tn_train_data_epoch(&t->data)));
     warn_of_warmup(t);
     warn_of_rise(t);
     TN_TRY(fit_ram(t, options->max_ram));
@@ -211,7 +230,8 @@ tn_status tn_trainer_create(tn_trainer **out, tn_run_config *config, const tn_tr
     t->hooks = options->hooks;
     t->dir.lock.fd = -1;
     t->saved_step = -1;
-    t->evaluation.loss = t->evaluation.bits_per_byte = (double)NAN;
+    t->evaluation = tn_objective_no_means();
+    t->bits_per_byte = (double)NAN;
     tn_status status = build(t, options);
     if (!status) {
         *out = t;
@@ -226,6 +246,7 @@ void tn_trainer_free(tn_trainer *t) {
     if (!t) return;
     tn_engine_release(&t->engine);
     tn_train_data_release(&t->data);
+    tn_teacher_release(&t->teacher);
     tn_base_release(&t->base);
     tn_run_dir_release(&t->dir);
     tn_heap_free(t);
