@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * cmd_eval.c - `tern eval`: how well a model predicts a text. */
+ * cmd_eval.c - `tern eval`: how well a model predicts a text, or answers questions. */
 #include "cmd/data_settings.h"
 #include "core/log.h"
+#include "infer/exact_match.h"
 #include "models/model_file.h"
 #include "train/evaluate.h"
 #include "train/train_data.h"
@@ -14,8 +15,9 @@ typedef struct settings {
     const char *model;
     const char *const *texts;
     int n_texts, batch_size, context, threads;
+    int parallel, max_tokens; /* with exact_match */
     tn_data_settings data;
-    bool json;
+    bool exact_match, json;
 } settings;
 
 /* One token store, or texts and rows that the model's tokenizer encodes. */
@@ -102,23 +104,54 @@ static tn_status print_result(const settings *s, const tn_evaluation *e) {
     return tn_cmd_print_json(object);
 }
 
+/* ---- how well it answers ---- */
+
+static tn_status print_matches(const settings *s, const tn_exact_match *m) {
+    const double share = (double)m->matched / (double)m->count;
+    if (s->json)
+        return tn_cmd_print_json(json_pack("{s:f, s:I, s:I}", "exact_match", share, "count", (json_int_t)m->count,
+                                           "answered", (json_int_t)m->answered));
+    return tn_cmd_print("exact match %.2f %%  %lld of %lld answers, of which the model ended %lld itself\n",
+                        100 * share, (long long)m->matched, (long long)m->count, (long long)m->answered);
+}
+
+static tn_status examine(const settings *s, const tn_loaded *loaded) {
+    const tn_example_options examples = tn_data_examples(&s->data.config, 0);
+    const tn_exact_match_options options = {
+        .examples = &examples, .batch = {.slots = s->parallel, .context = s->context}, .max_tokens = s->max_tokens};
+    tn_exact_match matches;
+    TN_TRY(tn_exact_match_count(&matches, loaded, s->texts, s->n_texts, &options));
+    return print_matches(s, &matches);
+}
+
+static tn_status predict(const settings *s, const tn_loaded *loaded) {
+    tn_evaluation result;
+    TN_TRY(evaluate(&result, s, loaded));
+    return print_result(s, &result);
+}
+
 static tn_status run(const settings *s, tn_arena *arena) {
     tn_loaded loaded;
-    tn_evaluation result;
     TN_TRY(tn_cmd_start_compute(s->threads));
     TN_TRY(tn_model_file_load(s->model, arena, TN_MODEL_RUN, &loaded));
     tn_log(TN_LOG_INFO, "eval", "%s: %s", loaded.path, loaded.description);
-    tn_status status = evaluate(&result, s, &loaded);
-    if (!status) status = print_result(s, &result);
+    tn_status status = (s->exact_match ? examine : predict)(s, &loaded);
     tn_loaded_release(&loaded);
     return status;
 }
 
 int tn_cmd_eval(int argc, char **argv) {
-    settings s = {.batch_size = 8};
+    settings s = {.batch_size = 8, .parallel = 16};
     const tn_option options[] = {
         {"batch-size|b", 0, TN_OPT_INT, &s.batch_size, "N", "windows in one pass", 1, 65536, NULL},
         {"ctx-size", 'c', TN_OPT_INT, &s.context, "N", "tokens in a window; 0 = the model's context", 0, 1 << 20, NULL},
+        {"exact-match", 0, TN_OPT_ON, &s.exact_match, NULL,
+         "answer the questions in TEXT and count answers that are those of the rows word for word; -v shows some that "
+         "are not",
+         0, 0, NULL},
+        {"parallel|np", 0, TN_OPT_INT, &s.parallel, "N", "questions under way at once", 1, TN_BATCH_SLOTS, NULL},
+        {"predict|n-predict", 'n', TN_OPT_INT, &s.max_tokens, "N",
+         "tokens of an answer; 0 = as many as the row's has bytes, and a few", 0, 1 << 20, NULL},
         TN_OPTION_DATA_SETTINGS(&s.data),
         TN_OPTION_THREADS(&s.threads),
         TN_OPTION_JSON(&s.json),
@@ -129,7 +162,8 @@ int tn_cmd_eval(int argc, char **argv) {
         .synopsis = "MODEL TEXT...",
         .about =
             "Tell the loss, perplexity and bits per byte of a model (run folder, checkpoint, GGUF file or Hugging\n"
-            "Face folder) on texts, or on a token store. Every token but the first is predicted once.",
+            "Face folder) on texts, or on a token store. Every token but the first is predicted once. With\n"
+            "--exact-match: how many questions of rows of JSONL it answers as the rows do.",
         .options = options,
         .min_arguments = 2,
         .max_arguments = -1,

@@ -38,14 +38,25 @@ static tn_status open_template(tn_example_maker *m) {
     return TN_OK;
 }
 
+static tn_chat_prompt prompt_of(const tn_example_maker *m, const tn_row *row, const json_t *messages,
+                                bool answer_follows) {
+    return (tn_chat_prompt){.chat_template = m->chat_template,
+                            .messages = messages,
+                            .tools = row->tools,
+                            .add_generation_prompt = answer_follows,
+                            .now = FIXED_DATE};
+}
+
 static tn_status render(const tn_example_maker *m, const tn_row *row, const json_t *messages, bool answer_follows,
                         tn_chat_text *out) {
-    const tn_chat_prompt prompt = {.chat_template = m->chat_template,
-                                   .messages = messages,
-                                   .tools = row->tools,
-                                   .add_generation_prompt = answer_follows,
-                                   .now = FIXED_DATE};
+    const tn_chat_prompt prompt = prompt_of(m, row, messages, answer_follows);
     return tn_chat_prompt_render(m->tokenizer, &prompt, out);
+}
+
+tn_status tn_conversation_ask(tn_example_maker *m, const tn_row *row, const json_t *messages, tn_ids *ids) {
+    TN_TRY(open_template(m));
+    const tn_chat_prompt prompt = prompt_of(m, row, messages, true);
+    return tn_chat_prompt_encode(m->tokenizer, &prompt, ids);
 }
 
 /* ---- which answers are learnt ---- */

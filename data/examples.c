@@ -187,13 +187,14 @@ static tn_status take_example(reader *r, tn_example *e) {
 
 /* ---- from a row to tokens ---- */
 
-static bool begins_with_bos(const tn_vocabulary *v, const tn_said *said) {
-    return v->bos >= 0 && said->len >= v->lens[v->bos] && memcmp(said->text, v->texts[v->bos], v->lens[v->bos]) == 0;
+bool tn_example_wants_bos(const tn_tokenizer *tokenizer, const char *text, size_t len) {
+    const tn_vocabulary *v = tn_tokenizer_vocabulary(tokenizer);
+    if (!v->add_bos || v->bos < 0) return false;
+    return len < v->lens[v->bos] || memcmp(text, v->texts[v->bos], v->lens[v->bos]) != 0;
 }
 
 /* A string as it is: its completion is a turn, a text is learnt as a whole. */
 static tn_status plain_text(const reader *r, const tn_row *row, const tn_said *said, tn_marked_text *out) {
-    const tn_vocabulary *v = tn_tokenizer_vocabulary(r->maker.tokenizer);
     int loss_on = r->options->loss_on;
     bool text = row->kind == TN_ROW_TEXT, running = text && r->options->running_text;
     bool completion = row->kind == TN_ROW_PREFERENCE || row->kind == TN_ROW_KTO;
@@ -203,7 +204,7 @@ static tn_status plain_text(const reader *r, const tn_row *row, const tn_said *s
     out->len = said->len;
     out->all = text || (loss_on == TN_LOSS_ALL && !completion);
     out->specials = !running;
-    out->wants_bos = !running && v->add_bos && v->bos >= 0 && !begins_with_bos(v, said);
+    out->wants_bos = !running && tn_example_wants_bos(r->maker.tokenizer, said->text, said->len);
     out->wants_eos = !running;
     return text ? TN_OK : tn_regions_add(&out->turns, said->answer, said->len, true);
 }

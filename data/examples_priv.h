@@ -39,9 +39,13 @@ typedef struct tn_example_maker {
 } tn_example_maker;
 
 bool tn_example_is_end(const tn_example_maker *maker, int32_t id); /* of a turn, or of a text */
+/* Whether the ids of a text that is read as it is want a BOS in front. */
+bool tn_example_wants_bos(const tn_tokenizer *tokenizer, const char *text, size_t len);
 
 /* conversation_text.c: the text of said, its turns and holes. `row` tells the kind. */
 tn_status tn_conversation_text(tn_example_maker *maker, const tn_row *row, const tn_said *said, tn_marked_text *out);
+/* Append the ids of messages of a row up to where the assistant's answer begins. */
+tn_status tn_conversation_ask(tn_example_maker *maker, const tn_row *row, const json_t *messages, tn_ids *ids);
 void tn_marked_text_release(tn_marked_text *text);
 
 /* A document under construction. Starts as {0}; reset before each. */
