@@ -27,20 +27,21 @@ if [ "$status" -ne 0 ] || [ "${bytes:-0}" -lt 40000000000 ] || ! grep -q '"total
 fi
 
 # What a run takes at its peak, with evaluations, checkpoints and samples, is what its plan says, within 5 %.
-cat >"$dir/small.yaml" <<YAML
+cat >"$dir/train.yaml" <<YAML
 model: {d_model: 256, n_layer: 6, n_head: 4, n_kv_head: 2, d_ff: 512, vocab_size: 2048, context: 128}
 data: {train: $dir/text.txt, tokenizer: char, validation_fraction: 0.1}
 train: {max_steps: 3, batch_size: 8, eval_steps: 2, eval_batches: 2, save_steps: 2, sample_steps: 3, sample_prompt: One, sample_tokens: 20}
 YAML
 number() { grep -oE "\"$1\":[0-9]+" "$dir/out" | cut -d : -f 2; } # KEY: of the JSON that was printed last
 run=0
-compare() { # SETTINGS...
-    local sets=() set planned peak
+compare() { # COMMAND SETTINGS...
+    local sets=() set planned peak command=$1
+    shift
     for set in "$@"; do sets+=(--set "$set"); done
-    "$tern" train "$dir/small.yaml" --plan --json "${sets[@]}" >"$dir/out" 2>"$dir/err"
+    "$tern" "$command" "$dir/$command.yaml" --plan --json "${sets[@]}" >"$dir/out" 2>"$dir/err"
     planned=$(number memory_bytes)
     run=$((run + 1))
-    "$tern" train "$dir/small.yaml" --run-dir "$dir/run$run" --json "${sets[@]}" >"$dir/out" 2>"$dir/err"
+    "$tern" "$command" "$dir/$command.yaml" --run-dir "$dir/run$run" --json "${sets[@]}" >"$dir/out" 2>"$dir/err"
     peak=$(number peak_rss_bytes)
     if [ "$peak" -eq 0 ]; then
         echo "the system does not tell peaks of memory"
@@ -51,19 +52,33 @@ compare() { # SETTINGS...
         exit 1
     fi
 }
-compare train.optimizer=adamw
-compare train.optimizer=muon train.checkpoint_activations=block
-compare train.backward=f32 train.quant_warmup_tokens=2048 train.grad_accumulation=2
+compare train train.optimizer=adamw
+compare train train.optimizer=muon train.checkpoint_activations=block
+compare train train.backward=f32 train.quant_warmup_tokens=2048 train.grad_accumulation=2
+
+# The same over a frozen base, packed, its embedding in its file.
+cat >"$dir/shape.yaml" <<YAML
+model: {d_model: 1024, n_layer: 6, n_head: 8, n_kv_head: 4, d_ff: 2048, vocab_size: 16000, context: 512}
+YAML
+"$tern" make-dummy --config "$dir/shape.yaml" -o "$dir/base.gguf" >"$dir/out" 2>&1
+cat >"$dir/finetune.yaml" <<YAML
+model: {base: $dir/base.gguf}
+data: {train: $dir/text.txt}
+lora: {rank: 16}
+train: {max_steps: 2, epochs: 0, batch_size: 1, grad_accumulation: 1, eval_steps: 1, eval_batches: 2, save_steps: 1}
+YAML
+compare finetune method=lora
+compare finetune method=lora_merged
 
 # The same where the limit has picked the settings, and when the run goes on with them.
-"$tern" train "$dir/small.yaml" --plan --json --max-ram 120MiB >"$dir/out" 2>"$dir/err"
+"$tern" train "$dir/train.yaml" --plan --json --max-ram 120MiB >"$dir/out" 2>"$dir/err"
 planned=$(number memory_bytes)
 if [ "$planned" -gt $((120 << 20)) ] || ! grep -q '"chosen":"train\.' "$dir/out"; then
     echo "--max-ram 120MiB: planned $planned bytes"
     cat "$dir/err" "$dir/out"
     exit 1
 fi
-for start in "$dir/small.yaml --run-dir $dir/less --max-ram 120MiB" "--resume $dir/less --set train.max_steps=5"; do
+for start in "$dir/train.yaml --run-dir $dir/less --max-ram 120MiB" "--resume $dir/less --set train.max_steps=5"; do
     # shellcheck disable=SC2086  # several arguments
     "$tern" train $start --json >"$dir/out" 2>"$dir/err"
     peak=$(number peak_rss_bytes)

@@ -2,6 +2,7 @@
 #include "train/base.h"
 
 #include "layers/adapter.h"
+#include "models/weigh_packing.h"
 
 static tn_status open_source(tn_base *base, const tn_run_config *run) {
     const char *path = run->based.base;
@@ -27,7 +28,9 @@ tn_status tn_base_open(tn_base *base, tn_run_config *run) {
     TN_TRY(check_method(base, run));
     TN_TRY(tn_run_config_take_model(run, base->source.path, &base->source.config));
     run->base = base;
-    return TN_OK;
+    /* Before a plan counts what frozen matrices take. */
+    const int64_t states = tn_model_config_counts(&base->source.config).ternary;
+    return tn_tuning_needs_base(&run->finetune.tuning) ? tn_packing_weigh(states) : TN_OK;
 }
 
 const tn_tokenizer *tn_base_tokenizer(const tn_base *base) { return base->source.tokenizer; }
