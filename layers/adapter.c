@@ -132,6 +132,12 @@ static bool is(const char *name, const char *text, size_t len) {
     return strlen(name) == len && memcmp(name, text, len) == 0;
 }
 
+/* By the name of Hugging Face, or by that of the parameter: "attn_q" of "blk.%d.attn_q.weight". */
+static bool is_module(const module *m, const char *text, size_t len) {
+    const char *own = m->parameter + (in_blocks(m) ? strlen("blk.%d.") : 0);
+    return is(m->name, text, len) || (strcspn(own, ".") == len && memcmp(own, text, len) == 0);
+}
+
 static tn_status fail_unknown(const char *text, size_t len) {
     char known[160] = "";
     for (int i = 0, at = 0; i < MODULES; i++)
@@ -145,7 +151,7 @@ static tn_status choose(const char *list, bool chosen[MODULES]) {
         const bool all = is("all-linear", list, len) || is("all", list, len);
         bool known = all;
         for (int i = 0; i < MODULES; i++) {
-            const bool named = is(modules[i].name, list, len);
+            const bool named = is_module(&modules[i], list, len);
             chosen[i] |= named || (all && modules[i].kind == MODULE_LINEAR);
             known |= named;
         }

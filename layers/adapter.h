@@ -72,9 +72,9 @@ typedef struct tn_adapter_module {
     int rank;
     double alpha;
 } tn_adapter_module;
-/* Pairs for all matrices of `modules`: names of adapter_modules.def with commas or blanks between, "all-linear" (or
- * "all") for every matrix inside the blocks. Fails as tn_adapter_add; TN_E_ARG names an unknown module, or one in
- * `others` [n_others] that is not in `modules`. */
+/* Pairs for all matrices of `modules`: names of adapter_modules.def ("q_proj", or "attn_q" after the parameter) with
+ * commas or blanks between, "all-linear" (or "all") for every matrix inside the blocks. Fails as tn_adapter_add;
+ * TN_E_ARG names an unknown module, or one in `others` [n_others] that is not in `modules`. */
 tn_status tn_adapter_add_modules(tn_adapter *adapter, const char *modules, int rank, double alpha,
                                  const tn_adapter_module *others, int n_others);
 /* Every matrix that an adapter may stand beside in a model of this config, with the module it is of, in the order in
@@ -96,7 +96,7 @@ tn_status tn_model_attach(tn_model *model, tn_adapter *adapter, double scale);
 void tn_model_detach(tn_model *model, tn_adapter *adapter); /* one that is not attached: fine */
 /* The states that a merged adapter, which is attached, makes are the model's own from now on; it is detached. */
 void tn_model_settle(tn_model *model, tn_adapter *adapter);
-tn_adapter *tn_model_adapters(const tn_model *model);       /* the first attached, ->next; NULL = none */
+tn_adapter *tn_model_adapters(const tn_model *model); /* the first attached, ->next; NULL = none */
 /* Grows whenever passes are to add something else: an adapter with a scale other than 0 comes or goes, or a scale
  * changes. Keys and values are good for as long as it stays. */
 uint64_t tn_model_adapter_changes(const tn_model *model);
