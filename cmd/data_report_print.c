@@ -5,21 +5,11 @@
 
 static const char *plural(int64_t n) { return n == 1 ? "" : "s"; }
 
-static tn_status put_dropped(const tn_file_report *f, tn_buf *out) {
-    const char *between = "; left out: ";
-    for (int i = 0; i < TN_DROPS; i++) {
-        if (!f->dropped[i]) continue;
-        TN_TRY(tn_buf_printf(out, "%s%lld %s", between, (long long)f->dropped[i], tn_drop_texts[i]));
-        between = ", ";
-    }
-    return TN_OK;
-}
-
 static tn_status put_file(const tn_file_report *f, tn_buf *out) {
     TN_TRY(tn_buf_printf(out, "%s: %lld row%s, %lld kept", f->path, (long long)f->rows, plural(f->rows),
                          (long long)f->kept));
     if (f->cut) TN_TRY(tn_buf_printf(out, ", %lld cut", (long long)f->cut));
-    TN_TRY(put_dropped(f, out));
+    TN_TRY(tn_data_report_put_dropped(f, out));
     if (f->duplicates)
         TN_TRY(tn_buf_printf(out, "; %lld duplicate%s", (long long)f->duplicates, plural(f->duplicates)));
     TN_TRY(tn_buf_printf(out,
@@ -48,6 +38,11 @@ static json_t *dropped_json(const tn_file_report *f) {
     for (int i = 0; i < TN_DROPS; i++)
         json_object_set_new(object, tn_drop_names[i], json_integer((json_int_t)f->dropped[i]));
     return object;
+}
+
+json_t *tn_data_rows_json(const tn_file_report *f) {
+    return json_pack("{s:I, s:I, s:o}", "read", (json_int_t)f->rows, "kept", (json_int_t)f->kept, "dropped",
+                     dropped_json(f));
 }
 
 static json_t *file_json(const tn_file_report *f) {

@@ -9,5 +9,7 @@
 tn_status tn_data_report_print(const tn_data_report *report);
 /* An array of objects, one a file; NULL when memory is out. */
 struct json_t *tn_data_report_json(const tn_data_report *report);
+/* {"read", "kept", "dropped": {reason: rows}}; NULL when memory is out. */
+struct json_t *tn_data_rows_json(const tn_file_report *total);
 
 #endif

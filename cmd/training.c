@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cmd/training.h"
 
+#include "cmd/data_report_print.h"
 #include "cmd/train_progress.h"
 #include "core/fs.h"
 #include "core/log.h"
@@ -221,6 +222,7 @@ static tn_status print_summary_json(const tn_run_summary *r, const char *dir) {
         json_object_set_new(object, "best_step", json_integer((json_int_t)r->best_step));
     }
     if (isfinite(r->flipped_share)) json_object_set_new(object, "flipped_share", json_real(r->flipped_share));
+    if (r->rows.rows) json_object_set_new(object, "rows", tn_data_rows_json(&r->rows));
     return tn_cmd_print_json(object);
 }
 
@@ -243,6 +245,14 @@ static void say_how_to_go_on(const tn_run_summary *r, const tn_train_config *c, 
                 command, dir, c->max_steps ? "max_steps" : "epochs");
 }
 
+static void say_rows(const tn_file_report *rows) {
+    tn_buf dropped = {0};
+    if (rows->rows != rows->kept && !tn_data_report_put_dropped(rows, &dropped))
+        fprintf(stderr, "\nof %lld rows %lld are used%s", (long long)rows->rows, (long long)rows->kept,
+                tn_buf_text(&dropped));
+    tn_buf_release(&dropped);
+}
+
 static void say_summary(const tn_run_summary *r, const tn_train_config *c, const char *command, const char *dir) {
     static const char *const ends[] = {"all steps are done", "train.max_time is over",
                                        "the held-out loss has not improved for train.patience evaluations",
@@ -258,6 +268,7 @@ static void say_summary(const tn_run_summary *r, const tn_train_config *c, const
                 100 * r->flipped_share);
     if (isfinite(r->val_accuracy))
         fprintf(stderr, "\nof the held-out pairs %.1f %% are right in the end", 100 * r->val_accuracy);
+    say_rows(&r->rows);
     fprintf(stderr, "\nwritten: %s/metrics.jsonl, %s/metrics.csv, %s\n", dir, dir,
             *r->checkpoint ? r->checkpoint : "no checkpoint");
     say_how_to_go_on(r, c, command, dir);

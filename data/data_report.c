@@ -55,6 +55,16 @@ tn_file_report tn_data_report_total(const tn_data_report *report) {
     return total;
 }
 
+tn_status tn_data_report_put_dropped(const tn_file_report *file, tn_buf *out) {
+    const char *between = "; left out: ";
+    for (int i = 0; i < TN_DROPS; i++) {
+        if (!file->dropped[i]) continue;
+        TN_TRY(tn_buf_printf(out, "%s%lld %s", between, (long long)file->dropped[i], tn_drop_texts[i]));
+        between = ", ";
+    }
+    return TN_OK;
+}
+
 void tn_data_report_release(tn_data_report *report) {
     for (size_t i = 0; i < report->count; i++) tn_heap_free(report->files[i].path);
     tn_heap_free(report->files);

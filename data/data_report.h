@@ -3,7 +3,7 @@
  * (data/examples.h) and stored. Starts as {0}; release gives it back. */
 #ifndef TN_DATA_DATA_REPORT_H
 #define TN_DATA_DATA_REPORT_H
-#include "core/status.h"
+#include "core/buf.h"
 
 typedef enum tn_drop {
 #define DROP(id, name, text) TN_DROP_##id,
@@ -40,6 +40,8 @@ tn_file_report *tn_data_report_now(tn_data_report *report);
 /* Count the EOS that is put behind running text of `file`. */
 void tn_data_report_end_text(tn_file_report *file, bool learnt);
 tn_file_report tn_data_report_total(const tn_data_report *report);
+/* Append "; left out: 2 bad rows, 1 empty", or nothing. */
+tn_status tn_data_report_put_dropped(const tn_file_report *file, tn_buf *out);
 void tn_data_report_release(tn_data_report *report);
 
 #endif

@@ -71,6 +71,105 @@ static void rows__packed_or_apart_have_the_same_loss(void **state) {
     assert_true(rows[1] < rows[0] * 9 / 10);
 }
 
+/* ---- document by document ---- */
+
+enum { LONG = 1280, WIDTH = 32 };
+
+/* One row as an evaluation sees it, and what the network makes of it. */
+typedef struct row_view {
+    int32_t tokens[LONG], targets[LONG], first[LONG];
+    tn_real hidden[LONG * WIDTH];
+} row_view;
+
+static void look(tn_run *r, int64_t row, row_view *v) {
+    tn_batch batch = {.tokens = v->tokens, .targets = v->targets, .first = v->first};
+    tn_batches_cover(&r->trainer->data.train, row, 1, &batch);
+}
+
+static void compute(tn_run *r, row_view *v) {
+    tn_tape *tape = r->trainer->engine.tape;
+    tn_tape_begin(tape, TN_TAPE_FORWARD, NULL);
+    tn_tensor *x = tn_model_hidden_documents(tn_trainer_model(r->trainer), tape,
+                                             tn_tape_ids(tape, 2, (const int[]){1, LONG}, v->tokens), v->first);
+    assert_ok(tn_tape_status(tape));
+    memcpy(v->hidden, x->real, sizeof v->hidden);
+}
+
+/* Where the document ends that begins at `begin`, and whether anything of it is learnt (of padding, nothing is). */
+static int end_of_document(const row_view *v, int begin, bool *learnt) {
+    int end = begin;
+    for (*learnt = false; end < LONG && v->first[end] == begin; end++) *learnt = *learnt || v->targets[end] >= 0;
+    return end;
+}
+
+/* The document, alone in its row: the same targets and the same bits. */
+static void assert_same_alone(tn_run *apart, const row_view *packed, int begin, int end) {
+    static row_view alone;
+    size_t count = (size_t)(end - begin);
+    for (int64_t row = 0; row < tn_batches_per_epoch(&apart->trainer->data.train); row++) {
+        bool learnt;
+        look(apart, row, &alone);
+        if (end_of_document(&alone, 0, &learnt) != end - begin ||
+            memcmp(alone.tokens, packed->tokens + begin, count * sizeof *alone.tokens) != 0)
+            continue;
+        compute(apart, &alone);
+        assert_memory_equal(alone.targets, packed->targets + begin, count * sizeof *alone.targets);
+        assert_memory_equal(alone.hidden, packed->hidden + begin * WIDTH, count * WIDTH * sizeof *alone.hidden);
+        return;
+    }
+    fail_msg("the document at %d stands in no row of its own", begin);
+}
+
+static void rows__packed_give_each_document_the_bits_it_has_alone(void **state) {
+    static row_view v;
+    tn_run apart, packed;
+    int documents = 0;
+    open_run(&apart, *state, "apart", "model.context=1280 data.packing=off");
+    open_run(&packed, *state, "packed", "model.context=1280 data.packing=bfd");
+    assert_ok(tn_run_open(&apart, false));
+    assert_ok(tn_run_open(&packed, false));
+    tn_model_refresh(tn_trainer_model(apart.trainer), 1);
+    tn_model_refresh(tn_trainer_model(packed.trainer), 1);
+    for (int64_t row = 0; row < tn_batches_per_epoch(&packed.trainer->data.train); row++) {
+        look(&packed, row, &v);
+        compute(&packed, &v);
+        for (int begin = 0, end; begin < LONG; begin = end) {
+            bool learnt;
+            end = end_of_document(&v, begin, &learnt);
+            assert_true(end > begin);
+            if (learnt) assert_same_alone(&apart, &v, begin, end);
+            documents += learnt;
+        }
+    }
+    assert_int_equal(documents, QUESTIONS * 9 / 10);
+    tn_run_release(&apart);
+    tn_run_release(&packed);
+}
+
+/* Pieces of one row do not stand on both sides of what is held out. */
+static void rows__in_pieces_are_held_out_as_a_whole(void **state) {
+    static const char *const sets[] = {"data.overflow=split", "data.packing=bfd_split",
+                                       "data.overflow=split data.max_length=100"};
+    for (size_t i = 0; i < TN_COUNT(sets); i++) {
+        tn_run r;
+        char all[200], name[16];
+        snprintf(name, sizeof name, "run%zu", i);
+        snprintf(all, sizeof all, "model.context=128 data.loss_on=all %s", sets[i]);
+        open_run(&r, *state, name, all);
+        assert_ok(tn_run_open(&r, false));
+        const tn_train_data *d = &r.trainer->data;
+        int64_t held = tn_store_doc_offset(d->store, QUESTIONS * 9 / 10);
+        assert_int_equal(tn_store_n_documents(d->store), QUESTIONS);
+        assert_int_equal(d->train.count, held);
+        tn_evaluation e;
+        tn_model_refresh(tn_trainer_model(r.trainer), 1);
+        assert_ok(
+            tn_evaluate(&e, tn_trainer_model(r.trainer), r.trainer->engine.tape, &d->validation, d->tokenizer, 3, 0));
+        assert_int_equal(e.targets, tn_store_n_tokens(d->store) - held - QUESTIONS / 10); /* all but first tokens */
+        tn_run_release(&r);
+    }
+}
+
 static void rows__are_split_by_documents_and_answers_alone_count(void **state) {
     tn_run r;
     open_run(&r, *state, "run", "data.validation_fraction=0.25");
@@ -175,9 +274,14 @@ static void rows__that_never_end_are_warned_of(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tn_place_set_up, tn_place_tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(rows__packed_or_apart_have_the_same_loss), TEST(rows__are_split_by_documents_and_answers_alone_count),
-        TEST(rows__resume_where_they_stopped),          TEST(rows__accumulated_are_rows_at_once),
-        TEST(rows__that_compare_answers_are_refused),   TEST(rows__held_out_must_be_documents_too),
+        TEST(rows__packed_give_each_document_the_bits_it_has_alone),
+        TEST(rows__in_pieces_are_held_out_as_a_whole),
+        TEST(rows__packed_or_apart_have_the_same_loss),
+        TEST(rows__are_split_by_documents_and_answers_alone_count),
+        TEST(rows__resume_where_they_stopped),
+        TEST(rows__accumulated_are_rows_at_once),
+        TEST(rows__that_compare_answers_are_refused),
+        TEST(rows__held_out_must_be_documents_too),
         TEST(rows__that_never_end_are_warned_of),
     };
     if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;

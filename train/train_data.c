@@ -35,18 +35,22 @@ static bool any_store(const tn_text_list *paths) {
     return false;
 }
 
-static void tell(const char *key, const tn_data_report *report) {
-    tn_file_report r = tn_data_report_total(report);
-    tn_log(TN_LOG_INFO, "train", "%s: %lld documents, %lld bytes, %lld tokens", key, (long long)r.documents,
-           (long long)r.bytes, (long long)r.tokens);
-    if (r.targets + r.documents < r.tokens || r.rows != r.kept)
-        tn_log(TN_LOG_INFO, "train", "%s: of %lld rows %lld are used, %lld of them cut; %lld of the tokens are learnt",
-               key, (long long)r.rows, (long long)r.kept, (long long)r.cut, (long long)r.targets);
+static tn_status tell(const char *key, const tn_file_report *r) {
+    tn_buf dropped = {0};
+    tn_status status = tn_data_report_put_dropped(r, &dropped);
+    tn_log(TN_LOG_INFO, "train", "%s: %lld documents, %lld bytes, %lld tokens", key, (long long)r->documents,
+           (long long)r->bytes, (long long)r->tokens);
+    if (r->targets + r->documents < r->tokens || r->rows != r->kept)
+        tn_log(TN_LOG_INFO, "train",
+               "%s: of %lld rows %lld are used, %lld of them cut%s; %lld of the tokens are learnt", key,
+               (long long)r->rows, (long long)r->kept, (long long)r->cut, tn_buf_text(&dropped), (long long)r->targets);
+    tn_buf_release(&dropped);
+    return status;
 }
 
-/* One store, or texts and rows made into documents with `tokenizer`. */
+/* One store, or texts and rows made into documents with `tokenizer`; `rows` receives what became of these. */
 static tn_status open_paths(tn_store **out, const char *key, const tn_text_list *paths, const tn_tokenizer *tokenizer,
-                            const tn_example_options *options) {
+                            const tn_example_options *options, tn_file_report *rows) {
     if (any_store(paths)) {
         if (paths->count > 1)
             return TN_FAIL(CONFIG, "%s: a token store stands alone in its list; join the texts into one store", key);
@@ -54,9 +58,17 @@ static tn_status open_paths(tn_store **out, const char *key, const tn_text_list 
     }
     tn_data_report report = {0};
     tn_status status = tn_store_build_examples_memory(out, paths->items, paths->count, tokenizer, options, &report);
-    if (!status) tell(key, &report);
+    *rows = tn_data_report_total(&report);
+    if (!status) status = tell(key, rows);
     tn_data_report_release(&report);
     return status;
+}
+
+/* Longer rows are split when they are packed: until then a row is one document, on one side of what is held out. */
+static tn_example_options whole_rows(const tn_data_config *c, int context) {
+    tn_example_options options = tn_data_examples(c, context);
+    if (options.overflow == TN_OVERFLOW_SPLIT) options.max_length = 0;
+    return options;
 }
 
 /* How to learn a tokenizer is advice for texts, which a configuration may give without knowing what it is used on; a
@@ -82,11 +94,11 @@ static tn_status check_tokenizer(const tn_store *store, const char *whose, const
 /* Whose tokenizer it is: the base's, the store's, or one that is made for this run. */
 static tn_status open_train(tn_train_data *data, const tn_data_config *c, const tn_tokenizer *base,
                             const char *tokenizer_file, int context) {
-    const tn_example_options options = tn_data_examples(c, context);
+    const tn_example_options options = whole_rows(c, context);
     bool store = any_store(&c->train);
     if (base || store) TN_TRY(leave_to(base ? "the base" : "a token store", c));
     if (!base && !store) TN_TRY(make_tokenizer(&data->own, c, tokenizer_file));
-    TN_TRY(open_paths(&data->store, "data.train", &c->train, base ? base : data->own, &options));
+    TN_TRY(open_paths(&data->store, "data.train", &c->train, base ? base : data->own, &options, &data->rows));
     data->tokenizer = tn_store_tokenizer(data->store); /* with the template that its conversations went through */
     return base ? check_tokenizer(data->store, "the base", base) : TN_OK;
 }
@@ -100,9 +112,10 @@ static tn_status check_paths(const tn_data_config *c) {
 }
 
 static tn_status open_held_out(tn_train_data *data, const tn_data_config *c, int context) {
-    tn_example_options options = tn_data_examples(c, context);
+    tn_example_options options = whole_rows(c, context);
+    tn_file_report rows;
     options.max_samples = 0;
-    TN_TRY(open_paths(&data->held_out, "data.validation", &c->validation, data->tokenizer, &options));
+    TN_TRY(open_paths(&data->held_out, "data.validation", &c->validation, data->tokenizer, &options, &rows));
     return check_tokenizer(data->held_out, tn_store_name(data->store), data->tokenizer);
 }
 

@@ -7,6 +7,7 @@
 #define TN_TRAIN_TRAIN_DATA_H
 #include "data/batches.h"
 #include "data/data_config.h"
+#include "data/data_report.h"
 #include "train/finetune_config.h"
 
 enum { TN_DATA_ID = 64 };
@@ -17,7 +18,8 @@ typedef struct tn_train_data {
     const tn_tokenizer *tokenizer;
     tn_row_packing *packing, *held_out_packing; /* NULL = windows over running text */
     tn_batches train, validation;
-    bool validates; /* there is held-out data */
+    bool validates;      /* there is held-out data */
+    tn_file_report rows; /* what became of those of data.train; zeros for a token store */
     /* What each range is, "FINGERPRINT:FIRST+COUNT" with 16 hex digits; validation_id "" when nothing is held out. */
     char train_id[TN_DATA_ID], validation_id[TN_DATA_ID];
 } tn_train_data;

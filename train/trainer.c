@@ -298,7 +298,8 @@ static tn_status summarize(const tn_trainer *t, const turn *now, tn_run_summary 
                             .best_loss = t->state.best_loss,
                             .best_step = t->state.best_step,
                             .flipped_share = tn_flipped_share(t->engine.model),
-                            .seconds = tn_clock_seconds() - t->started};
+                            .seconds = tn_clock_seconds() - t->started,
+                            .rows = t->data.rows};
     return t->saved_step < 0 ? TN_OK : tn_run_dir_checkpoint(&t->dir, t->saved_step, out->checkpoint);
 }
 

@@ -61,6 +61,7 @@ typedef struct tn_run_summary {
     int64_t best_step;     /* -1 = none */
     double flipped_share;  /* states that lora_merged has changed, of those it may; NAN for other methods */
     double seconds;        /* of this part of the run */
+    tn_file_report rows;   /* what became of those of data.train */
     char checkpoint[4096]; /* the newest one, "" when there is none */
 } tn_run_summary;
 
