@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/rng.h"
 #include "infer/batch.h"
+#include "layers/adapter.h"
 #include "kernels/gemm.h"
 
 #include <stdio.h>
@@ -154,6 +155,18 @@ static double row_bytes(const tn_param *p) {
     return p->table.data ? (double)tn_table_row_bytes(p->table.type, p->cols) : (double)p->cols * sizeof(tn_real);
 }
 
+/* Of an embedding's one row is read. */
+static double adapter_bytes(const tn_model *model) {
+    double numbers = 0;
+    for (const tn_adapter *a = tn_model_adapters(model); a; a = a->next)
+        for (int i = 0; i < a->n_pairs && a->scale != 0 && !a->options.merged; i++) {
+            const tn_adapter_pair *pair = &a->pairs[i];
+            const bool looked_up = strcmp(pair->target, "token_embd.weight") == 0;
+            numbers += (double)pair->rank * ((looked_up ? 1 : pair->a.rows) + pair->b.rows);
+        }
+    return numbers * sizeof(tn_real);
+}
+
 tn_infer_work tn_infer_work_of(tn_model *model) {
     tn_infer_work work = {0};
     int count;
@@ -170,5 +183,6 @@ tn_infer_work tn_infer_work_of(tn_model *model) {
             work.bytes += (looked_up ? 1 : p->rows) * row_bytes(p);
         }
     }
+    work.bytes += adapter_bytes(model);
     return work;
 }

@@ -29,7 +29,7 @@ int64_t tn_infer_test_tokens(const tn_infer_test *test); /* timed, all texts */
 
 /* What a token costs. */
 typedef struct tn_infer_work {
-    double bytes; /* of weights, read for one token that is generated alone; the cache is not among them */
+    double bytes; /* of weights and adapters, read for one token that is generated alone; the cache is not among them */
     double macs;  /* multiply-adds on ternary weights, of any token */
     int64_t parameters;
 } tn_infer_work;

@@ -3,7 +3,7 @@
 #ifndef TN_CMD_BENCH_INFER_PRIV_H
 #define TN_CMD_BENCH_INFER_PRIV_H
 #include "bench/infer_bench.h"
-#include "cmd/options.h"
+#include "cmd/lora_options.h"
 
 enum { BENCH_LIST = 32, BENCH_TESTS = 256 };
 enum { FORMAT_MD, FORMAT_CSV, FORMAT_JSON, FORMAT_JSONL };
@@ -19,12 +19,14 @@ typedef struct tn_bench_settings {
     int repeats, format, chunk, context, head;
     int preset, key_type, value_type; /* as on the command line: TN_OPTION_PRESET, TN_OPTION_CACHE_TYPES */
     bool json, no_warmup, progress, levels;
+    tn_lora_options lora;
 } tn_bench_settings;
 
 typedef struct tn_bench_infer_job {
     const tn_bench_settings *s;
     tn_arena *arena;
     tn_loaded loaded;
+    tn_lora_options lora;
     tn_infer_work work;
     tn_infer_test tests[BENCH_TESTS];
     int n_tests;

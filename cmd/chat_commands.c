@@ -63,9 +63,42 @@ static tn_status command_stats(tn_chat_room *room, const char *text) {
     return TN_OK;
 }
 
+/* ---- adapters ---- */
+
+static tn_status list_adapters(const tn_lora_options *lora) {
+    if (!lora->count) fprintf(stderr, "there are no adapters; --lora FILE brings one\n");
+    for (int i = 0; i < lora->count; i++)
+        fprintf(stderr, "%d  %-8g %s: %s\n", i, lora->list[i].scale, lora->list[i].path, lora->list[i].description);
+    return TN_OK;
+}
+
+/* "name scale": names of files may have blanks in them, so the scale is the last word. False: there is one word alone.
+ */
+static bool split(char *text, char **scale) {
+    static const char blanks[] = " \t\n";
+    size_t len = strlen(text);
+    while (len && strchr(blanks, text[len - 1])) text[--len] = '\0';
+    while (len && !strchr(blanks, text[len - 1])) len--;
+    *scale = text + len;
+    while (len && strchr(blanks, text[len - 1])) text[--len] = '\0';
+    return len > 0;
+}
+
+static tn_status change_adapter(tn_chat_room *room, char *name) {
+    char *scale;
+    tn_lora *lora;
+    if (!split(name, &scale)) return TN_FAIL(ARG, "/lora %.60s: which scale? expected /lora N SCALE", name);
+    TN_TRY(tn_lora_find(room->lora, name, &lora));
+    return tn_lora_set_scale(lora, room->model, scale);
+}
+
+/* What the conversation has read is read again by its next turn. */
 static tn_status command_lora(tn_chat_room *room, const char *text) {
-    (void)room, (void)text;
-    return TN_FAIL(UNSUPPORTED, "/lora: adapters are not built; they come in a later version");
+    tn_buf copy = {0};
+    tn_status status = tn_buf_puts(&copy, text);
+    if (!status && *text) status = change_adapter(room, copy.data);
+    tn_buf_release(&copy);
+    return status ? status : list_adapters(room->lora);
 }
 
 static tn_status command_exit(tn_chat_room *room, const char *text) {

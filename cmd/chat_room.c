@@ -125,7 +125,7 @@ static tn_status say(tn_chat_room *room, const char *text, tn_turn *turn) {
     how.n_stops = room->settings.n_stops;
     how.piece = show_piece;
     how.context = &begun;
-    TN_TRY(tn_sampler_create(&sampler, room->n_vocab, &options));
+    TN_TRY(tn_sampler_create(&sampler, tn_model_get_config(room->model)->vocab_size, &options));
     tn_status status = tn_conversation_say(room->conversation, text, sampler, &how, turn);
     tn_sampler_free(sampler);
     if (begun || !status) {

@@ -5,6 +5,7 @@
 #ifndef TN_CMD_CHAT_ROOM_H
 #define TN_CMD_CHAT_ROOM_H
 #include "cmd/line_editor.h"
+#include "cmd/lora_options.h"
 #include "infer/conversation.h"
 #include "infer/request.h"
 
@@ -19,7 +20,8 @@ typedef struct tn_chat_room {
     tn_session *session;
     tn_conversation *conversation;
     tn_line_editor *editor;
-    int n_vocab;             /* of the model */
+    tn_model *model;
+    tn_lora_options *lora;   /* beside it */
     tn_generate_options how; /* what settings do not say: guesses, the grammar of the command line */
     tn_request defaults;     /* settings as the command line has them */
     uint64_t seed;           /* where settings say none */

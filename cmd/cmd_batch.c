@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "formats/checksum.h"
 #include "infer/batch_rows.h"
+#include "models/fingerprint.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -82,14 +83,16 @@ static tn_status describe_settings(const run *r, json_t **out) {
     const settings *s = r->settings;
     const tn_chat_options *chat = &s->chat;
     const char *setting = chat->template_file ? chat->template_file : or_nothing(chat->template_arg);
-    char template_hash[17];
+    char template_hash[17], adapters[TN_FINGERPRINT];
     TN_TRY(hash_file(setting, template_hash));
+    TN_TRY(tn_model_adapters_fingerprint(r->loaded.model, adapters));
     json_t *more = json_pack("{s:i, s:i, s:b, s:s, s:s, s:s, s:s, s:s}", "context", tn_batch_context(r->batch), "kv",
                              s->model.kv, "conversation", s->conversation, "system", tn_buf_text(&chat->system),
                              "chat_template", setting, "chat_template_hash", template_hash, "chat_template_kwargs",
                              or_nothing(chat->variables_arg), "grammar_hash", s->generation.grammar_hash);
     *out = tn_request_settings(&r->defaults);
     int failed = !more || !*out || json_object_update(*out, more);
+    if (*adapters && !failed) failed = json_object_set_new(*out, "adapters", json_string(adapters));
     json_decref(more);
     return failed ? TN_FAIL(TEXT, "the settings cannot be written as JSON") : TN_OK;
 }

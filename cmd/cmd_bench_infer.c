@@ -137,7 +137,9 @@ static tn_status load(tn_bench_infer_job *b) {
     const double begin = tn_clock_seconds();
     b->arena = tn_arena_create("model");
     if (!b->arena) return TN_E_NOMEM;
+    TN_TRY(tn_lora_open(&b->lora, b->arena));
     TN_TRY(tn_model_file_load(b->s->model, b->arena, TN_MODEL_RUN, &b->loaded));
+    TN_TRY(tn_lora_load(&b->lora, b->arena, &b->loaded));
     b->load_seconds = tn_clock_seconds() - begin;
     b->work = tn_infer_work_of(b->loaded.model);
     const time_t now = (time_t)tn_clock_unix();
@@ -240,6 +242,7 @@ static int run_bench(const tn_bench_settings *s) {
     tn_bench_infer_job *b = tn_heap_zalloc(1, sizeof *b);
     if (!b) return tn_cmd_fail(TN_E_NOMEM);
     b->s = s;
+    b->lora = s->lora;
     const tn_status status = run_all(b);
     tn_loaded_release(&b->loaded);
     tn_arena_free(b->arena);
@@ -250,8 +253,8 @@ static int run_bench(const tn_bench_settings *s) {
 int tn_bench_infer(int argc, char **argv) {
     tn_bench_settings s = {.repeats = 5, .chunk = 512};
     const tn_option options[] = {
-        {"model", 'm', TN_OPT_TEXT, &s.model, "F", "run folder, checkpoint, GGUF file, Hugging Face folder",
-         0, 0, NULL},
+        {"model", 'm', TN_OPT_TEXT, &s.model, "F", "run folder, checkpoint, GGUF file, Hugging Face folder", 0, 0,
+         NULL},
         {"n-prompt", 'p', TN_OPT_LIST, &s.prompts, "N,..", "tokens of a prompt, 512; 0: no such test", 0, 0, NULL},
         {"n-gen", 'n', TN_OPT_LIST, &s.generated, "N,..", "tokens to write, 128; 0: no such test", 0, 0, NULL},
         {"pg", 0, TN_OPT_LIST, &s.both, "P,G", "a prompt and what follows it, as one test", 0, 0, NULL},
@@ -267,6 +270,7 @@ int tn_bench_infer(int argc, char **argv) {
         {"head", 0, TN_OPT_CHOICE, &s.head, "KIND", "how the most likely token is found; same tokens", 0, 0,
          "screened|exact"},
         TN_OPTION_PRESET(&s.preset),
+        TN_OPTIONS_LORA(&s.lora),
         {"levels", 0, TN_OPT_ON, &s.levels, NULL, "baseline, optimized and aggressive settings in one table", 0, 0,
          NULL},
         {"output", 'o', TN_OPT_CHOICE, &s.format, "FORMAT", "how to print the tests", 0, 0, "md|csv|json|jsonl"},

@@ -75,11 +75,12 @@ static tn_status open_editor(chat *c) {
 }
 
 static void fill_room(chat *c) {
-    const settings *s = c->settings;
+    settings *s = c->settings;
     tn_chat_room *room = &c->room;
     const tn_generation *g = &s->generation;
     room->session = c->session;
-    room->n_vocab = tn_model_get_config(c->loaded.model)->vocab_size;
+    room->model = c->loaded.model;
+    room->lora = &s->model.lora;
     room->how = g->how;
     room->defaults = tn_generation_request(g);
     room->seed = tn_generation_seed(g);

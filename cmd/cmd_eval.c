@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * cmd_eval.c - `tern eval`: how well a model predicts a text, or answers questions. */
 #include "cmd/data_settings.h"
+#include "cmd/lora_options.h"
 #include "core/log.h"
 #include "infer/exact_match.h"
 #include "models/model_file.h"
@@ -17,6 +18,7 @@ typedef struct settings {
     int n_texts, batch_size, context, threads;
     int parallel, max_tokens; /* with exact_match */
     tn_data_settings data;
+    tn_lora_options lora;
     bool exact_match, json;
 } settings;
 
@@ -130,12 +132,14 @@ static tn_status predict(const settings *s, const tn_loaded *loaded) {
     return print_result(s, &result);
 }
 
-static tn_status run(const settings *s, tn_arena *arena) {
+static tn_status run(settings *s, tn_arena *arena) {
     tn_loaded loaded;
     TN_TRY(tn_cmd_start_compute(s->threads));
+    TN_TRY(tn_lora_open(&s->lora, arena));
     TN_TRY(tn_model_file_load(s->model, arena, TN_MODEL_RUN, &loaded));
     tn_log(TN_LOG_INFO, "eval", "%s: %s", loaded.path, loaded.description);
-    tn_status status = (s->exact_match ? examine : predict)(s, &loaded);
+    tn_status status = tn_lora_load(&s->lora, arena, &loaded);
+    if (!status) status = (s->exact_match ? examine : predict)(s, &loaded);
     tn_loaded_release(&loaded);
     return status;
 }
@@ -152,6 +156,7 @@ int tn_cmd_eval(int argc, char **argv) {
         {"parallel|np", 0, TN_OPT_INT, &s.parallel, "N", "questions under way at once", 1, TN_BATCH_SLOTS, NULL},
         {"predict|n-predict", 'n', TN_OPT_INT, &s.max_tokens, "N",
          "tokens of an answer; 0 = as many as the row's has bytes, and a few", 0, 1 << 20, NULL},
+        TN_OPTIONS_LORA(&s.lora),
         TN_OPTION_DATA_SETTINGS(&s.data),
         TN_OPTION_THREADS(&s.threads),
         TN_OPTION_JSON(&s.json),

@@ -16,8 +16,8 @@
 const tn_option *tn_model_options_init(tn_model_options *o) {
     *o = (tn_model_options){.chunk = 512};
     const tn_option rows[] = {
-        {"model", 'm', TN_OPT_TEXT, &o->model, "F", "run folder, checkpoint, GGUF file, Hugging Face folder",
-         0, 0, NULL},
+        {"model", 'm', TN_OPT_TEXT, &o->model, "F", "run folder, checkpoint, GGUF file, Hugging Face folder", 0, 0,
+         NULL},
         {"ctx-size", 'c', TN_OPT_INT, &o->context, "N", "context in tokens; 0: the model's", 0, 1 << 20, NULL},
         {"ubatch-size|ub", 0, TN_OPT_INT, &o->chunk, "N", "tokens of the prompt in one pass", 1, 1 << 20, NULL},
         TN_OPTION_THREADS(&o->threads),
@@ -26,6 +26,7 @@ const tn_option *tn_model_options_init(tn_model_options *o) {
         {"head", 0, TN_OPT_CHOICE, &o->head, "KIND", "screened: bounds spare most of the output head; same tokens", 0,
          0, "screened|exact"},
         TN_OPTION_PRESET(&o->preset),
+        TN_OPTIONS_LORA(&o->lora),
         {"n-gpu-layers|gpu-layers|ngl", 0, TN_OPT_INT, &o->gpu_layers, "N", "0: Tern runs on CPUs", -1, 1 << 20, NULL},
         IGNORED_VALUE("batch-size|b"),
         IGNORED_VALUE("flash-attn|fa"),
@@ -44,7 +45,6 @@ const tn_option *tn_model_options_init(tn_model_options *o) {
         REFUSED("split-mode|sm|tensor-split|ts|main-gpu|mg|device|dev|override-tensor|ot", 0, "Tern runs on CPUs only"),
         REFUSED("cpu-mask", 'C', "not built: start tern with taskset"),
         REFUSED("cpu-range|Cr", 0, "not built: start tern with taskset -c"),
-        REFUSED("lora|lora-scaled|lora-init-without-apply", 0, "adapters are not built"),
         REFUSED("control-vector|control-vector-scaled|control-vector-layer-range", 0, "Tern does not steer models"),
         TN_OPTIONS_END,
     };
@@ -93,8 +93,10 @@ static void fit_preset(tn_model_options *o, int slots, tn_model *model) {
 
 tn_status tn_model_options_load(tn_model_options *o, int slots, tn_arena *arena, tn_loaded *loaded) {
     TN_TRY(tn_cmd_start_compute(o->threads));
+    TN_TRY(tn_lora_open(&o->lora, arena));
     TN_TRY(tn_model_file_load(o->model, arena, TN_MODEL_RUN, loaded));
     tn_log(TN_LOG_INFO, "run", "%s: %s", loaded->path, loaded->description);
+    TN_TRY(tn_lora_load(&o->lora, arena, loaded));
     fit_preset(o, slots, loaded->model);
     return TN_OK;
 }

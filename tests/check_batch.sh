@@ -58,6 +58,23 @@ alone=$("$tern" run -m "$dir/run" -p 'Once' -s 8 -n 40 --temp 1.2 -r te -r do --
 together=$(sed -nE 's/.*"s8".*"response":"(([^"\\]|\\.)*)".*/\1/p' "$dir/a.jsonl" | sed 's/\\n//g')
 [ "${alone//\"/\\\"}" = "$together" ] || fail "tern run writes \"$alone\", tern batch \"$together\""
 
+# with an adapter: the same for any number of rows at once, and what was begun with others is not gone on with
+cat >"$dir/ft.yaml" <<END
+method: lora
+model: {base: $dir/run}
+lora: {rank: 4}
+data: {train: $dir/text.txt}
+train: {max_steps: 10, epochs: 0, batch_size: 2, grad_accumulation: 1, learning_rate: 1e-2, warmup_steps: 0, eval_steps: 0}
+END
+"$tern" finetune "$dir/ft.yaml" --run-dir "$dir/tuned" >"$dir/train.log" 2>&1 || fail "$(cat "$dir/train.log")"
+status 0 '12 rows failed' batch -o "$dir/l.jsonl" --lora "$dir/tuned:0.5" --parallel 1 -t 1
+status 0 '12 rows failed' batch -o "$dir/m.jsonl" --lora "$dir/tuned:0.5" --parallel 8 -t 2
+same "$dir/l.jsonl" "$dir/m.jsonl" "an adapter, 8 rows at once"
+cmp -s <(sort "$dir/a.jsonl") <(sort "$dir/l.jsonl") && fail "an adapter changes no answer"
+status 1 'was begun with "adapters" = "' batch -o "$dir/m.jsonl"
+status 1 'was begun with "adapters" = "' batch -o "$dir/m.jsonl" --lora "$dir/tuned"
+status 0 '60 were there' batch -o "$dir/m.jsonl" --lora "$dir/tuned:0.5"
+
 # killed at any instant
 for i in $(seq 8); do
     rm -f "$dir"/k.jsonl*

@@ -86,6 +86,36 @@ grep -q '^grammar  *"root' "$dir/err" || fail "/set does not tell the grammar: $
 talk 0 '/load '"$dir"'/g.json\nOnce\n' -n 9 -s 1
 [ "$(cat "$dir/out")" = "a cat" ] || fail "a loaded grammar: $(cat "$dir/out")"
 
+# another scale of an adapter: the answer is that of a new chat with this scale
+for i in $(seq 200); do echo "Once $i dogs sang and sang, and [they] sang."; done >"$dir/sung.txt"
+cat >"$dir/ft.yaml" <<END
+method: lora
+model: {base: $dir/run}
+lora: {rank: 4}
+data: {train: $dir/sung.txt}
+train: {max_steps: 10, epochs: 0, batch_size: 2, grad_accumulation: 1, learning_rate: 1e-2, warmup_steps: 0, eval_steps: 0}
+END
+"$tern" finetune "$dir/ft.yaml" --run-dir "$dir/tuned" >"$dir/train.log" 2>&1 || fail "$(cat "$dir/train.log")"
+"$tern" export "$dir/tuned" --type gguf-lora -o "$dir/a b.gguf" >"$dir/train.log" 2>&1 || fail "$(cat "$dir/train.log")"
+adapted=(--lora "$dir/a b.gguf" -n 12 -s 3 --ignore-eos)
+answer() { sed -n "$1p" "$dir/out"; }
+talk 0 'Once\n/save '"$dir"'/s.json\nthe dogs\n/lora 0 0.25\nthe cats\n' "${adapted[@]}"
+[ "$(wc -l <"$dir/out")" -ge 3 ] || fail "three answers: $(cat "$dir/out")"
+said '0  0.25     '
+talk 0 'Once\n/save '"$dir"'/s.json\n/lora a b.gguf 0.25\nthe dogs\n/lora 0 1\nthe dogs\n' "${adapted[@]}"
+cp "$dir/out" "$dir/switched"
+talk 0 '/load '"$dir"'/s.json\nthe dogs\n/save '"$dir"'/s2.json\n' --lora "$dir/a b.gguf:0.25" "${adapted[@]:2}"
+[ "$(cat "$dir/out")" = "$(sed -n 2p "$dir/switched")" ] || fail "after /lora: $(cat "$dir/switched") not $(cat "$dir/out")"
+talk 0 '/load '"$dir"'/s2.json\nthe dogs\n' "${adapted[@]}"
+[ "$(cat "$dir/out")" = "$(sed -n 3p "$dir/switched")" ] || fail "back again: $(cat "$dir/switched") not $(cat "$dir/out")"
+talk 0 '/load '"$dir"'/s.json\nthe dogs\n' "${adapted[@]}"
+[ "$(cat "$dir/out")" != "$(sed -n 2p "$dir/switched")" ] || fail "/lora changes nothing: $(cat "$dir/out")"
+talk 0 '/lora\n' -m "$dir/tuned"
+said 'the adapter of the model itself'
+talk 1 '/lora 0\n' "${adapted[@]}" && said 'which scale? expected /lora N SCALE'
+talk 1 '/lora 7 1\n' "${adapted[@]}" && said 'there is no adapter 7, expected 0 to 0 or the name of a file'
+talk 1 '/lora 0 much\n' "${adapted[@]}" && said '"much" is not a number'
+
 # bad input is told and left behind
 talk 1 '/hlep\n' && said 'did you mean /help?'
 talk 1 '/set tempreature 1\n' && said 'did you mean temperature?'
@@ -96,7 +126,7 @@ talk 1 '/set samplers k;nope\n' && said '"k" is not a sampler'
 talk 1 '/set logit_bias 3\n' && said 'expected {"id": bias, ...} or [[id, bias], ...]'
 talk 1 '/set grammar root ::= (\n' && said 'grammar: line 1'
 talk 2 '' --prompt-cache x && said '/save and /load keep a chat'
-talk 1 '/lora x\n' && said 'adapters are not built'
+talk 1 '/lora 0 1\n' && said 'there are no adapters; --lora FILE brings one'
 talk 1 '/save\n' && said 'which file?'
 talk 1 "/load $dir/none\n" && said 'no such file'
 talk 1 "/load $dir/c.yaml\n" && said 'expected a saved chat'

@@ -129,6 +129,64 @@ refused 1 'nowhere/s.h5: cannot write' --session nowhere/s.h5
 [ ! -s out ] || fail "a session that cannot be kept was written: $(cat out)"
 refused 2 '--session: keeps one text' --session kept.h5 --n-best 2
 
+# ---- adapters ----
+for i in $(seq 200); do echo "Once $i dogs sang and sang."; done >sung.txt
+cat >ft.yaml <<END
+method: lora
+model: {base: run}
+lora: {rank: 4}
+data: {train: sung.txt}
+train: {max_steps: 20, epochs: 0, batch_size: 2, grad_accumulation: 1, learning_rate: 3e-3, warmup_steps: 0, eval_steps: 0}
+END
+"$tern" finetune ft.yaml --run-dir tuned >train.log 2>&1 || fail "$(cat train.log)"
+"$tern" finetune ft.yaml --run-dir twin --set train.seed=2 >train.log 2>&1 || fail "$(cat train.log)"
+"$tern" export tuned --type gguf-lora -o a.gguf >train.log 2>&1 || fail "$(cat train.log)"
+"$tern" export twin --type peft -o b >train.log 2>&1 || fail "$(cat train.log)"
+sung=$(run -n 20 --temp 0 --lora a.gguf)
+differ "an adapter" "$cold" "$sung"
+grep -q 'a.gguf: GGUF adapter, 7 pairs of rank 4, scale 1' err || fail "nothing is said of an adapter: $(cat err)"
+same "the run that it is of" "$sung" "$("$tern" run -m tuned -p Once -c 32 -n 20 --temp 0 2>err)"
+same "the run as an adapter" "$sung" "$(run -n 20 --temp 0 --lora tuned)"
+for flags in '-t 2' '-ub 1' '--lookup' '--head exact' '--lora b:0' '-t 2 --draft 3'; do
+    # shellcheck disable=SC2086  # several words
+    same "an adapter with $flags" "$sung" "$(run -n 20 --temp 0 --lora a.gguf $flags)"
+done
+same "a scale of 0" "$cold" "$(run -n 20 --temp 0 --lora a.gguf:0 --lora b:0)"
+same "adapters that wait" "$cold" "$(run -n 20 --temp 0 --lora a.gguf --lora-init-without-apply)"
+cp a.gguf a.gguf:0.5
+cp -r b 'b,2:x'
+logits() { run -n 1 --temp 0 --json --logprobs 5 "$@" | head -n 1; }
+same "a path with a colon" "$(logits --lora a.gguf)" "$(logits --lora a.gguf:0.5)"
+rm a.gguf:0.5
+differ "a scale" "$(logits --lora a.gguf)" "$(logits --lora a.gguf:0.5)"
+same "a path with a comma and a colon" "$(logits --lora b:0.5)" "$(logits --lora 'b,2:x:0.5')"
+both=$(logits --lora a.gguf --lora b:-0.5)
+differ "a second adapter" "$(logits --lora a.gguf)" "$both"
+same "a list" "$both" "$(logits --lora-scaled a.gguf:1,b:-0.5)"
+same "beside the adapter of a run" "$both" "$(run -m tuned -n 1 --temp 0 --json --logprobs 5 --lora b:-0.5 | head -n 1)"
+refused 1 'x: cannot open' --lora x
+refused 1 'x: cannot open' --lora x:0.5
+refused 1 '--lora a.gguf, its scale: "much" is not a number' --lora a.gguf:much
+refused 1 '--lora a.gguf, its scale: "inf" is not a number' --lora a.gguf:inf
+refused 1 './a.gguf: is given twice' --lora a.gguf --lora b,./a.gguf:0.3
+refused 1 'there is no name of a file' --lora a.gguf,
+refused 1 'text.txt: is no adapter' --lora text.txt
+"$tern" train c.yaml --run-dir other --set train.seed=5 >train.log 2>&1 || fail "$(cat train.log)"
+refused 1 'a.gguf: was trained beside another model' -m other --lora a.gguf
+refused 1 'a.gguf' -m long.gguf --lora a.gguf
+first=$(run -n 10 -s 9 --lora a.gguf:0.7 --session l.h5)
+same "a session with an adapter" "$(run -n 24 -s 9 --lora a.gguf:0.7)" \
+    "$first$("$tern" run -m run -c 32 -t 1 -n 14 --lora a.gguf:0.7 --session l.h5 --prompt-cache-ro 2>err)"
+refused 1 'l.h5: was written with adapters: give the same --lora' --session l.h5
+refused 1 'l.h5: was written with other adapters or scales' --session l.h5 --lora a.gguf
+refused 1 'kept.h5: was written without adapters: leave out --lora' --session kept.h5 --lora a.gguf
+same "a session with an adapter that waits" "$cold" \
+    "$(run -n 20 --temp 0 --session kept.h5 --prompt-cache-ro --lora a.gguf:0)"
+loss() { "$tern" eval "$@" sung.txt 2>err; }
+same "the loss with an adapter" "$(loss tuned)" "$(loss run --lora a.gguf)"
+differ "the loss with an adapter" "$(loss run)" "$(loss run --lora a.gguf)"
+"$tern" bench infer -m run --lora a.gguf -p 8 -n 4 -r 1 >out 2>err || fail "bench infer --lora: $(cat err)"
+
 # ---- what a text may be ----
 same "a grammar" "Once upon a cat" "$(run -n 30 --grammar 'root ::= " upon a " ("cat" | "dog")' -l "$id+0" -s 1 | sed 's/dog/cat/')"
 echo 'root ::= "x' >bad.gbnf
@@ -158,7 +216,7 @@ for command in run chat batch 'bench infer'; do
 done
 
 # ---- flags of other tools ----
-for flag in '-ctk q4_0' '-ctk f32 -ctv f16' '--lora x' '-hf x' '-ts 1' '--control-vector x' '-C f' '-md x' '--adaptive-target 1'; do
+for flag in '-ctk q4_0' '-ctk f32 -ctv f16' '-hf x' '-ts 1' '--control-vector x' '-C f' '-md x' '--adaptive-target 1'; do
     # shellcheck disable=SC2086
     refused 2 "tern run: -" $flag
 done
