@@ -32,7 +32,7 @@ static tn_status open_template(tn_example_maker *m) {
     if (strcmp(source, "none") == 0 && own)
         tn_log(TN_LOG_WARN, "data",
                "the tokenizer has no chat template, so conversations are their contents and nothing else "
-               "(data.chat_template none); chatml, llama3 or a file would mark who says what");
+               "(data.chat_template none); plain sets answers apart, chatml, llama3 or a file say who speaks");
     else
         tn_log(TN_LOG_INFO, "data", "conversations go through %s", own ? source : setting);
     return TN_OK;

@@ -59,6 +59,7 @@ static void builtin__writes_what_its_models_were_taught(void **state) {
                    "Be brief.\n\n### Instruction:\n What is 2+2? \n\n### Response:\n4</s>\n\n"
                    "### Instruction:\nSure?\n\n### Response:\n",
                    "4</s>");
+    assert_builtin("plain", talk, "Be brief.\nWhat is 2+2? 4</s>\nSure?", " 4</s>");
     assert_builtin("none", talk, "Be brief. What is 2+2? 4Sure?", "4");
     assert_builtin("bitnet",
                    "[{\"role\": \"system\", \"content\": \"You are a helpful assistant.\"},"
@@ -109,7 +110,7 @@ static void builtin__takes_text_parts_and_no_content(void **state) {
 
 static void builtin__names_are_all_there(void **state) {
     (void)state;
-    static const char *const wanted[] = {"llama3", "chatml", "bitnet", "zephyr", "alpaca", "none"};
+    static const char *const wanted[] = {"llama3", "chatml", "bitnet", "zephyr", "alpaca", "plain", "none"};
     int count;
     const char *const *names = tn_chat_template_names(&count);
     assert_int_equal(count, TN_COUNT(wanted));
@@ -197,7 +198,7 @@ static void setting__that_names_nothing_is_refused(void **state) {
     tn_test_files *f = *state;
     assert_refused(
         "lama3", "[]", (tn_chat){0}, TN_E_MISSING,
-        "chat template \"lama3\" is neither a file nor one of llama3, chatml, bitnet, zephyr, alpaca, none (did "
+        "chat template \"lama3\" is neither a file nor one of llama3, chatml, bitnet, zephyr, alpaca, plain, none (did "
         "you mean llama3?)");
     assert_ok(tn_file_write(f->path, "{% if %}", 8));
     assert_refused(f->path, "[]", (tn_chat){0}, TN_E_FORMAT, "line 1, column 7: unexpected %}, expected a value");
