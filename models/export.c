@@ -34,6 +34,7 @@ typedef struct job {
     const char *source_path, *out_path;
     const type_row *type;
     tn_table_type table;
+    const tn_export_edit *edit;
     tn_gguf_types types;
     tn_arena *source_arena, *copy_arena, *proof_arena;
     tn_loaded source, copy;
@@ -203,7 +204,9 @@ static tn_status prove(job *j) {
 
 static tn_status write_and_prove(job *j) {
     TN_TRY(tn_atomic_begin(&j->file, j->out_path)); /* first: a folder that cannot be written is known at once */
-    TN_TRY(tn_model_file_load(j->source_path, j->source_arena, TN_MODEL_EXPORT, &j->source));
+    const tn_model_use use = j->edit ? j->edit->use : TN_MODEL_EXPORT;
+    TN_TRY(tn_model_file_load(j->source_path, j->source_arena, use, &j->source));
+    if (j->edit) TN_TRY(j->edit->apply(j->edit->context, &j->source, j->source_arena));
     snprintf(j->report->source, sizeof j->report->source, "%s", j->source.description);
     TN_TRY(check_model(j));
     TN_TRY(fit_vocabulary(j));
@@ -217,7 +220,8 @@ static tn_status write_and_prove(job *j) {
     return tn_atomic_commit(&j->file);
 }
 
-tn_status tn_export(const char *source, const char *out, tn_export_options options, tn_export_report *report) {
+tn_status tn_export_edited(const char *source, const char *out, tn_export_options options, const tn_export_edit *edit,
+                           tn_export_report *report) {
     job *j = tn_heap_zalloc(1, sizeof *j);
     if (!j) return TN_E_NOMEM;
     *report = (tn_export_report){0};
@@ -225,6 +229,7 @@ tn_status tn_export(const char *source, const char *out, tn_export_options optio
     j->out_path = out;
     j->type = &type_rows[options.type];
     j->table = options.table;
+    j->edit = edit;
     j->report = report;
     j->source_arena = tn_arena_create("source");
     j->copy_arena = tn_arena_create("copy");
@@ -238,4 +243,8 @@ tn_status tn_export(const char *source, const char *out, tn_export_options optio
     tn_arena_free(j->proof_arena);
     tn_heap_free(j);
     return status;
+}
+
+tn_status tn_export(const char *source, const char *out, tn_export_options options, tn_export_report *report) {
+    return tn_export_edited(source, out, options, NULL, report);
 }

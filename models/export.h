@@ -7,7 +7,7 @@
 #ifndef TN_MODELS_EXPORT_H
 #define TN_MODELS_EXPORT_H
 #include "core/buf.h"
-#include "kernels/table.h"
+#include "models/model_file.h"
 
 /* Rows of models/export_types.def. */
 typedef enum tn_export_type {
@@ -40,5 +40,15 @@ typedef struct tn_export_report {
  * TN_E_UNSUPPORTED for a float twin in a ternary type; TN_E_MISMATCH when the proof fails. Then there is no new file,
  * and an older one of that name is untouched. */
 tn_status tn_export(const char *source, const char *out, tn_export_options options, tn_export_report *report);
+
+/* What is done to a source, once it is loaded for `use`, before it is checked and written. */
+typedef struct tn_export_edit {
+    tn_model_use use;
+    tn_status (*apply)(void *context, tn_loaded *source, tn_arena *arena);
+    void *context;
+} tn_export_edit;
+
+tn_status tn_export_edited(const char *source, const char *out, tn_export_options options, const tn_export_edit *edit,
+                           tn_export_report *report);
 
 #endif

@@ -28,6 +28,7 @@ const char *tn_hf_type_name(tn_hf_type type) {
 typedef struct job {
     const char *source_path;
     tn_hf_export_options options;
+    const tn_export_edit *edit;
     tn_hf_format format;
     tn_arena *source_arena, *copy_arena, *proof_arena;
     tn_loaded source, copy;
@@ -145,10 +146,12 @@ static tn_status prove(job *j) {
 }
 
 static tn_status write_and_prove(job *j, const char *out) {
-    const tn_model_use use = j->options.type == TN_HF_TYPE_PACKED ? TN_MODEL_EXPORT : TN_MODEL_EVAL;
+    const tn_export_edit *edit = j->edit;
+    const tn_model_use own = j->options.type == TN_HF_TYPE_PACKED ? TN_MODEL_EXPORT : TN_MODEL_EVAL;
     /* First: a folder that cannot be written is known at once. */
     TN_TRY(tn_atomic_folder_begin(&j->folder, out, files, (int)TN_COUNT(files)));
-    TN_TRY(tn_model_file_load(j->source_path, j->source_arena, use, &j->source));
+    TN_TRY(tn_model_file_load(j->source_path, j->source_arena, edit ? edit->use : own, &j->source));
+    if (edit) TN_TRY(edit->apply(edit->context, &j->source, j->source_arena));
     snprintf(j->report->source, sizeof j->report->source, "%s", j->source.description);
     TN_TRY(check_model(j));
     TN_TRY(round_and_ask(j));
@@ -161,12 +164,14 @@ static tn_status write_and_prove(job *j, const char *out) {
     return tn_atomic_folder_commit(&j->folder);
 }
 
-tn_status tn_export_hf(const char *source, const char *out, tn_hf_export_options options, tn_export_report *report) {
+tn_status tn_export_hf_edited(const char *source, const char *out, tn_hf_export_options options,
+                              const tn_export_edit *edit, tn_export_report *report) {
     job *j = tn_heap_zalloc(1, sizeof *j);
     if (!j) return TN_E_NOMEM;
     *report = (tn_export_report){0};
     j->source_path = source;
     j->options = options;
+    j->edit = edit;
     j->report = report;
     j->source_arena = tn_arena_create("source");
     j->copy_arena = tn_arena_create("copy");
@@ -180,4 +185,8 @@ tn_status tn_export_hf(const char *source, const char *out, tn_hf_export_options
     tn_arena_free(j->proof_arena);
     tn_heap_free(j);
     return status;
+}
+
+tn_status tn_export_hf(const char *source, const char *out, tn_hf_export_options options, tn_export_report *report) {
+    return tn_export_hf_edited(source, out, options, NULL, report);
 }

@@ -28,5 +28,8 @@ typedef struct tn_hf_export_options {
  * matrix that cannot be packed; TN_E_CONFIG for a folder with other files; TN_E_MISMATCH when the proof fails. Then
  * there is no new folder, and an older one is untouched. */
 tn_status tn_export_hf(const char *source, const char *out, tn_hf_export_options options, tn_export_report *report);
+/* The same of a source that is changed before. */
+tn_status tn_export_hf_edited(const char *source, const char *out, tn_hf_export_options options,
+                              const tn_export_edit *edit, tn_export_report *report);
 
 #endif
