@@ -102,4 +102,23 @@ for method in full norms lora lora_merged; do
     expect 1 'is not the base that the run began with \(fingerprint [0-9a-f]{32}, not [0-9a-f]{32}\)' \
         finetune --resume "$dir/$method" --set model.base="$dir/other"
 done
+
+# preferences and a teacher: another objective, the same promises
+for i in $(seq 60); do
+    printf '{"prompt": "%s", "chosen": " the%s", "rejected": " an%s"}\n' "$(printf '%*s' $((i % 5 + 1)) '' | tr ' ' b)" \
+        "$([ $((i % 2)) -eq 0 ] || echo y)" "$([ $((i % 3)) -eq 0 ] || echo d)"
+done >"$dir/pairs.jsonl"
+dpo=(--set objective=dpo --set data.train="$dir/pairs.jsonl")
+distill=(--set objective=distill --set distill.teacher="$dir/other" --set distill.temperature=1)
+refused 'pairs.jsonl has rows of kind preference, which compare answers' --set data.train="$dir/pairs.jsonl"
+refused 'more.txt has rows of kind text; dpo learns from rows with prompt, chosen and rejected' --set objective=dpo
+refused 'distill.teacher is missing: the model whose distribution is learnt' --set objective=distill
+expect 0 '"references":' finetune "$dir/ft.yaml" --plan --json "${dpo[@]}"
+expect 0 '"teacher":' finetune "$dir/ft.yaml" --plan --json "${distill[@]}"
+for objective in dpo distill; do
+    declare -n sets=$objective
+    expect 0 'accuracy [01]\.[0-9]+  val|kl [0-9.]+  val' finetune "$dir/ft.yaml" --run-dir "$dir/$objective" "${sets[@]}"
+done
+grep -q '"val_rewards_accuracies": 1' "$dir/dpo/metrics.jsonl" || fail 'dpo: not all held-out pairs come out right'
+expect 1 'is not the teacher that the run began with' finetune --resume "$dir/distill" --set distill.teacher="$dir/base"
 exit $bad

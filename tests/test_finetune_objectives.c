@@ -265,20 +265,28 @@ static void plan__is_what_an_objective_takes(void **state) {
 
 /* ---- what is refused, and what is said ---- */
 
+/* An adapter beside a teacher makes another one of it. */
 static void another_teacher__is_refused_by_its_fingerprint(void **state) {
+    static const char *const others[] = {"other", "adapted"};
+    const tn_place *p = *state;
     tn_run other, r;
     char sets[SETS];
-    make_teacher(*state);
-    tn_run_once(&other, *state, "other", "model.context=32 train.seed=7");
+    make_teacher(p);
+    tn_run_once(&other, p, "other", "model.context=32 train.seed=7");
     tn_run_release(&other);
-    once(&r, *state, "a", distill(*state, "method=norms"));
+    tn_run_init_finetune(&other, p, "adapted", "teacher", "method=lora lora.rank=4");
+    tn_run_go(&other, false);
+    tn_run_release(&other);
+    once(&r, p, "a", distill(p, "method=norms"));
     tn_run_release(&r);
-    fits(snprintf(sets, sizeof sets, "%s distill.teacher=%s/other", distill(*state, "method=norms"),
-                  ((tn_place *)*state)->dir));
-    tn_run_init_finetune(&r, *state, "a", "base", sets);
-    assert_int_equal(tn_run_open(&r, true), TN_E_MISMATCH);
-    assert_non_null(strstr(tn_error_message(), "other is not the teacher that the run began with (fingerprint "));
-    tn_run_release(&r);
+    for (size_t i = 0; i < TN_COUNT(others); i++) {
+        fits(snprintf(sets, sizeof sets, "%s distill.teacher=%s/%s", distill(p, "method=norms"), p->dir, others[i]));
+        tn_run_init_finetune(&r, p, "a", "base", sets);
+        assert_int_equal(tn_run_open(&r, true), TN_E_MISMATCH);
+        assert_non_null(strstr(tn_error_message(), others[i]));
+        assert_non_null(strstr(tn_error_message(), " is not the teacher that the run began with (fingerprint "));
+        tn_run_release(&r);
+    }
 }
 
 static void objectives__that_cannot_be_are_refused_in_a_sentence(void **state) {

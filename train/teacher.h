@@ -10,8 +10,8 @@
 #include "train/run_config.h"
 
 typedef struct tn_teacher_file {
-    tn_loaded source; /* its weights are read once */
-    char id[TN_FINGERPRINT];
+    tn_loaded source;            /* its weights are read once */
+    char id[2 * TN_FINGERPRINT]; /* that of the model, and after a + that of adapters beside it */
 } tn_teacher_file;
 
 /* Open distill.teacher, for a run that has its base; run->teacher is then this. For another objective nothing happens.
@@ -20,7 +20,8 @@ typedef struct tn_teacher_file {
 tn_status tn_teacher_open(tn_teacher_file *teacher, tn_run_config *run);
 /* The teacher's model, not filled yet; its tables have their place. */
 tn_status tn_teacher_make(tn_model **model, tn_arena *arena, const tn_run_config *run);
-/* Fill and refresh the engine's teacher; from then on `id` is known. Fails: what reading gives. */
+/* Fill and refresh the engine's teacher; from then on `id` is known. Fails: what reading gives;
+ * TN_E_UNSUPPORTED for an adapter of the head. */
 tn_status tn_teacher_fill(tn_teacher_file *teacher, tn_model *model);
 void tn_teacher_release(tn_teacher_file *teacher);
 
