@@ -150,8 +150,9 @@ static void expect_time(tn_plan *plan, const tn_run_config *config, const tn_cou
     if (c->eval_batches) evaluated = fmin(evaluated, (double)c->eval_batches * batch);
     double evaluations = (c->eval_steps ? floor((double)course->total / (double)c->eval_steps) : 0) + 1;
     plan->tokens_per_second = (double)course->tokens_per_step / step;
-    plan->seconds =
-        step * (double)course->total + evaluations * evaluated * measured->pass / 3; /* forward alone: a third */
+    const double referred = course->answers ? (double)(plan->train_tokens + plan->validation_tokens) : 0;
+    plan->seconds = step * (double)course->total +
+                    (evaluations * evaluated + referred) * measured->pass / 3; /* forward alone: a third */
     if (course->max_seconds > 0) plan->seconds = fmin(plan->seconds, course->max_seconds);
 }
 
