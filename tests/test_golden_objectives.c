@@ -7,6 +7,7 @@
 #include "tests/testing.h"
 #include "train/objective.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { PAIRS = 4, TIME = 16, SLOTS = 2 * PAIRS * TIME };
@@ -101,6 +102,18 @@ static void check_preferences(answers *a) {
     tn_golden_assert_gradients(&g, file, "dpo/grad");
 }
 
+/* Of the gradient from what PyTorch has, over the norm of that. */
+static double distance_of(const tn_param *p, const char *group) {
+    const int64_t count = tn_param_count(p);
+    const float *expected = tn_golden_read_of(&g, file, group, p, TN_H5_F32, count);
+    double distance = 0, norm = 0;
+    for (int64_t i = 0; i < count; i++) {
+        distance += pow((double)p->tensor.grad[i] - (double)expected[i], 2);
+        norm += pow((double)expected[i], 2);
+    }
+    return sqrt(distance / norm);
+}
+
 static void golden_dpo__of_a_row_an_answer_agrees(void **state) {
     answers a;
     (void)state;
@@ -113,6 +126,33 @@ static void golden_dpo__of_packed_answers_agrees(void **state) {
     (void)state;
     lay_out(&a, 2);
     check_preferences(&a);
+}
+
+/* The arithmetic that a run takes, over a head that is not trained, as methods lora and norms have it. */
+static void golden_dpo__agrees_in_the_arithmetic_of_a_run(void **state) {
+    answers a;
+    tn_objective_tally tally = {0};
+    tn_param *head = tn_model_head(g.model);
+    tn_real *kept = head->tensor.grad;
+    double worst = 0;
+    (void)state;
+    lay_out(&a, 2);
+    const double *references = tn_golden_read(&g, file, "dpo/references", TN_H5_F64, 2 * PAIRS),
+                 *losses = tn_golden_read(&g, file, "dpo/losses", TN_H5_F64, PAIRS);
+    for (int i = 0; i < 2 * PAIRS; i++) answer_of(&a, i)->reference = references[i];
+    tn_golden_load(&g);
+    head->tensor.grad = NULL;
+    tn_tape_set_backward(g.tape, TN_BACKWARD_INT16);
+    assert_ok(tn_objective_train(&a.objective, g.model, g.tape, NULL, &a.pass, PAIRS, &tally));
+    tn_tape_set_backward(g.tape, TN_BACKWARD_F32);
+    head->tensor.grad = kept;
+    const double loss = (losses[0] + losses[1] + losses[2] + losses[3]) / PAIRS;
+    assert_true(fabs(tally.loss / PAIRS / loss - 1) < 1e-4);
+    for (int i = 0; i < g.n_params; i++)
+        if (g.params[i] != head) worst = fmax(worst, distance_of(g.params[i], "dpo/grad"));
+    print_message("  loss off by %.1e, gradients by at most %.1e in norm, tolerance 1e-04\n",
+                  fabs(tally.loss / PAIRS / loss - 1), worst);
+    assert_true(worst < 1e-4);
 }
 
 /* ---- distillation ---- */
@@ -151,6 +191,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_dpo__of_a_row_an_answer_agrees),
         cmocka_unit_test(golden_dpo__of_packed_answers_agrees),
+        cmocka_unit_test(golden_dpo__agrees_in_the_arithmetic_of_a_run),
         cmocka_unit_test(golden_distill__loss_and_gradients_agree),
     };
     if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;
