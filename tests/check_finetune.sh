@@ -115,6 +115,9 @@ refused 'more.txt has rows of kind text; dpo learns from rows with prompt, chose
 refused 'distill.teacher is missing: the model whose distribution is learnt' --set objective=distill
 expect 0 '"references":' finetune "$dir/ft.yaml" --plan --json "${dpo[@]}"
 expect 0 '"teacher":' finetune "$dir/ft.yaml" --plan --json "${distill[@]}"
+expect 0 '"references":' finetune configs/dpo.yaml --plan --json "${dpo[@]}" --set model.base="$dir/base"
+expect 0 '"teacher":' finetune configs/distill.yaml --plan --json "${distill[@]}" --set model.base="$dir/base" \
+    --set data.train="$dir/more.txt"
 for objective in dpo distill; do
     declare -n sets=$objective
     expect 0 'accuracy [01]\.[0-9]+  val|kl [0-9.]+  val' finetune "$dir/ft.yaml" --run-dir "$dir/$objective" "${sets[@]}"

@@ -3,6 +3,7 @@
 #include "core/par.h"
 #include "kernels/kernels.h"
 #include "models/export.h"
+#include "models/hf_export.h"
 #include "tests/trainer_rig.h"
 #include "train/plan.h"
 #include "train/trainer_priv.h"
@@ -154,24 +155,28 @@ static void distill__comes_nearer_to_its_teacher(void **state) {
     }
 }
 
-/* A run folder and the GGUF file that was exported from it. */
+/* A run folder, and the files that were exported from it: the same teacher, to the bit. */
 static void teacher__may_be_a_file_of_any_kind(void **state) {
+    static const char *const files[] = {"teacher", "teacher.gguf", "hf"};
     const tn_place *p = *state;
-    tn_run r[2];
+    tn_run r[TN_COUNT(files)];
     char source[TN_RUN_PATH], file[TN_RUN_PATH], sets[SETS];
     tn_export_report report;
     make_teacher(p);
-    assert_ok(tn_path_join(source, sizeof source, p->dir, "teacher"));
-    assert_ok(tn_path_join(file, sizeof file, p->dir, "teacher.gguf"));
+    assert_ok(tn_path_join(source, sizeof source, p->dir, files[0]));
+    assert_ok(tn_path_join(file, sizeof file, p->dir, files[1]));
     assert_ok(tn_export(source, file, (tn_export_options){.type = TN_EXPORT_F32}, &report));
-    for (int i = 0; i < 2; i++) {
-        fits(snprintf(sets, sizeof sets, "%s distill.teacher=%s", distill(p, "method=norms"), i ? file : source));
-        once(&r[i], p, i ? "file" : "folder", sets);
+    assert_ok(tn_path_join(file, sizeof file, p->dir, files[2]));
+    assert_ok(tn_export_hf(source, file, (tn_hf_export_options){0}, &report));
+    for (size_t i = 0; i < TN_COUNT(files); i++) {
+        char name[32];
+        snprintf(name, sizeof name, "run%zu", i);
+        fits(snprintf(sets, sizeof sets, "%s distill.teacher=%s/%s", distill(p, "method=norms"), p->dir, files[i]));
+        once(&r[i], p, name, sets);
+        assert_string_equal(r[0].trainer->teacher.id, r[i].trainer->teacher.id);
+        assert_true(r[0].summary.val_kl == r[i].summary.val_kl);
     }
-    assert_string_equal(r[0].trainer->teacher.id, r[1].trainer->teacher.id);
-    assert_true(fabs(r[0].summary.val_kl / r[1].summary.val_kl - 1) < 1e-3);
-    tn_run_release(&r[0]);
-    tn_run_release(&r[1]);
+    for (size_t i = 0; i < TN_COUNT(files); i++) tn_run_release(&r[i]);
 }
 
 /* ---- the trainer's promises ---- */
