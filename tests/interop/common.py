@@ -16,6 +16,7 @@ warnings.filterwarnings("ignore")
 
 import torch  # noqa: E402
 import transformers.integrations.bitnet as bitnet  # noqa: E402
+from peft import PeftModel  # noqa: E402
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers  # noqa: E402
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast  # noqa: E402
 from transformers.utils import logging  # noqa: E402
@@ -116,9 +117,11 @@ def activation_quant(self, x, num_bits=8):
     return codes.to(torch.int8), scale
 
 
-def load(path, dtype=torch.float32):
-    """The model of a folder with all its floats in `dtype`, whatever the folder has."""
+def load(path, dtype=torch.float32, adapter=None):
+    """The model of a folder with all its floats in `dtype`, whatever the folder has; with an adapter that peft loads."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    if adapter:
+        model = PeftModel.from_pretrained(model, adapter).eval()
     for tensor in list(model.parameters()) + list(model.buffers()):
         if tensor.is_floating_point():
             tensor.data = tensor.data.to(dtype)
@@ -146,10 +149,10 @@ def exact():
         bitnet.ActQuant, bitnet.BitLinear.activation_quant = rounded, method
 
 
-def sequences(path, vocabulary, count=6, length=5):
+def sequences(path, vocabulary, adapter=None, count=6, length=5):
     """Sequences of ids at which every activation lies well within its code of 8 bits: where one lies at the border of two,
     the order of a sum decides which it gets, and logits then differ by a step of 1/127, not by 1e-7."""
-    rng, model, found = random.Random(5), load(path, torch.float64), []
+    rng, model, found = random.Random(5), load(path, torch.float64, adapter), []
     for _ in range(40 * count):
         ids = [rng.randrange(vocabulary) for _ in range(length)]
         Exact.margin = 1.0
@@ -162,12 +165,12 @@ def sequences(path, vocabulary, count=6, length=5):
     return fail(f"{path}: only {len(found)} sequences whose activations lie within their codes")
 
 
-def compare(what, theirs, ours):
-    """Logits of `theirs`, which transformers loads, and of `ours`, which Tern does, in float32."""
-    model, worst = load(theirs), 0
-    asked = sequences(theirs, model.config.vocab_size)
+def compare(what, theirs, ours, adapter=None, options=()):
+    """Logits of `theirs`, which transformers loads, beside an adapter or not, and of `ours`, which Tern does, in float32."""
+    model, worst = load(theirs, adapter=adapter), 0
+    asked = sequences(theirs, model.config.vocab_size, adapter)
     for ids in asked:
-        a, b = tern_logits(ours, ids), answer(model, ids)
+        a, b = tern_logits(ours, ids, *options), answer(model, ids)
         if a.shape != b.shape:
             fail(f"{what}: logits {tuple(a.shape)} and {tuple(b.shape)}")
         worst = max(worst, (a - b).abs().max().item())

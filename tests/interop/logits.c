@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * logits MODEL ID... - one line of JSON: [[logit of each token at the first place, ...], ...], for other libraries'
- * answers to be held against. Whole passes, as the trainer computes them. */
+ * logits [--lora ADAPTER] MODEL ID... - one line of JSON: [[logit of each token at the first place, ...], ...], for
+ * other libraries' answers to be held against. Whole passes, as the trainer computes them. */
 #include "autograd/tape.h"
 #include "core/arena.h"
 #include "kernels/kernels.h"
+#include "models/adapter_file.h"
 #include "models/model_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void print(const tn_tensor *logits, int places, int vocab) {
     printf("[");
@@ -16,10 +18,20 @@ static void print(const tn_tensor *logits, int places, int vocab) {
     printf("]]\n");
 }
 
-static tn_status answer(const char *path, int n, char **texts, tn_arena *arena, tn_loaded *loaded) {
+static tn_status attach(const char *path, tn_arena *arena, const tn_loaded *loaded) {
+    tn_adapter_base base = {.config = &loaded->config, .model = loaded->model};
+    tn_adapter *adapter;
+    if (!path) return TN_OK;
+    TN_TRY(tn_adapter_file_load(&adapter, arena, path, &base, NULL));
+    return tn_model_attach(loaded->model, adapter, 1);
+}
+
+static tn_status answer(const char *path, const char *adapter, int n, char **texts, tn_arena *arena,
+                        tn_loaded *loaded) {
     int32_t *ids;
     TN_TRY(tn_kernels_init(NULL));
     TN_TRY(tn_model_file_load(path, arena, TN_MODEL_RUN, loaded));
+    TN_TRY(attach(adapter, arena, loaded));
     TN_TAKE(ids, arena, n, "ids");
     for (int i = 0; i < n; i++) ids[i] = (int32_t)strtol(texts[i], NULL, 10);
     tn_tape *tape = tn_tape_create();
@@ -36,8 +48,10 @@ static tn_status answer(const char *path, int n, char **texts, tn_arena *arena, 
 int main(int argc, char **argv) {
     tn_loaded loaded = {0};
     tn_arena *arena = tn_arena_create("model");
-    if (argc < 3 || !arena) return 2;
-    tn_status status = answer(argv[1], argc - 2, argv + 2, arena, &loaded);
+    const char *adapter = argc > 3 && strcmp(argv[1], "--lora") == 0 ? argv[2] : NULL;
+    const int first = adapter ? 3 : 1;
+    if (argc < first + 2 || !arena) return 2;
+    tn_status status = answer(argv[first], adapter, argc - first - 1, argv + first + 1, arena, &loaded);
     if (status) fprintf(stderr, "logits: %s\n", tn_error_message());
     tn_loaded_release(&loaded);
     tn_arena_free(arena);
