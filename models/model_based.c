@@ -34,8 +34,11 @@ static tn_status open_base(tn_based *based, const char *path, int depth) {
     tn_status status = tn_model_file_open_at(base, depth + 1, &based->base);
     if (status != TN_E_MISSING && status != TN_E_IO) return status;
     return tn_fail_at(status, __FILE__, __LINE__,
-                      "%s: holds what a run has changed of its base %s, which cannot be read: %s", path, base,
-                      tn_error_message());
+                      "%s: holds what a run has changed of its base %s, which cannot be read: %s%s", path, base,
+                      tn_error_message(),
+                      based->record.tuning.method == TN_METHOD_LORA
+                          ? "; where it has moved, give it as the model and this run with --lora"
+                          : "");
 }
 
 static void describe(tn_loaded *out, int64_t step) {

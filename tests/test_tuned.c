@@ -136,14 +136,30 @@ static tn_status open_run(const tn_run *r) {
 }
 
 static void base_that_moved__is_named(void **state) {
-    tn_run r;
+    static const char *const methods[] = {"method=norms", "method=lora"};
+    tn_run runs[TN_COUNT(methods)];
     char path[TN_RUN_PATH];
-    once(&r, *state, "a", "method=norms");
+    for (size_t i = 0; i < TN_COUNT(methods); i++) once(&runs[i], *state, methods[i], methods[i]);
     rename_folder(*state, "base", "moved");
-    assert_int_equal(open_run(&r), TN_E_MISSING);
     assert_ok(tn_path_join(path, sizeof path, ((tn_place *)*state)->dir, "base"));
-    assert_non_null(strstr(tn_error_message(), "holds what a run has changed of its base "));
-    assert_non_null(strstr(tn_error_message(), path));
+    for (size_t i = 0; i < TN_COUNT(methods); i++) {
+        assert_int_equal(open_run(&runs[i]), TN_E_MISSING);
+        assert_non_null(strstr(tn_error_message(), "holds what a run has changed of its base "));
+        assert_non_null(strstr(tn_error_message(), path));
+        assert_true((strstr(tn_error_message(), "give it as the model and this run with --lora") != NULL) == (i == 1));
+        tn_run_release(&runs[i]);
+    }
+}
+
+/* A run that lies where its base was. */
+static void base_of_itself__is_refused(void **state) {
+    tn_run r;
+    once(&r, *state, "a", "method=lora");
+    rename_folder(*state, "base", "moved");
+    rename_folder(*state, "a", "base");
+    assert_ok(tn_path_join(r.dir, sizeof r.dir, ((tn_place *)*state)->dir, "base"));
+    assert_int_equal(open_run(&r), TN_E_CORRUPT);
+    assert_non_null(strstr(tn_error_message(), "its base has a base, and so on, more than 8 times"));
     tn_run_release(&r);
 }
 
@@ -191,6 +207,7 @@ int main(void) {
         CASE(export__has_the_logits_of_the_trainer),
         CASE(export__of_a_base_with_an_adapter_is_refused),
         CASE(base_that_moved__is_named),
+        CASE(base_of_itself__is_refused),
         CASE(base_that_is_another__is_refused_by_its_fingerprint),
         CASE(tuned_model__is_a_base_again),
     };
