@@ -226,6 +226,15 @@ static void used_folder__is_refused_without_resume(void **state) {
     tn_run_release(&other);
 }
 
+static void new_folder__may_have_the_shortest_of_names(void **state) {
+    char before[TN_TEST_PATH];
+    assert_non_null(getcwd(before, sizeof before));
+    go_to(((tn_place *)*state)->dir);
+    assert_ok(tn_run_dir_check("r"));
+    assert_ok(tn_run_dir_check("r/s"));
+    go_to(before);
+}
+
 static void folder_in_use__is_refused(void **state) {
     tn_run r, second;
     tn_run_init(&r, *state, "a", "");
@@ -251,6 +260,7 @@ int main(void) {
         TEST(lost_checkpoints__are_named),
         TEST(longer_run__goes_on_from_a_finished_one),
         TEST(used_folder__is_refused_without_resume),
+        TEST(new_folder__may_have_the_shortest_of_names),
         TEST(folder_in_use__is_refused),
     };
     if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;

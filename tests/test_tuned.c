@@ -151,6 +151,38 @@ static void base_that_moved__is_named(void **state) {
     }
 }
 
+/* Tables of f32, in memory or in their file. */
+static void base__gives_the_same_bits_out_of_any_file(void **state) {
+    static const char *const bases[] = {"base", "base.gguf", "basehf"};
+    static const char *const tuned[] = {"method=norms",
+                                        "method=lora lora.rank=2 lora.target_modules=[all,embed_tokens]",
+                                        "method=lora_merged lora.rank=2 lora.modules_to_save=embed_tokens"};
+    tn_arena *arena = tn_arena_create("test");
+    char path[TN_COUNT(bases)][TN_RUN_PATH];
+    tn_export_report report;
+    for (size_t b = 0; b < TN_COUNT(bases); b++)
+        assert_ok(tn_path_join(path[b], sizeof path[b], ((tn_place *)*state)->dir, bases[b]));
+    assert_ok(tn_export(path[0], path[1], (tn_export_options){TN_EXPORT_I2_S, TN_TABLE_F32}, &report));
+    assert_ok(tn_export_hf(path[0], path[2], (tn_hf_export_options){TN_HF_TYPE_PACKED, TN_TABLE_F32}, &report));
+    for (size_t i = 0; i < TN_COUNT(tuned); i++) {
+        tn_probe first;
+        for (size_t b = 0; b < TN_COUNT(bases); b++) {
+            tn_run r;
+            tn_probe found;
+            char name[32];
+            snprintf(name, sizeof name, "r%zu-%zu", i, b);
+            tn_run_init_finetune(&r, *state, name, bases[b], tuned[i]);
+            tn_run_go(&r, false);
+            ask_trainer(&r, arena, b ? &found : &first);
+            if (b) assert_ok(tn_probe_compare(&first, &found));
+            ask_file(r.summary.checkpoint, arena, &found);
+            assert_ok(tn_probe_compare(&first, &found));
+            tn_run_release(&r);
+        }
+    }
+    tn_arena_free(arena);
+}
+
 /* A run that lies where its base was. */
 static void base_of_itself__is_refused(void **state) {
     tn_run r;
@@ -207,6 +239,7 @@ int main(void) {
         CASE(export__has_the_logits_of_the_trainer),
         CASE(export__of_a_base_with_an_adapter_is_refused),
         CASE(base_that_moved__is_named),
+        CASE(base__gives_the_same_bits_out_of_any_file),
         CASE(base_of_itself__is_refused),
         CASE(base_that_is_another__is_refused_by_its_fingerprint),
         CASE(tuned_model__is_a_base_again),

@@ -78,11 +78,12 @@ static size_t existing_length(const char *path) {
 tn_status tn_run_dir_check(const char *path) {
     tn_run_dir dir;
     TN_TRY(name_paths(&dir, path));
-    dir.path[existing_length(path)] = '\0';
+    const size_t exists = existing_length(path);
+    dir.path[exists] = '\0';
     const char *folder = *dir.path ? dir.path : *path == '/' ? "/" : ".";
     if (!tn_path_is_dir(folder)) return TN_FAIL(IO, "%s: is a file where a folder was expected", folder);
     if (access(folder, W_OK | X_OK) != 0) return tn_fail_errno(folder, "write into the folder");
-    return strlen(folder) < strlen(path) ? TN_OK : check_unused(path);
+    return exists < strlen(path) ? TN_OK : check_unused(path);
 }
 
 static tn_status make_and_lock(tn_run_dir *dir) {
