@@ -259,6 +259,23 @@ static void rows__held_out_must_be_documents_too(void **state) {
     tn_run_release(&r);
 }
 
+static void rows__that_are_held_out_and_learnt_are_warned_of(void **state) {
+    tn_run r;
+    tn_buf log = {0};
+    char sets[TN_TEST_PATH + 64];
+    snprintf(sets, sizeof sets, "data.validation=%s", put_questions(*state) + strlen("data.train="));
+    for (int both = 0; both < 2; both++) {
+        tn_hear(&log);
+        open_run(&r, *state, both ? "both" : "apart", both ? sets : "");
+        assert_ok(tn_run_open(&r, false));
+        tn_hear(NULL);
+        const char *warning = strstr(log.data, "80 of the 80 held-out documents stand in the training data too");
+        assert_true(both ? warning != NULL : !strstr(log.data, "held-out documents stand"));
+        tn_run_release(&r);
+    }
+    tn_buf_release(&log);
+}
+
 static void rows__that_never_end_are_warned_of(void **state) {
     tn_run r;
     tn_buf log = {0};
@@ -282,6 +299,7 @@ int main(void) {
         TEST(rows__accumulated_are_rows_at_once),
         TEST(rows__that_compare_answers_are_refused),
         TEST(rows__held_out_must_be_documents_too),
+        TEST(rows__that_are_held_out_and_learnt_are_warned_of),
         TEST(rows__that_never_end_are_warned_of),
     };
     if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;

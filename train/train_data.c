@@ -5,10 +5,12 @@
 #include "core/fs.h"
 #include "core/log.h"
 #include "data/tokenizer_file.h"
+#include "formats/checksum.h"
 #include "train/objective_rows.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- the tokenizer ---- */
@@ -184,6 +186,59 @@ static int64_t share_of(const ranges *r, int64_t count) {
     return TN_MIN(TN_MAX(train, (int64_t)1), units - 1) * unit;
 }
 
+/* ---- documents on both sides ---- */
+
+static int compare_sums(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int64_t length_of(const tn_store *store, int64_t document) {
+    return tn_store_doc_offset(store, document + 1) - tn_store_doc_offset(store, document);
+}
+
+/* A sum of the tokens of each document [first, first + count); heap. */
+static tn_status sum_documents(const tn_store *store, int64_t first, int64_t count, uint64_t **sums) {
+    int64_t longest = 0;
+    for (int64_t i = first; i < first + count; i++) longest = TN_MAX(longest, length_of(store, i));
+    int32_t *ids = tn_heap_zalloc((size_t)longest, sizeof *ids);
+    *sums = tn_heap_zalloc((size_t)count, sizeof **sums);
+    for (int64_t i = 0; i < count && ids && *sums; i++) {
+        int64_t n = length_of(store, first + i);
+        tn_store_get(store, tn_store_doc_offset(store, first + i), n, ids);
+        (*sums)[i] = tn_checksum64(ids, (size_t)n * sizeof *ids);
+    }
+    tn_status status = ids && *sums ? TN_OK : TN_E_NOMEM;
+    tn_heap_free(ids);
+    return status;
+}
+
+static int64_t count_shared(uint64_t *train, int64_t n_train, const uint64_t *held, int64_t n_held) {
+    int64_t shared = 0;
+    qsort(train, (size_t)n_train, sizeof *train, compare_sums);
+    for (int64_t i = 0; i < n_held; i++)
+        shared += bsearch(&held[i], train, (size_t)n_train, sizeof *train, compare_sums) != NULL;
+    return shared;
+}
+
+/* A model that has seen what it is judged by is judged too well. The first `train` documents are learnt from. */
+static tn_status warn_of_shared(const tn_train_data *data, int64_t train) {
+    const tn_store *judge = data->held_out ? data->held_out : data->store;
+    int64_t first = data->held_out ? 0 : train, count = tn_store_n_documents(judge) - first, shared = 0;
+    uint64_t *learnt = NULL, *held = NULL;
+    tn_status status = sum_documents(data->store, 0, train, &learnt);
+    if (!status) status = sum_documents(judge, first, count, &held);
+    if (!status) shared = count_shared(learnt, train, held, count);
+    if (shared)
+        tn_log(TN_LOG_WARN, "train",
+               "%lld of the %lld held-out documents stand in the training data too, so the held-out loss flatters "
+               "(data.dedup leaves copies out)",
+               (long long)shared, (long long)count);
+    tn_heap_free(learnt);
+    tn_heap_free(held);
+    return status;
+}
+
 static tn_status split_documents(const ranges *r) {
     tn_train_data *data = r->data;
     int64_t all = tn_store_n_documents(data->store), train = all;
@@ -197,6 +252,7 @@ static tn_status split_documents(const ranges *r) {
                 RANGE, "data.train has one document, of which none can be held out; set data.validation_fraction 0");
         TN_TRY(pack(r, &data->held_out_packing, &data->validation, "held-out", data->store, train, all - train, false));
     }
+    if (data->validates) TN_TRY(warn_of_shared(data, train));
     return pack(r, &data->packing, &data->train, "training", data->store, 0, train, r->config->shuffle);
 }
 
