@@ -273,6 +273,30 @@ static void share_of_flipped_states__is_that_of_the_weights(void **state) {
     tn_arena_free(arena);
 }
 
+static void merged_run_that_flips_nothing__says_so(void **state) {
+    static const char *const rates[] = {"1e-5", "0.2"};
+    for (size_t i = 0; i < TN_COUNT(rates); i++) {
+        tn_run r;
+        char sets[128];
+        tn_buf log = {0};
+        snprintf(sets, sizeof sets, "method=lora_merged train.learning_rate=%s", rates[i]);
+        tn_hear(&log);
+        once(&r, *state, rates[i], sets);
+        tn_hear(NULL);
+        const bool told = strstr(tn_buf_text(&log), "step 12: no ternary state has flipped yet, so the model still is");
+        assert_true(told == (r.summary.flipped_share == 0) && told == (i == 0));
+        json_t *rows = tn_run_read_rows(&r);
+        const json_t *last = json_array_get(rows, json_array_size(rows) - 1);
+        const json_t *matrix = json_object_get(json_object_get(last, "layers"), "blk.1.ffn_down.weight");
+        const double shift = json_real_value(json_object_get(matrix, "largest_shift"));
+        assert_true(shift > 0 && (shift < 0.5) == (i == 0));
+        assert_true((json_number_value(json_object_get(matrix, "flipped_share")) > 0) == (i == 1));
+        json_decref(rows);
+        tn_buf_release(&log);
+        tn_run_release(&r);
+    }
+}
+
 /* ---- what is refused ---- */
 
 static void module__that_cannot_be_trained_is_refused_by_name(void **state) {
@@ -311,6 +335,7 @@ int main(void) {
         CASE(lora_plus__is_the_rate_of_b),
         CASE(target__has_two_names),
         CASE(share_of_flipped_states__is_that_of_the_weights),
+        CASE(merged_run_that_flips_nothing__says_so),
         CASE(module__that_cannot_be_trained_is_refused_by_name),
     };
     if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "train/diagnostics.h"
 
-#include "layers/adapter.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,25 +134,54 @@ static double saturation_of(const tn_diagnostics *d, const tn_param *param) {
     return share;
 }
 
-tn_status tn_diagnostics_json(const tn_diagnostics *d, tn_buf *out) {
-    for (int i = 0; i < d->n_matrices; i++) {
-        const matrix *m = &d->matrices[i];
-        double saturation = saturation_of(d, m->param);
-        TN_TRY(tn_buf_printf(out, "%s\"%s\": {\"zero_share\": %.9g, \"flip_share\": %.9g, \"scale\": %.9g",
-                             i ? ", " : "{", m->param->name, m->zero_share, m->flip_share, (double)m->param->scale));
-        if (isfinite(saturation)) TN_TRY(tn_buf_printf(out, ", \"saturation\": %.9g", saturation));
-        TN_TRY(tn_buf_putc(out, '}'));
-    }
-    return d->n_matrices ? tn_buf_putc(out, '}') : TN_OK;
+static tn_status put_matrix(const tn_diagnostics *d, const matrix *m, tn_buf *out) {
+    double saturation = saturation_of(d, m->param);
+    TN_TRY(tn_buf_printf(out, "\"%s\": {\"zero_share\": %.9g, \"flip_share\": %.9g, \"scale\": %.9g", m->param->name,
+                         m->zero_share, m->flip_share, (double)m->param->scale));
+    if (isfinite(saturation)) TN_TRY(tn_buf_printf(out, ", \"saturation\": %.9g", saturation));
+    return tn_buf_putc(out, '}');
 }
 
-double tn_flipped_share(const tn_model *model) {
+static tn_status put_pair(const tn_adapter_pair *pair, tn_buf *out) {
+    const double states = (double)pair->b.rows * pair->a.rows;
+    return tn_buf_printf(out, "\"%s\": {\"flipped_share\": %.9g, \"largest_shift\": %.9g}", pair->target,
+                         (double)pair->merge.flipped / states, pair->merge.largest);
+}
+
+static tn_status put_pairs(const tn_adapter *adapter, const char **between, tn_buf *out) {
+    for (int i = 0; adapter->options.merged && i < adapter->n_pairs; i++) {
+        TN_TRY(tn_buf_puts(out, *between));
+        TN_TRY(put_pair(&adapter->pairs[i], out));
+        *between = ", ";
+    }
+    return TN_OK;
+}
+
+tn_status tn_diagnostics_json(const tn_diagnostics *d, tn_buf *out) {
+    const char *between = "{";
+    for (int i = 0; i < d->n_matrices; i++) {
+        TN_TRY(tn_buf_puts(out, between));
+        TN_TRY(put_matrix(d, &d->matrices[i], out));
+        between = ", ";
+    }
+    for (const tn_adapter *adapter = tn_model_adapters(d->model); adapter; adapter = adapter->next)
+        TN_TRY(put_pairs(adapter, &between, out));
+    return *between == ',' ? tn_buf_putc(out, '}') : TN_OK;
+}
+
+tn_adapter_flips tn_merged_flips(const tn_model *model) {
     tn_adapter_flips all = {0};
     for (const tn_adapter *adapter = tn_model_adapters(model); adapter; adapter = adapter->next) {
         if (!adapter->options.merged) continue;
         const tn_adapter_flips flips = tn_adapter_count_flips(adapter);
         all.flipped += flips.flipped;
         all.states += flips.states;
+        all.largest = fmax(all.largest, flips.largest);
     }
-    return all.states ? (double)all.flipped / (double)all.states : (double)NAN;
+    return all;
+}
+
+double tn_flipped_share(const tn_model *model) {
+    const tn_adapter_flips flips = tn_merged_flips(model);
+    return flips.states ? (double)flips.flipped / (double)flips.states : (double)NAN;
 }

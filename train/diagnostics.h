@@ -6,7 +6,7 @@
 #ifndef TN_TRAIN_DIAGNOSTICS_H
 #define TN_TRAIN_DIAGNOSTICS_H
 #include "core/buf.h"
-#include "layers/model.h"
+#include "layers/adapter.h"
 
 typedef struct tn_diagnostics tn_diagnostics;
 
@@ -21,9 +21,13 @@ tn_ternary_shares tn_diagnostics_after(tn_diagnostics *diagnostics);
 /* Count saturation in the passes between these two. */
 void tn_diagnostics_observe(tn_diagnostics *diagnostics);
 void tn_diagnostics_stop(tn_diagnostics *diagnostics);
-/* Append {"blk.0.attn_q.weight": {"zero_share": ...}, ...}; nothing for a model without quantised matrices. */
+/* Append {"blk.0.attn_q.weight": {"zero_share": ...}, ...}; nothing for a model without quantised matrices. Of a
+ * matrix that an adapter is merged into: flipped_share, its states that differ from the base's, and largest_shift, the
+ * largest |c B A'|: below 1/2 none flips. */
 tn_status tn_diagnostics_json(const tn_diagnostics *diagnostics, tn_buf *out);
-/* Of the states under merged adapters (layers/adapter.h), those that differ from the base's; NAN without any. */
+/* What merged adapters (layers/adapter.h) have come to; all zero without any. */
+tn_adapter_flips tn_merged_flips(const tn_model *model);
+/* Of the states under them, those that differ from the base's; NAN without any. */
 double tn_flipped_share(const tn_model *model);
 
 #endif

@@ -248,11 +248,25 @@ static void sample(tn_trainer *t) {
     tn_buf_release(&text);
 }
 
+/* ---- merged adapters ---- */
+
+/* A change of states is rounded away until some shift reaches 1/2: until then the loss stands still, and nothing else
+ * says why. */
+static void warn_of_rounding(const tn_trainer *t) {
+    const tn_adapter_flips flips = tn_merged_flips(t->engine.model);
+    if (!flips.states || flips.flipped || !t->state.step) return;
+    tn_log(TN_LOG_WARN, "train",
+           "step %lld: no ternary state has flipped yet, so the model still is its base: the largest shift is %.2g, "
+           "and 1/2 flips a state; a larger train.learning_rate or lora.alpha gets there sooner",
+           (long long)t->state.step, flips.largest);
+}
+
 /* ---- the loop ---- */
 
 static tn_status finish_turn(tn_trainer *t, turn *now) {
     const tn_train_config *c = &t->config->train;
     if (now->evaluates) TN_TRY(evaluate(t, now));
+    if (now->evaluates || now->last) warn_of_rounding(t);
     now->last |= now->evaluates && out_of_patience(t);
     bool row = now->evaluates || now->measured || now->last || every(t->state.step, c->log_steps) || !t->state.step;
     if (row) TN_TRY(write_row(t, now));
