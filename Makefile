@@ -54,9 +54,7 @@ ISA_X86 := avx2 avxvnni avx512 avx512bf16 avx512vbmi
 ISA_ARM := neon dotprod i8mm
 
 ROOMS := core kernels autograd layers optim formats data models train infer bench
-# Readers live in these rooms; the kernels are gcc's.
-ROOMS_FUZZ := core layers formats data models infer
-LIB_SRC  := $(sort $(wildcard $(patsubst %,%/*.c,$(if $(filter fuzz,$(MODE)),$(ROOMS_FUZZ),$(ROOMS)))))
+LIB_SRC  := $(sort $(wildcard $(ROOMS:%=%/*.c)))
 CMD_SRC  := $(sort $(wildcard cmd/*.c))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
 TEST_LIB := $(sort $(filter-out $(TEST_SRC),$(wildcard tests/*.c)))
@@ -90,6 +88,11 @@ $(OBJ)/%.o: %.c
 	$(if $(Q),@echo "  CC   $<")
 	$(Q)$(CC) $(CFLAGS_ALL) $(EXTRA) -MMD -MP -c $< -o $@
 $(patsubst %,$(OBJ)/kernels/isa_%.o,$(ISA_X86) $(ISA_ARM)): EXTRA = $(ISA.$(patsubst isa_%,%,$(*F)))
+# Readers are clang's where they are fuzzed; what computes stays gcc's.
+ifeq ($(MODE),fuzz)
+$(OBJ)/kernels/%.o $(OBJ)/autograd/%.o: CC = gcc
+$(OBJ)/kernels/%.o $(OBJ)/autograd/%.o: FLAGS.fuzz = -O2 -DTN_PTHREADS
+endif
 $(OBJ)/cmd/version.o: EXTRA = -DTN_VERSION='"$(VERSION)"' -DTN_COMMIT='"$(COMMIT)"'
 $(OBJ)/cmd/version.o: VERSION $(wildcard .git/HEAD .git/logs/HEAD)
 

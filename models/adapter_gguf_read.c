@@ -96,14 +96,8 @@ static tn_status get_text(const tn_gguf *file, const char *key, tn_gguf_text *ou
 
 /* Architectures differ in how rows of q and k lie: an adapter is for models of its own. */
 static tn_status read_architecture(source *s, const tn_model_config *model) {
-    tn_gguf_text text;
+    TN_TRY(tn_gguf_check_architecture(s->file));
     const char *ours = tn_gguf_architecture(model), *theirs = tn_gguf_architecture_of(s->file);
-    TN_TRY(tn_gguf_get_text(s->file, "general.architecture", &text));
-    if (!theirs)
-        return TN_FAIL(UNSUPPORTED,
-                       "%s: general.architecture is \"%.*s\", Tern runs bitnet-b1.58, bitnet-25, bitnet "
-                       "and llama",
-                       tn_gguf_path(s->file), (int)TN_MIN(text.len, (size_t)40), text.data);
     if ((strcmp(ours, "llama") == 0) != (strcmp(theirs, "llama") == 0))
         return TN_FAIL(MISMATCH, "%s: is for a model of architecture %s, this one is %s", tn_gguf_path(s->file), theirs,
                        ours);

@@ -85,6 +85,9 @@ static tn_status read_pair(void *context, const char *target, const char *module
     TN_TRY(r->terms(r, target, rank, &alpha));
     TN_TRY(tn_adapter_add(j->adapter, target, rank, alpha));
     const tn_adapter_pair *pair = &j->adapter->pairs[j->adapter->n_pairs - 1];
+    if (!(isfinite(pair->c) && pair->c > 0))
+        return TN_FAIL(RANGE, "%s: an alpha of %g for rank %d is beyond what f32 can hold", halves[0].path, alpha,
+                       rank);
     TN_TRY(check_shape(&halves[TN_ADAPTER_A], &pair->a));
     TN_TRY(check_shape(&halves[TN_ADAPTER_B], &pair->b));
     TN_TRY(fill_half(j, &halves[TN_ADAPTER_A], &pair->a));

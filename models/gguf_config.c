@@ -100,6 +100,11 @@ static tn_status find_architecture(const tn_gguf *file, const architecture **out
                    tn_gguf_path(file), (int)TN_MIN(name.len, 60), name.data);
 }
 
+tn_status tn_gguf_check_architecture(const tn_gguf *file) {
+    const architecture *arch;
+    return find_architecture(file, &arch);
+}
+
 /* The value of a key, into a field, when it lies in the field's range. */
 static tn_status read_field(const tn_gguf *file, const char *name, const char *field, tn_model_config *config) {
     const char *path = tn_gguf_path(file);

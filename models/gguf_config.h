@@ -19,7 +19,9 @@ const char *tn_gguf_architecture(const tn_model_config *config);
 /* The size of heads whose rows of q and k lie in neighbouring pairs in files of that architecture: new row 2 j + t of a
  * head is row t d / 2 + j of ours. 0: they lie as ours. */
 int tn_gguf_paired_heads(const char *architecture, const tn_model_config *config);
-/* The architecture of a file that tn_gguf_read_config has read. */
+/* Fails: TN_E_UNSUPPORTED for an architecture that is none of these, TN_E_MISSING. */
+tn_status tn_gguf_check_architecture(const tn_gguf *file);
+/* The architecture of a file that this, or tn_gguf_read_config, has accepted. */
 const char *tn_gguf_architecture_of(const tn_gguf *file);
 extern const char tn_gguf_slowdown_tensor[]; /* "rope_freqs.weight" */
 
