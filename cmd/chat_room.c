@@ -14,9 +14,13 @@ static volatile sig_atomic_t interrupts, ending;
 /* Who presses Ctrl-C again and again, while a pass over a long prompt takes its time, is let go. */
 static void on_interrupt(int number) {
     if (++interrupts >= 3) signal(number, SIG_DFL);
+    tn_line_editor_wake();
 }
 
-static void on_end(int number) { ending = number; }
+static void on_end(int number) {
+    ending = number;
+    tn_line_editor_wake();
+}
 
 void tn_chat_catch_signals(void) {
     const struct sigaction interrupt = {.sa_handler = on_interrupt}, end = {.sa_handler = on_end};

@@ -69,7 +69,7 @@ static tn_status open_editor(chat *c) {
     tn_buf path = {0};
     bool person = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     tn_status status = person ? tn_chat_history_path(&path) : TN_OK;
-    if (!status) status = tn_line_editor_open(&c->room.editor, path.len ? path.data : NULL);
+    if (!status) status = tn_line_editor_open(&c->room.editor, path.len ? path.data : NULL, tn_chat_is_stopped);
     tn_buf_release(&path);
     return status;
 }

@@ -10,12 +10,16 @@ typedef struct tn_line_editor tn_line_editor;
 typedef enum tn_line_kind {
     TN_LINE_TEXT,
     TN_LINE_END,        /* Ctrl-D, or the input is at its end */
-    TN_LINE_INTERRUPTED /* a signal came while waiting: the line has what was typed so far */
+    TN_LINE_INTERRUPTED /* `stopped` said so: the line has what was typed so far */
 } tn_line_kind;
 
 /* Lines are remembered in the file `history`, which is made when it is missing (mode 0600) and written again by _close;
- * NULL: for this process alone. A history that cannot be read is empty. Fails: TN_E_NOMEM, TN_E_IO. */
-tn_status tn_line_editor_open(tn_line_editor **out, const char *history);
+ * NULL: for this process alone. A history that cannot be read is empty. `stopped`, which gets NULL, is asked while a
+ * line is waited for: at its beginning, and again after each tn_line_editor_wake. Fails: TN_E_NOMEM, TN_E_IO. */
+tn_status tn_line_editor_open(tn_line_editor **out, const char *history, bool (*stopped)(void *));
+/* For handlers of signals, after what they change. A signal that comes between a look and a wait is not lost, whichever
+ * thread it comes to. */
+void tn_line_editor_wake(void);
 void tn_line_editor_close(tn_line_editor *editor); /* NULL is fine */
 /* True when a person sits there: prompts are shown. */
 bool tn_line_editor_is_terminal(const tn_line_editor *editor);

@@ -5,8 +5,10 @@
 #include "core/fs.h"
 #include "core/par.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 static const tn_command commands[] = {
 #define COMMAND(name, summary)             {#name, summary, tn_cmd_##name},
@@ -35,7 +37,13 @@ static void catch_ends(void) {
         if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaction(numbers[i], &action, NULL);
 }
 
+/* Where stdin is closed, no file that is opened later shall pass for it: an empty one does. */
+static void fill_stdin(void) {
+    if (fcntl(STDIN_FILENO, F_GETFD) < 0) (void)!open("/dev/null", O_RDONLY);
+}
+
 int main(int argc, char **argv) {
+    fill_stdin();
     signal(SIGPIPE, SIG_IGN); /* a write then fails with EPIPE, which tn_cmd_write knows */
     signal(SIGXFSZ, SIG_IGN); /* likewise with EFBIG, above the limit of ulimit -f */
     catch_ends();

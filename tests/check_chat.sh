@@ -116,6 +116,23 @@ talk 1 '/lora 0\n' "${adapted[@]}" && said 'which scale? expected /lora N SCALE'
 talk 1 '/lora 7 1\n' "${adapted[@]}" && said 'there is no adapter 7, expected 0 to 0 or the name of a file'
 talk 1 '/lora 0 much\n' "${adapted[@]}" && said '"much" is not a number'
 
+# without stdin there is nothing to read, and a signal ends the wait for a line
+found=0
+timeout 60 "$tern" chat -m "$dir/run" --chat-template "$dir/t.jinja" <&- >"$dir/out" 2>"$dir/err" || found=$?
+[ $found -eq 0 ] || fail "stdin is closed: status $found: $(cat "$dir/err")"
+mkfifo "$dir/pipe"
+sleep 60 >"$dir/pipe" &
+writer=$!
+"$tern" chat -m "$dir/run" --chat-template "$dir/t.jinja" <"$dir/pipe" >"$dir/out" 2>"$dir/err" &
+pid=$!
+for _ in $(seq 500); do if grep -q 'chat template' "$dir/err"; then break; fi; sleep 0.02; done
+sleep 0.2
+kill -TERM $pid
+found=0
+wait $pid || found=$?
+kill $writer
+[ $found -eq 143 ] || fail "SIGTERM at a pipe: status $found: $(cat "$dir/err")"
+
 # bad input is told and left behind
 talk 1 '/hlep\n' && said 'did you mean /help?'
 talk 1 '/set tempreature 1\n' && said 'did you mean temperature?'
@@ -148,7 +165,7 @@ said 'oldest messages are forgotten'
 
 command -v python3 >/dev/null || { echo "without python3 there is no terminal to talk on"; exit 77; }
 cat >"$dir/terminal.py" <<'END'
-import os, pty, select, signal, sys, time
+import json, os, pty, select, signal, sys, time
 
 tern, folder, home = sys.argv[1:4]
 
@@ -180,7 +197,9 @@ class Terminal:
         return len(self.seen)
 
     def end(self):
-        while self.read(30): pass
+        end = time.time() + 60
+        while self.read(1):
+            if time.time() > end: sys.exit(f"does not end: {self.seen[-200:]!r}")
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 def expect(what, found, wanted):
@@ -215,6 +234,24 @@ t.wait("> ", t.wait("leaves)", t.type("\x03")))
 t.type("\x03")
 expect("status after Ctrl-C twice", t.end(), 0)
 if b"\x1b[32m" not in t.seen: sys.exit("--color shows none")
+
+# Keys edit a line of any characters; what is typed ahead is kept for the next lines.
+t = Terminal("-n", "2", "--ignore-eos", XDG_STATE_HOME=home)
+t.wait("> ")
+at = t.type("caf\u00e9s \u4f60\U0001f600x" + "\x7f" + "\x1b[D" * 3 + "\x7f" + "\x01the \x05.\r/save " + folder + "/u.json\r")
+t.wait("> ", t.wait("2 messages are in", at))
+said = json.load(open(folder + "/u.json"))["messages"][0]["content"]
+expect("a line that was edited", said, "the caf\u00e9 \u4f60\U0001f600.")
+t.type("\x04")
+expect("status after Ctrl-D", t.end(), 0)
+
+# A signal ends the wait whenever it comes.
+for i in range(24):
+    t = Terminal("-n", "2", "--ignore-eos")
+    t.wait("> ")
+    time.sleep(0.0004 * i)
+    os.kill(t.pid, signal.SIGTERM if i % 2 else signal.SIGHUP)
+    expect("status after a signal", t.end(), 128 + (signal.SIGTERM if i % 2 else signal.SIGHUP))
 
 # No home, no history; no colours with NO_COLOR; a signal ends it.
 t = Terminal("-n", "2", "--ignore-eos", "--color", NO_COLOR="1")
