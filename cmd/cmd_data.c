@@ -47,7 +47,7 @@ static tn_status prepare(const prepare_settings *s, const char *const *paths, in
     const tn_example_options options = tn_data_examples(&s->data.config, 0);
     tn_tokenizer *tokenizer;
     TN_TRY(tn_tokenizer_flags_guard(&s->tokenizer, s->output, paths, n_paths));
-    TN_TRY(tn_tokenizer_from_flags(&tokenizer, &s->tokenizer, &options.rows, paths, n_paths));
+    TN_TRY(tn_tokenizer_from_flags(&tokenizer, &s->tokenizer, &options.rows, paths, n_paths, NULL));
     tn_data_report report = {0};
     tn_status status = tn_store_build_examples(s->output, paths, n_paths, tokenizer, &options, &report);
     if (!status) status = print_store(s, &report, tokenizer);

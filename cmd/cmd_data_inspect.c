@@ -8,8 +8,6 @@
 #include "cmd/tokenizer_source.h"
 #include "core/arena.h"
 #include "data/token_store.h"
-#include "data/tokenizer_file.h"
-#include "models/model_file.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -172,17 +170,12 @@ static tn_status inspect_store(const settings *s, const char *path) {
     return status;
 }
 
-/* Out of a model, whose context then is the limit, or out of a file with a tokenizer alone, or learnt. */
+/* Of a model, its context is the limit too. */
 static tn_status open_tokenizer(settings *s, const char *const *paths, int n_paths, tn_tokenizer **out) {
     const tn_example_options options = tn_data_examples(&s->data.config, 0);
-    tn_loaded loaded;
-    bool learnt = tn_tokenizer_is_learnt(s->tokenizer.source);
-    if (learnt || tn_model_file_open(s->tokenizer.source, &loaded))
-        return tn_tokenizer_from_flags(out, &s->tokenizer, &options.rows, paths, n_paths);
-    *out = loaded.tokenizer;
-    loaded.tokenizer = NULL;
-    if (!s->context) s->context = loaded.config.context;
-    tn_loaded_release(&loaded);
+    int context;
+    TN_TRY(tn_tokenizer_from_flags(out, &s->tokenizer, &options.rows, paths, n_paths, &context));
+    if (!s->context) s->context = context;
     return TN_OK;
 }
 

@@ -39,7 +39,7 @@ static tn_status print_tokenizer(const train_settings *s, const tn_tokenizer *to
 static tn_status train(const train_settings *s, const char *const *paths, int n_paths) {
     tn_tokenizer *tokenizer;
     TN_TRY(tn_tokenizer_flags_guard(&s->tokenizer, s->output, paths, n_paths));
-    TN_TRY(tn_tokenizer_from_flags(&tokenizer, &s->tokenizer, NULL, paths, n_paths));
+    TN_TRY(tn_tokenizer_from_flags(&tokenizer, &s->tokenizer, NULL, paths, n_paths, NULL));
     tn_status status = save(tokenizer, s->output);
     if (!status) status = print_tokenizer(s, tokenizer);
     tn_tokenizer_free(tokenizer);

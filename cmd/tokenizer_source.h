@@ -16,8 +16,12 @@ typedef struct tn_tokenizer_flags {
     { .source = "bpe", .vocab_size = 4096 }
 /* Rows for a tn_tokenizer_flags *. */
 #define TN_OPTIONS_TOKENIZER(f)                                                                                        \
-    {"tokenizer", 0, TN_OPT_TEXT, &(f)->source, "T", "bpe or char, learnt from the input; or a file with one",         \
-     0,           0, NULL},                                                                                            \
+    {                                                                                                                  \
+        "tokenizer", 0,                                                                                                \
+        TN_OPT_TEXT, &(f)->source,                                                                                     \
+        "T",         "bpe or char, learnt from the input; or a model or file with one",                                \
+        0,           0,                                                                                                \
+        NULL},                                                                                                         \
         {"vocab-size", 0, TN_OPT_INT, &(f)->vocab_size, "N", "tokens of a bpe vocabulary", 257, 1 << 20, NULL},        \
         {"split", 0, TN_OPT_CHOICE, &(f)->split, "NAME", "how bpe cuts text", 0, 0, "gpt2|llama3|qwen2"}, {            \
         "special", 0, TN_OPT_LIST, &(f)->specials, "TEXT", "one more special token; may be repeated", 0, 0, NULL       \
@@ -26,8 +30,9 @@ typedef struct tn_tokenizer_flags {
 /* Refuse an output that is one of the texts or the file with the tokenizer (cmd/output_guard.h). */
 tn_status tn_tokenizer_flags_guard(const tn_tokenizer_flags *flags, const char *output, const char *const *paths,
                                    int n_paths);
-/* Learn from all that rows of `paths` say (data/rows.h; `rows` NULL: the defaults), or load `flags->source`. */
+/* Learn from all that rows of `paths` say (data/rows.h; `rows` NULL: the defaults), or load `flags->source`, a model or
+ * a file with a tokenizer. `context` (may be NULL) receives the model's; 0 = there is none. */
 tn_status tn_tokenizer_from_flags(tn_tokenizer **out, const tn_tokenizer_flags *flags, const tn_row_options *rows,
-                                  const char *const *paths, int n_paths);
+                                  const char *const *paths, int n_paths, int *context);
 
 #endif

@@ -41,7 +41,7 @@ with() {
     status=0
     case $command in
     inspect) "$tern" data inspect "$file" -m base -n 0 "${sets[@]}" --json --log-disable >out 2>err || status=$? ;;
-    prepare) "$tern" data prepare "$file" -o x.h5 --tokenizer q.h5 --json "${sets[@]}" --log-disable >out 2>err || status=$? ;;
+    prepare) "$tern" data prepare "$file" -o x.h5 --tokenizer base --json "${sets[@]}" --log-disable >out 2>err || status=$? ;;
     finetune) "$tern" finetune tune.yaml --plan --set "data.train=$file" "${sets[@]}" >out 2>err || status=$? ;;
     esac
 }

@@ -60,10 +60,23 @@ static tn_status use_example(void *context, const tn_example *e) {
     return TN_OK;
 }
 
+/* Bytes with a template of their own, which marks no answers and, of two, writes the past otherwise. */
+static tn_tokenizer *make_tokenizer(bool forgets) {
+    static const char remembers[] = "{% for m in messages %}{{ m.role + ':' + m.content + ';' }}{% endfor %}"
+                                    "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}",
+                      last[] = "{% for m in messages %}{{ m.content if loop.last else m.content | upper }}{% endfor %}";
+    tn_tokenizer *bytes = tn_fuzz_bytes(), *own;
+    tn_vocabulary v = *tn_tokenizer_vocabulary(bytes);
+    v.chat_template = forgets ? last : remembers;
+    TN_ASSERT(tn_tokenizer_from_vocabulary(&own, &v) == TN_OK);
+    tn_tokenizer_free(bytes);
+    return own;
+}
+
 /* Every choice by some bits of the size. */
 static void make_examples(const char *file, size_t size) {
-    static const char *const templates[] = {"chatml", "none", "llama3", "alpaca"};
-    tn_tokenizer *tokenizer = tn_fuzz_bytes();
+    static const char *const templates[] = {"chatml", "none", "llama3", "model"};
+    tn_tokenizer *tokenizer = make_tokenizer(size / 512 % 2);
     const tn_example_options options = {.rows = {.kind = TN_ROWS_MIXED, .skips_bad = true},
                                         .chat_template = templates[size % 4],
                                         .loss_on = (int)(size / 4 % 4),
