@@ -109,6 +109,8 @@ static void dpo__comes_to_prefer_what_was_chosen(void **state) {
         const double margin = value(rows, last, "rewards_chosen") - value(rows, last, "rewards_rejected");
         assert_true(margin > 0.1 && fabs(margin / value(rows, last, "rewards_margins") - 1) < 1e-6);
         assert_true(isnan(value(rows, last, "val_bits_per_byte")) && isnan(value(rows, last, "kl")));
+        assert_int_equal(tn_tape_backward_arithmetic(r.trainer->engine.tape),
+                         m == 0 ? TN_BACKWARD_F32 : TN_BACKWARD_INT16); /* full trains the head */
         assert_true(r.last.val.accuracy == r.summary.val_accuracy && r.summary.val_accuracy > 0.9);
         assert_true(r.summary.best_loss <= r.summary.val_loss && r.summary.best_step > 0);
         json_decref(rows);

@@ -18,12 +18,18 @@ static tn_status make_objective(tn_engine *e, const tn_run_config *config, const
                              (int64_t)config->train.batch_size * tn_run_config_row_length(config));
 }
 
+/* The gradient of a preference is a difference of sums over whole answers. The 12 bits of a head that is trained
+ * (autograd/head_words.c) are too few for it: 6e-4 from PyTorch's gradients, where f32 is 1e-6 from them. */
+static bool suits_integers(const tn_engine *e, const tn_run_config *config) {
+    const bool trains_head = tn_model_head(e->model)->tensor.grad, prefers = config->finetune.objective == TN_OBJECTIVE_DPO;
+    return config->model.quantization != TN_QUANTIZATION_NONE && !(prefers && trains_head);
+}
+
 static tn_status build(tn_engine *e, const tn_run_config *config, const tn_course *course) {
     int blocks;
     TN_TRY(tn_train_recompute(&config->train, &blocks));
-    tn_tape_set_backward(e->tape,
-                         tn_train_backward(&config->train, config->model.quantization != TN_QUANTIZATION_NONE));
     TN_TRY(tn_method_make(&e->model, &e->trained, e->arena, config));
+    tn_tape_set_backward(e->tape, tn_train_backward(&config->train, suits_integers(e, config)));
     tn_model_recompute(e->model, blocks);
     if (config->train.quant_warmup_tokens) TN_TRY(tn_model_allow_mixing(e->model));
     TN_TRY(make_objective(e, config, course));

@@ -39,11 +39,11 @@ tn_status tn_train_recompute(const tn_train_config *c, int *blocks) {
                    text, MOST_BLOCKS);
 }
 
-tn_backward tn_train_backward(const tn_train_config *c, bool quantized) {
+tn_backward tn_train_backward(const tn_train_config *c, bool integers) {
     enum { AUTO, INT16, BF16, F32 }; /* as train_keys.def has them */
     static const tn_backward arithmetic[] = {
         [AUTO] = TN_BACKWARD_INT16, [INT16] = TN_BACKWARD_INT16, [BF16] = TN_BACKWARD_BF16, [F32] = TN_BACKWARD_F32};
-    return c->backward == AUTO && !quantized ? TN_BACKWARD_F32 : arithmetic[c->backward];
+    return c->backward == AUTO && !integers ? TN_BACKWARD_F32 : arithmetic[c->backward];
 }
 
 static tn_status fill_batch(tn_course *out, const tn_train_config *c, int context) {

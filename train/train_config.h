@@ -34,8 +34,8 @@ tn_status tn_train_course(tn_course *out, const tn_train_config *config, int con
 /* How many blocks backward runs again at a time (tn_model_recompute): 0 for "none", 1 for "block", N for "N" and
  * "every N". Fails: TN_E_CONFIG. */
 tn_status tn_train_recompute(const tn_train_config *config, int *blocks);
-/* auto: int16 for a quantised model, f32 for its float twin. */
-tn_backward tn_train_backward(const tn_train_config *config, bool quantized);
+/* auto: int16 for what suits integers, else f32. */
+tn_backward tn_train_backward(const tn_train_config *config, bool integers);
 tn_optimizer_settings tn_train_optimizer(const tn_train_config *config);
 
 #endif
