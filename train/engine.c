@@ -21,7 +21,8 @@ static tn_status make_objective(tn_engine *e, const tn_run_config *config, const
 /* The gradient of a preference is a difference of sums over whole answers. The 12 bits of a head that is trained
  * (autograd/head_words.c) are too few for it: 6e-4 from PyTorch's gradients, where f32 is 1e-6 from them. */
 static bool suits_integers(const tn_engine *e, const tn_run_config *config) {
-    const bool trains_head = tn_model_head(e->model)->tensor.grad, prefers = config->finetune.objective == TN_OBJECTIVE_DPO;
+    const bool trains_head = tn_model_head(e->model)->tensor.grad;
+    const bool prefers = config->finetune.objective == TN_OBJECTIVE_DPO;
     return config->model.quantization != TN_QUANTIZATION_NONE && !(prefers && trains_head);
 }
 
