@@ -90,6 +90,11 @@ int64_t tn_param_table_bytes(const tn_param *param) {
     return (int64_t)tn_table_row_bytes(param->table.type, param->cols) * param->rows;
 }
 
+int64_t tn_param_packed_bytes(const tn_param *param) {
+    if (param->quantizer != TN_QUANT_NONE || !param->packed_real) return 0;
+    return (int64_t)tn_pack_real_bytes(param->rows, param->cols);
+}
+
 const tn_real *tn_param_rows(const tn_param *param, int first, int rows, tn_real *room) {
     if (param->tensor.real) return param->tensor.real + (int64_t)first * param->cols;
     tn_table_rows(&param->table, param->cols, first, rows, room);

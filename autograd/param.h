@@ -68,7 +68,8 @@ void tn_param_put_states(tn_param *param, int first_row, int rows, const int8_t 
 /* A frozen tabular parameter, once: is the table, whose data is borrowed, or gets memory for a value from `arena`.
  * Fails: TN_E_SHAPE when the rows do not fill the table's blocks; TN_E_NOMEM. */
 tn_status tn_param_put_table(tn_param *param, tn_table table);
-int64_t tn_param_table_bytes(const tn_param *param); /* of its table; 0 when it has a value */
+int64_t tn_param_table_bytes(const tn_param *param);  /* of its table; 0 when it has a value */
+int64_t tn_param_packed_bytes(const tn_param *param); /* of the packing of a float matrix; 0 for any other */
 tn_status tn_param_take_value(tn_param *param, tn_arena *arena);
 /* Rows first..first+rows-1 of a float matrix: of its value, or decoded into room [rows, cols]. */
 const tn_real *tn_param_rows(const tn_param *param, int first, int rows, tn_real *room);

@@ -54,6 +54,7 @@ compare() { # COMMAND SETTINGS...
 }
 compare train train.optimizer=adamw
 compare train train.optimizer=muon train.checkpoint_activations=block
+compare train model.vocab_size=20000 model.n_layer=1
 compare train train.backward=f32 train.quant_warmup_tokens=2048 train.grad_accumulation=2
 
 # The same over a frozen base, packed, its embedding in its file.

@@ -55,6 +55,13 @@ static tn_status add_sample(tn_plan *plan, const tn_run_config *config) {
     return status;
 }
 
+/* A head of floats is packed for logits: samples ask for them, losses do not, and what nobody writes takes no memory.
+ */
+static void leave_out_packed_head(tn_plan *plan, const tn_run_config *config, tn_model *model) {
+    const int64_t bytes = tn_param_packed_bytes(tn_model_head(model));
+    if (bytes && !config->train.sample_steps) tn_memory_table_add(&plan->memory, "packed floats", -bytes);
+}
+
 tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const tn_course *course) {
     tn_engine engine = {0};
     tn_memory_table_add(&plan->memory, "program and data", tn_process_resident_bytes());
@@ -62,6 +69,7 @@ tn_status tn_plan_count_memory(tn_plan *plan, const tn_run_config *config, const
     if (!status) status = add_sample(plan, config);
     if (!status) {
         tn_engine_count_memory(&engine, &plan->memory);
+        leave_out_packed_head(plan, config, engine.model);
         add_tables(plan, engine.model, "tables in the base's file");
         if (engine.teacher) add_tables(plan, engine.teacher, "tables in the teacher's file");
         plan->trained = count_trained(&engine.trained);
