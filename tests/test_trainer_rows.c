@@ -218,7 +218,7 @@ static void rows__accumulated_are_rows_at_once(void **state) {
     double losses[2];
     for (int i = 0; i < 2; i++) {
         tn_run r;
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "run%d", i);
         open_run(&r, *state, name,
                  i ? "train.max_steps=1 train.batch_size=1 train.grad_accumulation=4"
