@@ -3,7 +3,6 @@
  * read, proven equal before it gets its name. */
 #include "cmd/options.h"
 #include "cmd/output_guard.h"
-#include "core/fs.h"
 #include "models/adapter_export.h"
 #include "models/hf_export.h"
 
@@ -84,24 +83,21 @@ static tn_status print_adapter(const settings *s, const char *type, const tn_ada
 static bool is_adapter(const settings *s) { return s->type >= TN_EXPORT_TYPE_COUNT + TN_HF_TYPE_COUNT; }
 static bool is_hf(const settings *s) { return s->type >= TN_EXPORT_TYPE_COUNT && !is_adapter(s); }
 
-/* Of a run folder only the checkpoints are read; a GGUF file may stand beside them. */
-static tn_status guard_model(const char *output, const char *source) {
-    char checkpoints[4096];
-    TN_TRY(tn_path_join(checkpoints, sizeof checkpoints, source, "checkpoints"));
-    const char *read = tn_path_is_dir(checkpoints) ? checkpoints : source;
-    return tn_output_guard(output, &read, 1);
+static tn_status export_adapter(const settings *s, const char *source) {
+    const tn_adapter_type type = (tn_adapter_type)(s->type - TN_EXPORT_TYPE_COUNT - TN_HF_TYPE_COUNT);
+    tn_adapter_report report;
+    tn_adapter_origin origin;
+    TN_TRY(tn_adapter_file_look(source, &origin));
+    TN_TRY(tn_output_guard_model(s->output, s->base ? s->base : origin.base));
+    TN_TRY(tn_adapter_export(source, s->base, s->output, type, &report));
+    return print_adapter(s, tn_adapter_type_name(type), &report);
 }
 
 static tn_status run(const settings *s, const char *source) {
     tn_export_report report;
-    TN_TRY(guard_model(s->output, source));
+    TN_TRY(tn_output_guard_model(s->output, source));
     TN_TRY(tn_cmd_start_compute(s->threads));
-    if (is_adapter(s)) {
-        const tn_adapter_type type = (tn_adapter_type)(s->type - TN_EXPORT_TYPE_COUNT - TN_HF_TYPE_COUNT);
-        tn_adapter_report adapter;
-        TN_TRY(tn_adapter_export(source, s->base, s->output, type, &adapter));
-        return print_adapter(s, tn_adapter_type_name(type), &adapter);
-    }
+    if (is_adapter(s)) return export_adapter(s, source);
     if (is_hf(s)) {
         const tn_hf_type type = (tn_hf_type)(s->type - TN_EXPORT_TYPE_COUNT);
         TN_TRY(tn_export_hf(source, s->output, (tn_hf_export_options){type, floats[s->dtype]}, &report));

@@ -74,9 +74,8 @@ static tn_status list_files(job *j) {
 }
 
 static tn_status guard(const job *j) {
-    const char *inputs[TN_LORA_MOST + 1] = {j->model};
-    for (int i = 0; i < j->s->lora.count; i++) inputs[i + 1] = j->s->lora.list[i].path;
-    return tn_output_guard(j->s->output, inputs, j->s->lora.count + 1);
+    for (int i = 0; i < j->s->lora.count; i++) TN_TRY(tn_output_guard_model(j->s->output, j->s->lora.list[i].path));
+    return tn_output_guard_model(j->s->output, j->model);
 }
 
 static tn_status look_at_model(job *j) {

@@ -54,3 +54,10 @@ tn_status tn_output_guard(const char *output, const char *const *inputs, int n_i
     }
     return TN_OK;
 }
+
+tn_status tn_output_guard_model(const char *output, const char *model) {
+    char checkpoints[MAX_PATH];
+    TN_TRY(tn_path_join(checkpoints, sizeof checkpoints, model, "checkpoints"));
+    const char *read = tn_path_is_dir(checkpoints) ? checkpoints : model;
+    return tn_output_guard(output, &read, 1);
+}
