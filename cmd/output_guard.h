@@ -8,8 +8,8 @@
  * (device and inode decide). Call it before anything is written. An input that is absent is left to its reader. Fails:
  * TN_E_CONFIG, the sentence names both; TN_E_IO. */
 tn_status tn_output_guard(const char *output, const char *const *inputs, int n_inputs);
-/* The same where the input is a model or an adapter: of a run folder only the checkpoints are read, and a file may stand
- * beside them. */
+/* The same where the input is a model or an adapter: of a run folder only the checkpoints are read, and a file may
+ * stand beside them. */
 tn_status tn_output_guard_model(const char *output, const char *model);
 
 #endif
