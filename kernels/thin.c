@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Thin matrices are taken in strips of THIN columns. A strip with fewer, the last one of an r that is no multiple, is
- * filled up with zeros on the stack, where its sums are made too. */
+ * Thin matrices are taken in strips of THIN columns. A strip with fewer, the last one of an r that is no multiple, has
+ * sums with all of them on the stack. */
 #include "kernels/thin.h"
 
 #include "core/par.h"
@@ -13,7 +13,7 @@ enum {
     THIN = 16,        /* columns of thin_panel and thin_outer */
     GATHER_ROWS = 24, /* of a task */
     OUTER_COLS = 64,  /* of a task: whole lines */
-    DEPTH = 256       /* terms of a sum for which a strip is filled up at a time, or a panel of U made */
+    DEPTH = 256       /* terms of a sum for which a strip of P is filled up at a time, or a panel of U made */
 };
 
 typedef struct thin_job {
@@ -40,16 +40,17 @@ static const tn_real *whole_strip(int rows, int cols, const tn_real *from, int64
 
 /* ---- gather ---- */
 
-/* Rows first..first+count-1 of a strip of P. */
+/* Rows first..first+count-1 of a strip of P. Behind the columns of one with fewer lies the next row of D, which serves
+ * as well as zeros do; the last rows, behind which there may be nothing, are filled up. */
 static void gather_strip(const thin_job *g, int first, int count, int col) {
-    const int cols = TN_MIN((int)THIN, g->r - col), k = g->long_side, depth = cols == THIN ? k : DEPTH;
-    tn_real sums[GATHER_ROWS * THIN] = {0}, room[DEPTH * THIN];
-    for (int at = 0; at < k; at += depth) {
-        const int terms = TN_MIN(depth, k - at);
-        int64_t stride = g->r;
-        const tn_real *strip = whole_strip(terms, cols, g->thin + (int64_t)at * g->r + col, &stride, room);
-        tn_k->thin_panel(count, terms, g->rows + (int64_t)first * k + at, k, strip, stride, sums, THIN);
-    }
+    const int cols = TN_MIN((int)THIN, g->r - col), k = g->long_side;
+    const int last = cols == THIN ? 0 : TN_MIN(k, (THIN - cols + g->r - 1) / g->r);
+    const tn_real *x = g->rows + (int64_t)first * k, *d = g->thin + col;
+    tn_real sums[GATHER_ROWS * THIN] = {0}, room[THIN * THIN];
+    int64_t stride = g->r;
+    tn_k->thin_panel(count, k - last, x, k, d, stride, sums, THIN);
+    d = whole_strip(last, cols, d + (k - last) * stride, &stride, room);
+    tn_k->thin_panel(count, last, x + k - last, k, d, stride, sums, THIN);
     for (int i = 0; i < count; i++)
         memcpy(g->to + (int64_t)(first + i) * g->r + col, sums + i * THIN, sizeof *sums * (size_t)cols);
 }
