@@ -134,8 +134,11 @@ static tn_status print_done(const job *j) {
     if (!j->s->json) {
         TN_TRY(tn_cmd_print("%s: %s, %d tensors, %lld bytes\n", j->s->output, type_name(j), j->report.tensors,
                             (long long)j->report.bytes));
-        return tn_cmd_print("proven: loaded again, %d logits equal bit for bit, token ids of %d texts equal\n",
-                            j->report.logits, j->report.texts);
+        TN_TRY(tn_cmd_print("proven: loaded again, %d logits equal bit for bit, token ids of %d texts equal\n",
+                            j->report.logits, j->report.texts));
+        if (j->report.difference == 0) return TN_OK;
+        return tn_cmd_print("what the file rounds moves logits by at most %.3g from the merged model's\n",
+                            j->report.difference);
     }
     json_t *modules = json_array();
     for (int i = 0; i < r->n_modules; i++) json_array_append_new(modules, json_of(&r->modules[i]));
