@@ -10,6 +10,7 @@
 #include "formats/checksum.h"
 #include "formats/gguf.h"
 #include "formats/ternary_block.h"
+#include "models/adapter_reading.h"
 #include "models/hf_names.h"
 #include "models/model_file.h"
 
@@ -187,18 +188,17 @@ static tn_status describe_checkpoint(tn_loaded *loaded, json_t *keys, json_t *te
 
 /* ---- Hugging Face folder ---- */
 
-static tn_status hf_keys(const tn_loaded *loaded, json_t *keys) {
+static tn_status add_config(const char *folder, const char *name, json_t *keys) {
     char path[4096];
     tn_buf config = {0};
-    TN_TRY(tn_path_join(path, sizeof path, loaded->path, "config.json"));
-    TN_TRY(add_tokenizer(loaded->tokenizer, keys));
+    TN_TRY(tn_path_join(path, sizeof path, folder, name));
     tn_status status = tn_file_read(path, 1 << 20, &config);
     if (!status) status = add(keys, "config", text_value(tn_buf_text(&config), config.len));
     tn_buf_release(&config);
     return status;
 }
 
-/* A matrix of the model has states, whatever its tensor holds. */
+/* A matrix of the model has states, whatever its tensor holds. An adapter is read without one. */
 static tn_status hf_tensor(tn_model *model, const tn_safetensor *t, json_t *list) {
     json_t *entry = json_object(), *shape = json_array();
     char ours[TN_HF_NAME_SIZE];
@@ -208,15 +208,56 @@ static tn_status hf_tensor(tn_model *model, const tn_safetensor *t, json_t *list
     TN_TRY(add(entry, "type", json_string(tn_safetensor_type_name(t->type))));
     TN_TRY(add(entry, "shape", shape));
     TN_TRY(add(entry, "bytes", json_integer((json_int_t)t->bytes)));
-    const tn_param *p = tn_hf_name_to_ours(t->name, ours) ? tn_model_find(model, ours) : NULL;
+    const tn_param *p = model && tn_hf_name_to_ours(t->name, ours) ? tn_model_find(model, ours) : NULL;
     return p ? add_param_states(p, entry) : TN_OK;
 }
 
 static tn_status describe_hf(tn_loaded *loaded, json_t *keys, json_t *tensors) {
-    TN_TRY(hf_keys(loaded, keys));
+    TN_TRY(add_tokenizer(loaded->tokenizer, keys));
+    TN_TRY(add_config(loaded->path, "config.json", keys));
     for (int64_t i = 0; i < tn_safetensors_count(loaded->tensors); i++)
         TN_TRY(hf_tensor(loaded->model, tn_safetensors_at(loaded->tensors, i), tensors));
     return TN_OK;
+}
+
+/* ---- PEFT folder ---- */
+
+static tn_status describe_pairs(const tn_safetensors *file, json_t *keys, json_t *out) {
+    const char *const notes[] = {TN_ADAPTER_KEY_BASE, TN_ADAPTER_KEY_INPUT};
+    json_t *tensors = json_array();
+    int64_t total = 0;
+    TN_TRY(add(out, "tensors", tensors));
+    for (size_t i = 0; i < TN_COUNT(notes); i++) {
+        const char *value = tn_safetensors_get_note(file, notes[i]);
+        if (value) TN_TRY(add(keys, notes[i], text_value(value, strlen(value))));
+    }
+    for (int64_t i = 0; i < tn_safetensors_count(file); i++) {
+        const tn_safetensor *t = tn_safetensors_at(file, i);
+        int64_t count = 1;
+        for (int d = 0; d < t->n_dims; d++) count *= t->shape[d];
+        total += count;
+        TN_TRY(hf_tensor(NULL, t, tensors));
+    }
+    return add(out, "weights", json_integer(total));
+}
+
+static tn_status describe_peft(const char *folder, json_t *out) {
+    char path[4096];
+    json_t *keys = json_object();
+    tn_safetensors *file;
+    TN_TRY(add(out, "kind", json_string("PEFT folder")));
+    TN_TRY(add(out, "keys", keys));
+    TN_TRY(add_config(folder, "adapter_config.json", keys));
+    TN_TRY(tn_path_join(path, sizeof path, folder, "adapter_model.safetensors"));
+    TN_TRY(tn_safetensors_open(&file, path));
+    tn_status status = describe_pairs(file, keys, out);
+    tn_safetensors_close(file);
+    return status;
+}
+
+static bool is_peft(const char *folder) {
+    char path[4096];
+    return !tn_path_join(path, sizeof path, folder, "adapter_config.json") && tn_path_exists(path);
 }
 
 /* ---- either ---- */
@@ -298,7 +339,7 @@ static bool is_gguf(const char *path) {
 static tn_status describe(const char *path, bool hash, bool json, json_t *out) {
     TN_TRY(add(out, "path", tn_cmd_json_path(path)));
     if (tn_path_is_dir(path)) {
-        TN_TRY(describe_model(path, out));
+        TN_TRY(is_peft(path) ? describe_peft(path, out) : describe_model(path, out));
     } else {
         TN_TRY(add_file(path, hash, out));
         if (is_gguf(path))
@@ -376,9 +417,9 @@ int tn_cmd_inspect(int argc, char **argv) {
     const tn_usage usage = {
         .command = "inspect",
         .synopsis = "FILE",
-        .about =
-            "Show what a GGUF file, checkpoint, run folder, Hugging Face folder or token store holds: settings, sizes, "
-            "share of zeros.",
+        .about = "Show what a GGUF file, checkpoint, run folder, Hugging Face folder, adapter or token store holds: "
+                 "settings, "
+                 "sizes, share of zeros.",
         .options = options,
         .min_arguments = 1,
         .max_arguments = 1,

@@ -60,6 +60,9 @@ expect 0 'equal bit for bit' export "$dir/run" --type gguf-lora -o "$dir/a.gguf"
 expect 0 'equal bit for bit' export "$dir/a.gguf" --type peft -o "$dir/peft2"
 expect 0 '"pairs":6,"equal_numbers":' export "$dir/peft" --type gguf-lora -o "$dir/b.gguf" --base "$dir/base.gguf" --json
 diff -r "$dir/peft" "$dir/peft2" || fail "run to peft, and run to GGUF to peft differ"
+expect 0 'base_model.model.model.layers.1.mlp.up_proj.lora_A.weight F32 ' inspect "$dir/peft"
+expect 0 '"kind":"PEFT folder",.*"tern.base.fingerprint":"[0-9a-f]{32}"' inspect "$dir/peft" --json
+expect 0 '"adapter.lora.alpha":6' inspect "$dir/a.gguf" --json
 expected=$(text -m "$dir/run")
 [ "$expected" != "$(text -m "$dir/base1")" ] || fail "the adapter changes nothing: $expected"
 for base in base1 base.gguf; do
