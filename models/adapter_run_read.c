@@ -32,6 +32,11 @@ static tn_status check_record(const tn_run_record *record, tn_ckpt *ckpt) {
             "%s: is of method %s, whose adapter is inside the quantiser and cannot stand beside a model; give "
             "the run as a model",
             path, method);
+    if (strchr(record->base_id, '+'))
+        return TN_FAIL(UNSUPPORTED,
+                       "%s: was trained beside another adapter, that of its base %s, and is not the whole without it; "
+                       "give the run as a model",
+                       path, record->model.base);
     return tn_ckpt_each_param(ckpt, check_alone, (void *)(uintptr_t)path);
 }
 
@@ -41,7 +46,7 @@ static tn_status read_adapter(tn_ckpt *ckpt, tn_adapter **out, tn_arena *arena, 
     TN_TRY(tn_run_record_read(&record, ckpt));
     tn_status status = check_record(&record, ckpt);
     if (!status && config) status = tn_run_record_adapter(&record, ckpt, config, arena, out);
-    snprintf(origin->base_id, sizeof origin->base_id, "%s", record.base_id);
+    snprintf(origin->base_id, sizeof origin->base_id, "%.*s", TN_FINGERPRINT - 1, record.base_id);
     snprintf(origin->base, sizeof origin->base, "%s", record.model.base);
     snprintf(origin->description, sizeof origin->description, "checkpoint");
     tn_run_record_release(&record);

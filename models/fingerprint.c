@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "models/fingerprint.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,4 +145,13 @@ tn_status tn_model_adapters_fingerprint(const tn_model *model, char hex[TN_FINGE
     tn_checksum_free(sum);
     tn_arena_free(scratch);
     return status;
+}
+
+tn_status tn_model_whole_fingerprint(const tn_model *model, char hex[TN_FINGERPRINT_WHOLE]) {
+    char adapters[TN_FINGERPRINT];
+    TN_TRY(tn_model_fingerprint(model, hex));
+    TN_TRY(tn_model_adapters_fingerprint(model, adapters));
+    const size_t len = strlen(hex);
+    if (*adapters) snprintf(hex + len, TN_FINGERPRINT_WHOLE - len, "+%s", adapters);
+    return TN_OK;
 }

@@ -14,5 +14,8 @@ tn_status tn_model_fingerprint(const tn_model *model, char hex[TN_FINGERPRINT]);
 /* The same of what the attached adapters add to passes: their pairs and scales, in the order of attaching; whatever
  * files they come from, and in whatever order a file has its pairs. "" when none adds anything. Parallel inside. */
 tn_status tn_model_adapters_fingerprint(const tn_model *model, char hex[TN_FINGERPRINT]);
+/* Both: the model's, and where adapters are attached, + and theirs. */
+enum { TN_FINGERPRINT_WHOLE = 2 * TN_FINGERPRINT };
+tn_status tn_model_whole_fingerprint(const tn_model *model, char hex[TN_FINGERPRINT_WHOLE]);
 
 #endif

@@ -71,8 +71,8 @@ static tn_status place(const tn_loaded *loaded, tn_param *table, tn_arena *arena
 /* ---- reading ---- */
 
 static tn_status check_base(const tn_based *based, const char *path, const tn_model *model) {
-    char id[TN_FINGERPRINT];
-    TN_TRY(tn_model_fingerprint(model, id));
+    char id[TN_FINGERPRINT_WHOLE];
+    TN_TRY(tn_model_whole_fingerprint(model, id));
     if (strcmp(id, based->record.base_id) == 0) return TN_OK;
     return TN_FAIL(MISMATCH, "%s: %s is not the base that the run began with (fingerprint %s, not %s)", path,
                    based->record.model.base, id, based->record.base_id);

@@ -68,8 +68,8 @@ static tn_status read_base_id(tn_run_record *record, tn_ckpt *ckpt, tn_buf *text
     TN_TRY(tn_ckpt_get_text(ckpt, TN_CKPT_STATE, text));
     json_t *state = json_loadb(tn_buf_text(text), text->len, 0, NULL);
     const char *id = json_string_value(json_object_get(state, "base_id"));
-    const bool known = id && strlen(id) + 1 == sizeof record->base_id;
-    if (known) memcpy(record->base_id, id, sizeof record->base_id);
+    const bool known = id && strlen(id) + 1 >= TN_FINGERPRINT && strlen(id) < sizeof record->base_id;
+    if (known) memcpy(record->base_id, id, strlen(id) + 1);
     json_decref(state);
     if (known) return TN_OK;
     return TN_FAIL(CORRUPT, "%s: its state has no base_id, the fingerprint of the base %s", tn_ckpt_path(ckpt),

@@ -16,7 +16,7 @@ typedef struct tn_run_record {
     tn_arena *arena;             /* keeps texts */
     tn_based_model_config model; /* as it was configured; base: a path from the root, "" = it began with a new model */
     tn_tuning tuning;            /* of a run with a base */
-    char base_id[TN_FINGERPRINT];
+    char base_id[TN_FINGERPRINT_WHOLE];
 } tn_run_record;
 
 /* Fails: what the configuration gives; TN_E_CORRUPT when there is a base without a fingerprint. */

@@ -2,6 +2,7 @@
  * Runs of fine-tuning as models: what is opened, run and exported computes what the trainer computed. */
 #include "core/par.h"
 #include "kernels/kernels.h"
+#include "models/adapter_file.h"
 #include "models/hf_export.h"
 #include "models/proof.h"
 #include "tests/trainer_rig.h"
@@ -210,6 +211,27 @@ static void base_that_is_another__is_refused_by_its_fingerprint(void **state) {
     tn_run_release(&other);
 }
 
+static void base_with_another_adapter__is_refused(void **state) {
+    tn_run below, above, other;
+    tn_adapter *adapter;
+    tn_arena *arena = tn_arena_create("test");
+    once(&below, *state, "below", "method=lora lora.rank=4");
+    tn_run_init_finetune(&above, *state, "above", "below", "method=lora lora.rank=2");
+    tn_run_go(&above, false);
+    assert_ok(open_run(&above));
+    tn_adapter_base base = {.config = &above.config.model};
+    assert_int_equal(tn_adapter_file_load(&adapter, arena, above.dir, &base, NULL), TN_E_UNSUPPORTED);
+    assert_non_null(strstr(tn_error_message(), "was trained beside another adapter, that of its base "));
+    rename_folder(*state, "below", "moved");
+    once(&other, *state, "below", "method=lora lora.rank=4 train.seed=5");
+    assert_int_equal(open_run(&above), TN_E_MISMATCH);
+    assert_non_null(strstr(tn_error_message(), "below is not the base that the run began with (fingerprint "));
+    tn_run_release(&below);
+    tn_run_release(&above);
+    tn_run_release(&other);
+    tn_arena_free(arena);
+}
+
 static void tuned_model__is_a_base_again(void **state) {
     const char *const first[] = {"method=norms", "method=lora lora.rank=4", merged};
     tn_arena *arena = tn_arena_create("test");
@@ -242,6 +264,7 @@ int main(void) {
         CASE(base__gives_the_same_bits_out_of_any_file),
         CASE(base_of_itself__is_refused),
         CASE(base_that_is_another__is_refused_by_its_fingerprint),
+        CASE(base_with_another_adapter__is_refused),
         CASE(tuned_model__is_a_base_again),
     };
     if (tn_kernels_init(NULL) || tn_par_set_threads(2)) return 1;

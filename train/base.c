@@ -52,7 +52,7 @@ static tn_status check_rotation(const tn_base *base, const tn_model *model) {
 static tn_status read_below(tn_base *base, tn_model *model, tn_adapter *adapter) {
     if (adapter) tn_model_detach(model, adapter);
     TN_TRY(tn_model_file_read(&base->source, model));
-    TN_TRY(tn_model_fingerprint(model, base->id));
+    TN_TRY(tn_model_whole_fingerprint(model, base->id));
     return adapter ? tn_model_attach(model, adapter, 1) : TN_OK;
 }
 

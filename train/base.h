@@ -10,7 +10,7 @@
 
 typedef struct tn_base {
     tn_loaded source; /* its weights are read once */
-    char id[TN_FINGERPRINT];
+    char id[TN_FINGERPRINT_WHOLE];
 } tn_base;
 
 /* Open model.base and let the run have its settings; run->base is then this. A run that does not fine-tune has none:

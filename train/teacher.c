@@ -4,7 +4,6 @@
 #include "layers/adapter.h"
 #include "train/base.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static tn_status open_source(tn_teacher_file *teacher, const char *path) {
@@ -60,16 +59,11 @@ tn_status tn_teacher_make(tn_model **model, tn_arena *arena, const tn_run_config
 }
 
 tn_status tn_teacher_fill(tn_teacher_file *teacher, tn_model *model) {
-    char adapters[TN_FINGERPRINT];
     TN_TRY(tn_model_file_read(&teacher->source, model));
     if (tn_model_head_adapted(model))
         return TN_FAIL(UNSUPPORTED, "%s has an adapter beside its head, which a teacher must not (distill.teacher)",
                        teacher->source.path);
-    TN_TRY(tn_model_fingerprint(model, teacher->id));
-    TN_TRY(tn_model_adapters_fingerprint(model, adapters));
-    const size_t len = strlen(teacher->id);
-    if (*adapters) snprintf(teacher->id + len, sizeof teacher->id - len, "+%s", adapters);
-    return TN_OK;
+    return tn_model_whole_fingerprint(model, teacher->id);
 }
 
 void tn_teacher_release(tn_teacher_file *teacher) { tn_loaded_release(&teacher->source); }

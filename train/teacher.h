@@ -10,8 +10,8 @@
 #include "train/run_config.h"
 
 typedef struct tn_teacher_file {
-    tn_loaded source;            /* its weights are read once */
-    char id[2 * TN_FINGERPRINT]; /* that of the model, and after a + that of adapters beside it */
+    tn_loaded source; /* its weights are read once */
+    char id[TN_FINGERPRINT_WHOLE];
 } tn_teacher_file;
 
 /* Open distill.teacher, for a run that has its base; run->teacher is then this. For another objective nothing happens.
