@@ -4,10 +4,6 @@
 #define TN_LAYERS_ADAPTER_PRIV_H
 #include "layers/adapter.h"
 
-/* An embedding is read by ids: k counts its rows, m its columns. */
-bool tn_adapter_is_embedding(const char *target);
-bool tn_adapter_is_head(const char *target);
-
 /* ---- merged adapters: adapter_merge.c ---- */
 tn_status tn_adapter_check_merge(tn_model *model, const tn_adapter_pair *pair);
 /* The panels of T' take the place of T's, not derived yet; and back, for the first pairs. */

@@ -45,7 +45,7 @@ static tn_status find(const tn_adapter_reading *r, const char *target, tn_adapte
     out->number = t - tn_gguf_tensor_at(s->file, 0);
     out->cols = t->ne[0];
     out->rows = t->ne[1];
-    out->turned = half == TN_ADAPTER_A && strcmp(target, "token_embd.weight") != 0;
+    out->turned = half == TN_ADAPTER_A && !tn_adapter_is_embedding(target);
     TN_TRY(tn_gguf_table(t, &out->table));
     if (t->ne[2] != 1 || t->ne[3] != 1)
         return TN_FAIL(MISMATCH, "%s: %s has %d dimensions, expected a matrix", t->path, t->name, t->n_dims);
@@ -66,14 +66,9 @@ static tn_status terms(const tn_adapter_reading *r, const char *target, int foun
                    found, rank);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t len = strlen(text), tail = strlen(end);
-    return len >= tail && strcmp(text + len - tail, end) == 0;
-}
-
 static tn_status refuse(const tn_adapter_reading *r, int64_t number) {
     const tn_gguf_tensor *t = tn_gguf_tensor_at(r->file, number);
-    if (ends_with(t->name, ".lora_a") || ends_with(t->name, ".lora_b"))
+    if (tn_adapter_name_ends(t->name, ".lora_a") || tn_adapter_name_ends(t->name, ".lora_b"))
         return TN_FAIL(MISMATCH, "%s: %s is for a matrix that this model does not have", t->path, t->name);
     return TN_FAIL(UNSUPPORTED, "%s: %s is half of no pair, Tern reads pairs of low rank alone", t->path, t->name);
 }

@@ -54,7 +54,7 @@ static tn_status put_keys(tn_gguf_writer *w, const job *j) {
 /* ---- tensors ---- */
 
 static bool is_turned(const tn_adapter_pair *pair, int half) {
-    return half == TN_ADAPTER_A && strcmp(pair->target, "token_embd.weight") != 0;
+    return half == TN_ADAPTER_A && !tn_adapter_is_embedding(pair->target);
 }
 
 static tn_status announce(tn_gguf_writer *w, const tn_adapter_pair *pair, int half) {

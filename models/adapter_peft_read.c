@@ -64,20 +64,15 @@ static tn_status terms(const tn_adapter_reading *r, const char *target, int foun
                    rank);
 }
 
-static bool ends_with(const char *text, const char *end) {
-    const size_t len = strlen(text), tail = strlen(end);
-    return len >= tail && strcmp(text + len - tail, end) == 0;
-}
-
 static tn_status refuse(const tn_adapter_reading *r, int64_t number) {
     const tn_safetensor *t = tn_safetensors_at(r->file, number);
-    if (ends_with(t->name, ".base_layer.weight")) {
+    if (tn_adapter_name_ends(t->name, ".base_layer.weight")) {
         tn_log(TN_LOG_WARN, "models", "%s: %s is left out: the base has its own", t->path, t->name);
         return TN_OK;
     }
     if (strstr(t->name, "lora_magnitude_vector"))
         return TN_FAIL(UNSUPPORTED, "%s: %s is of DoRA, Tern reads pairs of low rank alone", t->path, t->name);
-    if (ends_with(t->name, ".bias"))
+    if (tn_adapter_name_ends(t->name, ".bias"))
         return TN_FAIL(UNSUPPORTED, "%s: %s: Tern runs models without biases", t->path, t->name);
     if (strstr(t->name, ".lora_"))
         return TN_FAIL(MISMATCH, "%s: %s is for a matrix that this model does not have", t->path, t->name);

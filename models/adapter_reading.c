@@ -13,6 +13,11 @@ typedef struct job {
     bool *used; /* [n_tensors] */
 } job;
 
+bool tn_adapter_name_ends(const char *name, const char *end) {
+    const size_t len = strlen(name), tail = strlen(end);
+    return len >= tail && strcmp(name + len - tail, end) == 0;
+}
+
 /* ---- values ---- */
 
 static tn_status fail_not_finite(const tn_adapter_stored *s, int64_t row, const tn_real *values) {

@@ -39,6 +39,7 @@ struct tn_adapter_reading {
     tn_status (*refuse)(const tn_adapter_reading *r, int64_t number);
 };
 
+bool tn_adapter_name_ends(const char *name, const char *end);
 /* The input that an adapter's key names; NULL: none. Fails: TN_E_CORRUPT. */
 tn_status tn_adapter_read_input(const char *path, const char *text, size_t len, tn_adapter_input *out);
 /* Add all pairs to an empty adapter, and fill them. */

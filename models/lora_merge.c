@@ -101,9 +101,6 @@ static void measure(void *context, int64_t begin, int64_t end) {
 
 /* ---- one matrix ---- */
 
-static bool is_embedding(const char *target) { return strcmp(target, "token_embd.weight") == 0; }
-static bool is_head(const char *target) { return strcmp(target, "output.weight") == 0; }
-
 /* A table in a file becomes a value, which can be added to. */
 static tn_status make_value(tn_param *p, tn_arena *arena) {
     const tn_table table = p->table;
@@ -121,8 +118,8 @@ static tn_status make_terms(const job *j, const char *target, merging *m) {
             const tn_adapter_pair *pair = &part->adapter->pairs[p];
             if (strcmp(pair->target, target) != 0) continue;
             /* An embedding reads rows of A. */
-            const tn_param *left = is_embedding(target) ? &pair->a : &pair->b;
-            const tn_param *right = is_embedding(target) ? &pair->b : &pair->a;
+            const tn_param *left = tn_adapter_is_embedding(target) ? &pair->a : &pair->b;
+            const tn_param *right = tn_adapter_is_embedding(target) ? &pair->b : &pair->a;
             term *t = &m->terms[m->n_terms++];
             *t = (term){.left = left->tensor.real, .rank = pair->rank, .c = part->scale * (double)pair->c};
             TN_TAKE(t->right, j->scratch, tn_param_count(right), "merging");
@@ -208,7 +205,8 @@ static tn_status merge_target(void *context, const char *target, const char *mod
     tn_arena_reset(j->scratch);
     TN_TRY(make_terms(j, target, &m));
     if (!m.n_terms) return TN_OK;
-    if ((is_embedding(target) || is_head(target)) && tn_model_get_config(j->model)->tie_embeddings)
+    if ((tn_adapter_is_embedding(target) || tn_adapter_is_head(target)) &&
+        tn_model_get_config(j->model)->tie_embeddings)
         return TN_FAIL(
             UNSUPPORTED,
             "an adapter of %s cannot be merged: embedding and head are one table, and it changes one of them", module);
