@@ -10,10 +10,11 @@
 #include <string.h>
 
 enum {
-    THIN = 16,        /* columns of thin_panel and thin_outer */
-    GATHER_ROWS = 24, /* of a task */
-    OUTER_COLS = 64,  /* of a task: whole lines */
-    DEPTH = 256       /* terms of a sum for which a strip of P is filled up at a time, or a panel of U made */
+    THIN = 16,            /* columns of thin_panel and thin_outer */
+    GATHER_ROWS = 24,     /* of a task */
+    OUTER_COLS = 64,      /* of a task: whole lines */
+    MOST_AHEAD = 1 << 15, /* bytes */
+    DEPTH = 256           /* terms of a sum for which a strip of P is filled up at a time, or a panel of U made */
 };
 
 typedef struct thin_job {
@@ -38,6 +39,13 @@ static const tn_real *whole_strip(int rows, int cols, const tn_real *from, int64
     return room - (int64_t)rows * THIN;
 }
 
+/* Rows of the thin matrix that come next, so that they come meanwhile: few rows of X or P leave no time for that. */
+static void prefetch_rows(const thin_job *g, int first, int rows) {
+    const char *at = (const char *)(g->thin + (int64_t)first * g->r);
+    const int64_t bytes = (int64_t)TN_MIN(rows, g->long_side - first) * g->r * (int64_t)sizeof *g->thin;
+    for (int64_t i = 0; i < TN_MIN(bytes, (int64_t)MOST_AHEAD); i += TN_ALIGN) __builtin_prefetch(at + i, 0, 2);
+}
+
 /* ---- gather ---- */
 
 /* Rows first..first+count-1 of a strip of P. Behind the columns of one with fewer lies the next row of D, which serves
@@ -48,7 +56,10 @@ static void gather_strip(const thin_job *g, int first, int count, int col) {
     const tn_real *x = g->rows + (int64_t)first * k, *d = g->thin + col;
     tn_real sums[GATHER_ROWS * THIN] = {0}, room[THIN * THIN];
     int64_t stride = g->r;
-    tn_k->thin_panel(count, k - last, x, k, d, stride, sums, THIN);
+    for (int at = 0; at < k - last; at += DEPTH) {
+        if (first == 0 && col == 0) prefetch_rows(g, at + DEPTH, DEPTH);
+        tn_k->thin_panel(count, TN_MIN((int)DEPTH, k - last - at), x + at, k, d + at * stride, stride, sums, THIN);
+    }
     d = whole_strip(last, cols, d + (k - last) * stride, &stride, room);
     tn_k->thin_panel(count, last, x + k - last, k, d, stride, sums, THIN);
     for (int i = 0; i < count; i++)
@@ -85,8 +96,10 @@ static void spread_panel(const thin_job *s, int first, int cols) {
 static void spread_panels(void *context, int64_t begin, int64_t end) {
     const thin_job *s = context;
     const int width = tn_k->real_panel_width;
-    for (int first = (int)begin * width; first < TN_MIN((int)end * width, s->long_side); first += width)
+    for (int first = (int)begin * width; first < TN_MIN((int)end * width, s->long_side); first += width) {
+        prefetch_rows(s, first + width, width);
         spread_panel(s, first, TN_MIN(width, s->long_side - first));
+    }
 }
 
 void tn_thin_spread(int n, int m, int r, const tn_real *p, const tn_real *u, tn_real c, tn_sum sum, tn_real *y) {
