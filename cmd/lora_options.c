@@ -79,7 +79,7 @@ static tn_status add_each(tn_lora_options *o, char *text) {
 }
 
 tn_status tn_lora_open(tn_lora_options *o, tn_arena *arena) {
-    TN_TAKE0(o->list, arena, TN_LORA_MOST + 1, "adapter");
+    TN_TAKE0(o->list, arena, TN_LORA_MOST, "adapter");
     for (int i = 0; i < o->given.count; i++) {
         tn_buf text = {0};
         tn_status status = tn_buf_puts(&text, o->given.items[i]);
@@ -97,12 +97,12 @@ static void describe(const tn_lora *l) {
     tn_log(TN_LOG_INFO, "lora", "%s: %s, scale %g", l->path, l->description, l->scale);
 }
 
-/* A run of `tern finetune` brings an adapter of its own. */
+/* A run of `tern finetune` brings an adapter of its own, and so may its base. */
 static void list_own(tn_lora_options *o, const tn_loaded *loaded, tn_adapter *adapter) {
     tn_lora *l = &o->list[o->count++];
     *l = (tn_lora){.scale = (double)adapter->scale, .adapter = adapter};
     snprintf(l->path, sizeof l->path, "%s", loaded->path);
-    snprintf(l->description, sizeof l->description, "the adapter of the model itself");
+    snprintf(l->description, sizeof l->description, "an adapter of the model itself");
 }
 
 /* All of them before the first is attached: they are compared with the model as it is. */
@@ -115,9 +115,10 @@ tn_status tn_lora_load(tn_lora_options *o, tn_arena *arena, const tn_loaded *loa
         memcpy(l->description, origin.description, sizeof l->description);
         describe(l);
     }
-    tn_adapter *own = tn_model_adapters(loaded->model);
-    for (int i = 0; i < o->count; i++) TN_TRY(tn_model_attach(loaded->model, o->list[i].adapter, o->list[i].scale));
-    if (own) list_own(o, loaded, own);
+    const int given = o->count;
+    for (tn_adapter *a = tn_model_adapters(loaded->model); a && o->count < TN_LORA_MOST; a = a->next)
+        list_own(o, loaded, a);
+    for (int i = 0; i < given; i++) TN_TRY(tn_model_attach(loaded->model, o->list[i].adapter, o->list[i].scale));
     return TN_OK;
 }
 

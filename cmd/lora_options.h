@@ -20,7 +20,7 @@ typedef struct tn_lora {
 typedef struct tn_lora_options {
     tn_option_list given; /* FILE, FILE:SCALE, or several of them with commas between */
     bool idle;            /* all begin with a scale of 0 */
-    tn_lora *list;        /* [count] in the order given, and then the one of the model itself */
+    tn_lora *list;        /* [count] in the order given, and then those of the model itself */
     int count;
 } tn_lora_options;
 

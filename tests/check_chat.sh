@@ -111,7 +111,7 @@ talk 0 '/load '"$dir"'/s2.json\nthe dogs\n' "${adapted[@]}"
 talk 0 '/load '"$dir"'/s.json\nthe dogs\n' "${adapted[@]}"
 [ "$(cat "$dir/out")" != "$(sed -n 2p "$dir/switched")" ] || fail "/lora changes nothing: $(cat "$dir/out")"
 talk 0 '/lora\n' -m "$dir/tuned"
-said 'the adapter of the model itself'
+said 'an adapter of the model itself'
 talk 1 '/lora 0\n' "${adapted[@]}" && said 'which scale? expected /lora N SCALE'
 talk 1 '/lora 7 1\n' "${adapted[@]}" && said 'there is no adapter 7, expected 0 to 0 or the name of a file'
 talk 1 '/lora 0 much\n' "${adapted[@]}" && said '"much" is not a number'
