@@ -4,24 +4,8 @@
 # into one; the texts it speaks are the same from every kind of file, and what is wrong is said in one sentence.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tern=${TERN:-build/tern}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
+. tests/checks.bash
 
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" "$dir/out"
-    bad=1
-}
-# expect STATUS PATTERN ARGUMENTS...: the exit status, and something on stderr or stdout that matches.
-expect() {
-    local wanted=$1 pattern=$2 status=0
-    shift 2
-    "$tern" "$@" >"$dir/out" 2>"$dir/err" || status=$?
-    [ "$status" -eq "$wanted" ] || fail "tern $*: status $status, expected $wanted"
-    grep -qE -- "$pattern" "$dir/err" "$dir/out" || fail "tern $*: nothing matches: $pattern"
-}
 # refused PATTERN ARGUMENTS...: status 1, one sentence, and nothing written.
 refused() {
     local pattern=$1

@@ -4,24 +4,8 @@
 # loss that is the same whoever computes it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-tern=${TERN:-build/tern}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-bad=0
+. tests/checks.bash
 
-fail() {
-    echo "$1"
-    sed 's/^/    /' "$dir/err" "$dir/out"
-    bad=1
-}
-# expect STATUS PATTERN ARGUMENTS...: the exit status, and something on stderr or stdout that matches.
-expect() {
-    local wanted=$1 pattern=$2 status=0
-    shift 2
-    "$tern" "$@" >"$dir/out" 2>"$dir/err" || status=$?
-    [ "$status" -eq "$wanted" ] || fail "tern $*: status $status, expected $wanted"
-    grep -qE -- "$pattern" "$dir/err" "$dir/out" || fail "tern $*: nothing matches: $pattern"
-}
 # value FILE KEY: a number of a JSON object.
 value() { grep -oE "\"$2\": ?[-0-9.e]+" "$1" | tail -n 1 | sed 's/.*: *//'; }
 
@@ -134,4 +118,4 @@ patient="--set train.max_steps=1M --set train.eval_steps=2 --set train.learning_
 expect 0 "--resume $dir/patient --set train.patience=N   \(now 2;" train "$dir/run.yaml" --run-dir "$dir/patient" $patient --set train.patience=2
 expect 0 '"end":"patience","step":10,' train --resume "$dir/patient" --set train.patience=4 --json --progress off
 
-[ "$bad" -eq 0 ]
+exit $bad

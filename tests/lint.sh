@@ -9,7 +9,7 @@ bad=0
 
 mapfile -t sources < <(find "${rooms[@]}" -name '*.[ch]' | sort)
 mapfile -t tables < <(find "${rooms[@]}" -name '*.def' | sort)
-mapfile -t scripts < <(find scripts tests bench .ci -name '*.sh' -o -path .ci/run | sort)
+mapfile -t scripts < <(find scripts tests bench .ci -name '*.sh' -o -name '*.bash' -o -path .ci/run | sort)
 
 # Pass on what a check prints, and remember that it printed something.
 report() {
