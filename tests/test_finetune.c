@@ -14,44 +14,9 @@
 static const char *const methods[] = {"method=full", "method=norms", "method=lora lora.rank=4",
                                       "method=lora_merged lora.rank=4"};
 
-/* The base of most tests: run "base" of the place. */
-static int set_up(void **state) {
-    tn_run base;
-    tn_place_set_up(state);
-    tn_run_once(&base, *state, "base", "");
-    tn_run_release(&base);
-    return 0;
-}
-
-static void once(tn_run *r, const tn_place *p, const char *name, const char *sets) {
-    tn_run_init_finetune(r, p, name, "base", sets);
-    tn_run_go(r, false);
-}
-
-static void in_two_parts(tn_run *r, const tn_place *p, const char *name, const char *sets, int64_t step) {
-    tn_run first;
-    tn_run_init_finetune(&first, p, name, "base", sets);
-    first.stop_at = step;
-    tn_run_go(&first, false);
-    assert_int_equal(first.summary.end, TN_END_STOPPED);
-    tn_run_release(&first);
-    tn_run_init_finetune(r, p, name, "base", sets);
-    tn_run_go(r, true);
-}
-
-static void load_base(const tn_place *p, tn_arena *arena, tn_loaded *loaded) {
-    char path[TN_RUN_PATH];
-    assert_ok(tn_path_join(path, sizeof path, p->dir, "base"));
-    assert_ok(tn_model_file_load(path, arena, TN_MODEL_EVAL, loaded));
-}
-
-static bool same_values(const tn_param *a, const tn_param *b) {
-    return memcmp(a->tensor.real, b->tensor.real, (size_t)tn_param_count(a) * sizeof(tn_real)) == 0;
-}
-
 /* Of whatever a parameter has: states and scale, or values. */
 static bool same_bits(const tn_param *a, const tn_param *b) {
-    if (a->quantizer == TN_QUANT_NONE) return same_values(a, b);
+    if (a->quantizer == TN_QUANT_NONE) return tn_same_values(a, b);
     int8_t room[64 * 64], other[64 * 64];
     const size_t count = (size_t)tn_param_count(a);
     assert_true(count <= sizeof room);
@@ -68,7 +33,7 @@ static void finetune__begins_with_the_model_of_its_base(void **state) {
         tn_loaded base;
         tn_run r;
         int n, n_base;
-        load_base(p, arena, &base);
+        tn_place_load_base(p, arena, TN_MODEL_EVAL, &base);
         tn_run_init_finetune(&r, p, methods[m], "base", methods[m]);
         assert_ok(tn_run_open(&r, false));
         tn_param **params = tn_model_params(tn_trainer_model(r.trainer), &n);
@@ -77,7 +42,7 @@ static void finetune__begins_with_the_model_of_its_base(void **state) {
         for (int i = 0; i < n; i++) {
             assert_string_equal(params[i]->name, expected[i]->name);
             assert_true(same_bits(params[i], expected[i]));
-            if (params[i]->tensor.real) assert_true(same_values(params[i], expected[i]));
+            if (params[i]->tensor.real) assert_true(tn_same_values(params[i], expected[i]));
         }
         assert_int_equal(r.config.model.d_model, 32);
         assert_int_equal(r.config.model.context, 16);
@@ -95,7 +60,7 @@ static void finetune__begins_with_the_loss_of_its_base(void **state) {
         char sets[200];
         snprintf(sets, sizeof sets, "%s train.eval_at_start=true data.validation_fraction=0.1 train.batch_size=4",
                  methods[m]);
-        once(&r, *state, methods[m], sets);
+        tn_finetune_once(&r, *state, methods[m], sets);
         json_t *rows = tn_run_read_rows(&r);
         double first = json_real_value(json_object_get(json_array_get(rows, 0), "val_loss"));
         json_decref(rows);
@@ -114,8 +79,8 @@ static void norms__moves_gains_and_nothing_else(void **state) {
     tn_loaded base;
     tn_run r;
     int n;
-    load_base(p, arena, &base);
-    once(&r, p, "norms", "method=norms");
+    tn_place_load_base(p, arena, TN_MODEL_EVAL, &base);
+    tn_finetune_once(&r, p, "norms", "method=norms");
     tn_param **params = tn_model_params(tn_trainer_model(r.trainer), &n);
     for (int i = 0; i < n; i++) {
         const tn_param *before = tn_model_find(base.model, params[i]->name);
@@ -132,8 +97,8 @@ static void norms__moves_gains_and_nothing_else(void **state) {
 static void checkpoint__of_a_frozen_base_holds_what_is_trained(void **state) {
     tn_run full, norms;
     char path[TN_RUN_PATH];
-    once(&full, *state, "full", "method=full");
-    once(&norms, *state, "norms", "method=norms");
+    tn_finetune_once(&full, *state, "full", "method=full");
+    tn_finetune_once(&norms, *state, "norms", "method=norms");
     tn_ckpt *file;
     assert_ok(tn_ckpt_open(&file, full.summary.checkpoint));
     assert_true(tn_ckpt_has_param(file, "blk.0.attn_q.weight") && tn_ckpt_has_param(file, "output_norm.weight"));
@@ -160,13 +125,13 @@ static void relative_rates__are_shares_of_the_mean_size_of_a_matrix(void **state
     const tn_place *p = *state;
     tn_arena *arena = tn_arena_create("test");
     tn_loaded base;
-    load_base(p, arena, &base);
+    tn_place_load_base(p, arena, TN_MODEL_EVAL, &base);
     for (int relative = 0; relative <= 1; relative++) {
         tn_run r;
         char sets[200];
         snprintf(sets, sizeof sets, "method=full train.optimizer=lion train.schedule=constant train.max_steps=1 %s=%d",
                  "relative_learning_rate", relative);
-        once(&r, p, relative ? "relative" : "absolute", sets);
+        tn_finetune_once(&r, p, relative ? "relative" : "absolute", sets);
         for (int i = 0; i < r.trainer->engine.trained.count; i++) {
             const tn_param *after = r.trainer->engine.trained.list[i];
             const tn_param *before = tn_model_find(base.model, after->name);
@@ -199,11 +164,9 @@ static void resumed_finetune__equals_a_straight_one(void **state) {
         char a[32], b[32];
         snprintf(a, sizeof a, "straight%zu", i);
         snprintf(b, sizeof b, "parts%zu", i);
-        once(&straight, *state, a, variants[i]);
-        in_two_parts(&parts, *state, b, variants[i], 3 + (int64_t)i % 8);
-        const tn_trained *x = &straight.trainer->engine.trained, *y = &parts.trainer->engine.trained;
-        assert_int_equal(x->count, y->count);
-        for (int j = 0; j < x->count; j++) assert_true(same_values(x->list[j], y->list[j]));
+        tn_finetune_once(&straight, *state, a, variants[i]);
+        tn_finetune_in_two_parts(&parts, *state, b, variants[i], 3 + (int64_t)i % 8);
+        tn_assert_same_trained(&straight, &parts);
         tn_assert_same_slots(&straight, &parts);
         tn_assert_same_rows(&straight, &parts);
         tn_run_release(&straight);
@@ -217,7 +180,7 @@ static void plan__is_what_finetuning_takes(void **state) {
         tn_plan plan = {0};
         char name[16];
         snprintf(name, sizeof name, "r%zu", m);
-        once(&r, *state, name, methods[m]);
+        tn_finetune_once(&r, *state, name, methods[m]);
         assert_ok(tn_plan_count_memory(&plan, &r.config, &r.trainer->course));
         tn_memory_table taken = {0};
         tn_engine_count_memory(&r.trainer->engine, &taken);
@@ -241,10 +204,9 @@ static void plan__is_what_finetuning_takes(void **state) {
 /* ---- what is refused ---- */
 
 static void another_base__is_refused_by_its_fingerprint(void **state) {
-    tn_run other, r;
-    tn_run_once(&other, *state, "other", "train.seed=7");
-    tn_run_release(&other);
-    once(&r, *state, "a", "method=norms");
+    tn_run r;
+    tn_place_add_run(*state, "other", "train.seed=7");
+    tn_finetune_once(&r, *state, "a", "method=norms");
     tn_run_release(&r);
     tn_run_init_finetune(&r, *state, "a", "other", "method=norms");
     assert_int_equal(tn_run_open(&r, true), TN_E_MISMATCH);
@@ -279,7 +241,7 @@ static void resumed_run__keeps_its_method(void **state) {
                                               "relative_learning_rate: true, but this run has relative_learning_rate: "
                                               "false"}};
     tn_run r;
-    once(&r, *state, "a", "method=full");
+    tn_finetune_once(&r, *state, "a", "method=full");
     tn_run_release(&r);
     for (size_t i = 0; i < TN_COUNT(changes); i++) {
         char sets[128];
@@ -298,7 +260,7 @@ static void batch_tokens__sets_the_accumulation_that_nobody_gave(void **state) {
         tn_run_config config;
         tn_course course;
         tn_loaded base;
-        load_base(p, arena, &base);
+        tn_place_load_base(p, arena, TN_MODEL_EVAL, &base);
         assert_ok(tn_run_config_init_finetune(&config, arena));
         assert_ok(tn_config_set(&config.config, "train.batch_tokens=64"));
         if (given) assert_ok(tn_config_set(&config.config, "train.grad_accumulation=8"));
@@ -312,7 +274,7 @@ static void batch_tokens__sets_the_accumulation_that_nobody_gave(void **state) {
     }
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tn_place_tear_down)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, tn_place_set_up_base, tn_place_tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -34,10 +34,8 @@ static void put_pairs(const tn_place *p, const char *name, int first, int count)
 }
 
 static int set_up(void **state) {
-    tn_run base;
     tn_place_set_up(state);
-    tn_run_once(&base, *state, "base", "model.context=32");
-    tn_run_release(&base);
+    tn_place_add_run(*state, "base", "model.context=32");
     put_pairs(*state, "pairs.jsonl", 0, PAIRS);
     return 0;
 }
@@ -53,9 +51,7 @@ static const char *dpo(const tn_place *p, const char *more) {
 
 /* A teacher that knows the text better than the base does. */
 static void make_teacher(const tn_place *p) {
-    tn_run teacher;
-    tn_run_once(&teacher, p, "teacher", "model.context=32 model.d_model=48 train.max_steps=60 train.seed=5");
-    tn_run_release(&teacher);
+    tn_place_add_run(p, "teacher", "model.context=32 model.d_model=48 train.max_steps=60 train.seed=5");
 }
 
 static const char *distill(const tn_place *p, const char *more) {
@@ -64,22 +60,6 @@ static const char *distill(const tn_place *p, const char *more) {
                   "objective=distill distill.teacher=%s/teacher distill.temperature=1 data.validation_fraction=0.1 %s",
                   p->dir, more));
     return sets;
-}
-
-static void once(tn_run *r, const tn_place *p, const char *name, const char *sets) {
-    tn_run_init_finetune(r, p, name, "base", sets);
-    tn_run_go(r, false);
-}
-
-static void in_two_parts(tn_run *r, const tn_place *p, const char *name, const char *sets, int64_t step) {
-    tn_run first;
-    tn_run_init_finetune(&first, p, name, "base", sets);
-    first.stop_at = step;
-    tn_run_go(&first, false);
-    assert_int_equal(first.summary.end, TN_END_STOPPED);
-    tn_run_release(&first);
-    tn_run_init_finetune(r, p, name, "base", sets);
-    tn_run_go(r, true);
 }
 
 /* NAN where the row does not have it. */
@@ -97,7 +77,7 @@ static void dpo__comes_to_prefer_what_was_chosen(void **state) {
         char more[SETS];
         fits(snprintf(more, sizeof more, "%s train.eval_at_start=true train.max_steps=20 train.learning_rate=%s",
                       methods[m], rates[m]));
-        once(&r, *state, methods[m], dpo(*state, more));
+        tn_finetune_once(&r, *state, methods[m], dpo(*state, more));
         json_t *rows = tn_run_read_rows(&r);
         const size_t last = json_array_size(rows) - 1;
         print_message("  %s: held-out loss %.4f, then %.4f; right %.2f\n", methods[m], value(rows, 0, "val_loss"),
@@ -126,7 +106,7 @@ static void dpo__measures_pairs_of_another_file(void **state) {
     put_pairs(p, "held-out.jsonl", PAIRS, 7);
     fits(snprintf(more, sizeof more, "method=norms train.eval_at_start=true train.max_steps=1 data.validation=%s/%s",
                   p->dir, "held-out.jsonl"));
-    once(&r, p, "r", dpo(p, more));
+    tn_finetune_once(&r, p, "r", dpo(p, more));
     assert_int_equal(r.trainer->course.answers, 2 * (PAIRS + 7));
     for (int64_t i = 0; i < r.trainer->course.answers; i++) assert_true(r.trainer->engine.references[i] < -1);
     json_t *rows = tn_run_read_rows(&r);
@@ -143,7 +123,7 @@ static void distill__comes_nearer_to_its_teacher(void **state) {
         tn_run r;
         char more[SETS];
         fits(snprintf(more, sizeof more, "%s train.eval_at_start=true train.max_steps=40", methods[m]));
-        once(&r, *state, methods[m], distill(*state, more));
+        tn_finetune_once(&r, *state, methods[m], distill(*state, more));
         json_t *rows = tn_run_read_rows(&r);
         const size_t last = json_array_size(rows) - 1;
         print_message("  %s: held-out divergence %.4f, then %.4f\n", methods[m], value(rows, 0, "val_kl"),
@@ -174,7 +154,7 @@ static void teacher__may_be_a_file_of_any_kind(void **state) {
         char name[32];
         snprintf(name, sizeof name, "run%zu", i);
         fits(snprintf(sets, sizeof sets, "%s distill.teacher=%s/%s", distill(p, "method=norms"), p->dir, files[i]));
-        once(&r[i], p, name, sets);
+        tn_finetune_once(&r[i], p, name, sets);
         assert_string_equal(r[0].trainer->teacher.id, r[i].trainer->teacher.id);
         assert_true(r[0].summary.val_kl == r[i].summary.val_kl);
     }
@@ -197,15 +177,11 @@ static void resumed_objective__equals_a_straight_one(void **state) {
         char a[32], b[32];
         snprintf(a, sizeof a, "straight%zu", i);
         snprintf(b, sizeof b, "parts%zu", i);
-        once(&straight, *state, a, variant(*state, i));
+        tn_finetune_once(&straight, *state, a, variant(*state, i));
         tn_hear(&heard);
-        in_two_parts(&parts, *state, b, variant(*state, i), 5 + (int64_t)(i % 5));
+        tn_finetune_in_two_parts(&parts, *state, b, variant(*state, i), 5 + (int64_t)(i % 5));
         tn_hear(NULL);
-        const tn_trained *x = &straight.trainer->engine.trained, *y = &parts.trainer->engine.trained;
-        assert_int_equal(x->count, y->count);
-        for (int j = 0; j < x->count; j++)
-            assert_memory_equal(x->list[j]->tensor.real, y->list[j]->tensor.real,
-                                (size_t)tn_param_count(x->list[j]) * sizeof(tn_real));
+        tn_assert_same_trained(&straight, &parts);
         const double *references = straight.trainer->engine.references;
         if (references) {
             assert_memory_equal(references, parts.trainer->engine.references, 2 * PAIRS * sizeof *references);
@@ -232,7 +208,7 @@ static void accumulated_objective__is_that_of_rows_at_once(void **state) {
             snprintf(name, sizeof name, "run%zu-%d", i, k);
             fits(snprintf(sets, sizeof sets, "%s lora.dropout=0 train.max_steps=1 train.batch_size=%d %s=%d",
                           variant(*state, i), k ? 1 : 8, "train.grad_accumulation", k ? 8 : 1));
-            once(&r, *state, name, sets);
+            tn_finetune_once(&r, *state, name, sets);
             loss[k] = r.summary.train_loss;
             norm[k] = r.last.grad_norm;
             tn_run_release(&r);
@@ -252,7 +228,7 @@ static void plan__is_what_an_objective_takes(void **state) {
         char name[16];
         int64_t special = 0;
         snprintf(name, sizeof name, "r%zu", i);
-        once(&r, *state, name, variant(*state, i));
+        tn_finetune_once(&r, *state, name, variant(*state, i));
         assert_ok(tn_plan_count_memory(&plan, &r.config, &r.trainer->course));
         tn_engine_count_memory(&r.trainer->engine, &taken);
         for (int k = 0; k < taken.count; k++) {
@@ -281,12 +257,11 @@ static void another_teacher__is_refused_by_its_fingerprint(void **state) {
     tn_run other, r;
     char sets[SETS];
     make_teacher(p);
-    tn_run_once(&other, p, "other", "model.context=32 train.seed=7");
-    tn_run_release(&other);
+    tn_place_add_run(p, "other", "model.context=32 train.seed=7");
     tn_run_init_finetune(&other, p, "adapted", "teacher", "method=lora lora.rank=4");
     tn_run_go(&other, false);
     tn_run_release(&other);
-    once(&r, p, "a", distill(p, "method=norms"));
+    tn_finetune_once(&r, p, "a", distill(p, "method=norms"));
     tn_run_release(&r);
     for (size_t i = 0; i < TN_COUNT(others); i++) {
         fits(snprintf(sets, sizeof sets, "%s distill.teacher=%s/%s", distill(p, "method=norms"), p->dir, others[i]));
@@ -321,7 +296,6 @@ static void objectives__that_cannot_be_are_refused_in_a_sentence(void **state) {
         {true, "method=norms distill.teacher=PLACE/short",
          "has a context of 16 tokens, but the rows of this run have 32; set data.max_length 16"},
     };
-    tn_run other;
     char path[TN_TEST_PATH + 32], letters[SETS];
     static const char text[] = "abababab bababa abababab bababa abababab bababa abababab bababa abababab bababa";
     static const char answers[] = "{\"prompt\": \"ab\", \"completion\": \" the\"}\n";
@@ -331,10 +305,8 @@ static void objectives__that_cannot_be_are_refused_in_a_sentence(void **state) {
                   "data.train=%s model.context=32 train.max_steps=1 data.validation_fraction=0", path));
     snprintf(path, sizeof path, "%s/answers.jsonl", p->dir);
     assert_ok(tn_file_write(path, answers, sizeof answers - 1));
-    tn_run_once(&other, p, "letters", letters);
-    tn_run_release(&other);
-    tn_run_once(&other, p, "short", "train.max_steps=1");
-    tn_run_release(&other);
+    tn_place_add_run(p, "letters", letters);
+    tn_place_add_run(p, "short", "train.max_steps=1");
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
         tn_run r;
         char more[SETS] = "";

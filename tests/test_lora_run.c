@@ -12,38 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The base of most tests: run "base" of the place. */
-static int set_up(void **state) {
-    tn_run base;
-    tn_place_set_up(state);
-    tn_run_once(&base, *state, "base", "");
-    tn_run_release(&base);
-    return 0;
-}
-
-static void once(tn_run *r, const tn_place *p, const char *name, const char *sets) {
-    tn_run_init_finetune(r, p, name, "base", sets);
-    tn_run_go(r, false);
-}
-
-static void load_base(const tn_place *p, tn_arena *arena, tn_loaded *loaded) {
-    char path[TN_RUN_PATH];
-    assert_ok(tn_path_join(path, sizeof path, p->dir, "base"));
-    assert_ok(tn_model_file_load(path, arena, TN_MODEL_EXPORT, loaded));
-}
-
-static bool same_values(const tn_param *a, const tn_param *b) {
-    return memcmp(a->tensor.real, b->tensor.real, (size_t)tn_param_count(a) * sizeof(tn_real)) == 0;
-}
-
-static bool same_trained(const tn_run *a, const tn_run *b) {
-    const tn_trained *x = &a->trainer->engine.trained, *y = &b->trainer->engine.trained;
-    bool same = true;
-    assert_int_equal(x->count, y->count);
-    for (int i = 0; i < x->count; i++) same &= same_values(x->list[i], y->list[i]);
-    return same;
-}
-
 /* ---- what stays ---- */
 
 static uint64_t sum_of(const tn_param *p) {
@@ -66,13 +34,13 @@ static void base__is_the_same_after_training(void **state) {
     };
     tn_arena *arena = tn_arena_create("test");
     tn_loaded base;
-    load_base(*state, arena, &base);
+    tn_place_load_base(*state, arena, TN_MODEL_EXPORT, &base);
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
         tn_run r;
         char name[16], id[TN_FINGERPRINT];
         int n, moved = 0;
         snprintf(name, sizeof name, "r%zu", i);
-        once(&r, *state, name, cases[i].sets);
+        tn_finetune_once(&r, *state, name, cases[i].sets);
         tn_model *model = tn_trainer_model(r.trainer);
         tn_model_detach(model, tn_model_adapters(model));
         assert_ok(tn_model_fingerprint(model, id));
@@ -97,31 +65,26 @@ static void any_method_and_optimizer__resumes_with_the_same_bits(void **state) {
     static const char *const methods[] = {"full", "norms", "lora", "lora_merged"};
     static const char *const optimizers[] = {"adamw", "sgd", "lion", "muon", "adamw8bit"};
     for (size_t i = 0; i < TN_COUNT(methods) * TN_COUNT(optimizers); i++) {
-        tn_run straight, first, rest;
+        tn_run straight, parts;
         char sets[128], a[32], b[32];
         snprintf(a, sizeof a, "straight%zu", i);
         snprintf(b, sizeof b, "parts%zu", i);
         snprintf(sets, sizeof sets, "method=%s train.optimizer=%s train.max_steps=7", methods[i / 5],
                  optimizers[i % 5]);
-        once(&straight, *state, a, sets);
-        tn_run_init_finetune(&first, *state, b, "base", sets);
-        first.stop_at = 3;
-        tn_run_go(&first, false);
-        tn_run_release(&first);
-        tn_run_init_finetune(&rest, *state, b, "base", sets);
-        tn_run_go(&rest, true);
-        if (!same_trained(&straight, &rest)) fail_msg("%s: other weights", sets);
-        tn_assert_same_slots(&straight, &rest);
-        tn_assert_same_rows(&straight, &rest);
+        tn_finetune_once(&straight, *state, a, sets);
+        tn_finetune_in_two_parts(&parts, *state, b, sets, 3);
+        tn_assert_same_trained(&straight, &parts);
+        tn_assert_same_slots(&straight, &parts);
+        tn_assert_same_rows(&straight, &parts);
         tn_run_release(&straight);
-        tn_run_release(&rest);
+        tn_run_release(&parts);
     }
 }
 
 static void best_checkpoint__is_that_of_the_best_evaluation_and_three_are_kept(void **state) {
     tn_run r;
     char best[64];
-    once(&r, *state, "a", "method=lora train.eval_steps=1 train.save_steps=1 train.learning_rate=0.05");
+    tn_finetune_once(&r, *state, "a", "method=lora train.eval_steps=1 train.save_steps=1 train.learning_rate=0.05");
     json_t *rows = tn_run_read_rows(&r), *row;
     double lowest = INFINITY;
     int64_t step = -1, kept = 0;
@@ -186,12 +149,12 @@ static void each_setting__has_an_effect(void **state) {
                                          "lora.modules_to_save=norms",
                                          "lora.target_modules=[q_proj,v_proj]"};
     tn_run plain;
-    once(&plain, *state, "plain", "method=lora lora.rank=4 lora.dropout=0");
+    tn_finetune_once(&plain, *state, "plain", "method=lora lora.rank=4 lora.dropout=0");
     for (size_t i = 0; i < TN_COUNT(others); i++) {
         tn_run r;
         char sets[128];
         snprintf(sets, sizeof sets, "method=lora lora.rank=4 lora.dropout=0 %s", others[i]);
-        once(&r, *state, others[i], sets);
+        tn_finetune_once(&r, *state, others[i], sets);
         if (r.summary.train_loss == plain.summary.train_loss) fail_msg("%s changes nothing", others[i]);
         tn_run_release(&r);
     }
@@ -201,9 +164,9 @@ static void each_setting__has_an_effect(void **state) {
 /* alpha / sqrt 4 = 2 alpha / 4 */
 static void rslora__is_another_alpha(void **state) {
     tn_run a, b;
-    once(&a, *state, "a", "method=lora lora.rank=4 lora.rslora=true lora.alpha=8");
-    once(&b, *state, "b", "method=lora lora.rank=4 lora.alpha=16");
-    assert_true(same_trained(&a, &b));
+    tn_finetune_once(&a, *state, "a", "method=lora lora.rank=4 lora.rslora=true lora.alpha=8");
+    tn_finetune_once(&b, *state, "b", "method=lora lora.rank=4 lora.alpha=16");
+    tn_assert_same_trained(&a, &b);
     tn_run_release(&a);
     tn_run_release(&b);
 }
@@ -216,7 +179,7 @@ static void lora_plus__is_the_rate_of_b(void **state) {
         snprintf(sets, sizeof sets,
                  "method=lora train.optimizer=lion train.schedule=constant train.max_steps=1 lora.plus_ratio=%d",
                  ratio);
-        once(&r, *state, ratio == 1 ? "one" : "sixteen", sets);
+        tn_finetune_once(&r, *state, ratio == 1 ? "one" : "sixteen", sets);
         const tn_adapter *adapter = tn_model_adapters(tn_trainer_model(r.trainer));
         int64_t moved = 0;
         for (int i = 0; i < adapter->n_pairs; i++) {
@@ -234,10 +197,10 @@ static void lora_plus__is_the_rate_of_b(void **state) {
 
 static void target__has_two_names(void **state) {
     tn_run a, b;
-    once(&a, *state, "a", "method=lora lora.target_modules=[q_proj,down_proj,embed_tokens]");
-    once(&b, *state, "b", "method=lora lora.target_modules=[ffn_down,token_embd,attn_q]");
+    tn_finetune_once(&a, *state, "a", "method=lora lora.target_modules=[q_proj,down_proj,embed_tokens]");
+    tn_finetune_once(&b, *state, "b", "method=lora lora.target_modules=[ffn_down,token_embd,attn_q]");
     assert_int_equal(a.trainer->engine.trained.count, 2 * 5);
-    assert_true(same_trained(&a, &b));
+    tn_assert_same_trained(&a, &b);
     tn_run_release(&a);
     tn_run_release(&b);
 }
@@ -248,8 +211,9 @@ static void share_of_flipped_states__is_that_of_the_weights(void **state) {
     tn_run r;
     int n;
     int64_t states = 0, flipped = 0;
-    load_base(*state, arena, &base);
-    once(&r, *state, "a", "method=lora_merged train.learning_rate=0.2 lora.target_modules=[q_proj,up_proj]");
+    tn_place_load_base(*state, arena, TN_MODEL_EXPORT, &base);
+    tn_finetune_once(&r, *state, "a",
+                     "method=lora_merged train.learning_rate=0.2 lora.target_modules=[q_proj,up_proj]");
     assert_ok(tn_model_file_load(r.summary.checkpoint, arena, TN_MODEL_EXPORT, &tuned));
     tn_param **params = tn_model_params(tuned.model, &n);
     for (int i = 0; i < n; i++) {
@@ -281,7 +245,7 @@ static void merged_run_that_flips_nothing__says_so(void **state) {
         tn_buf log = {0};
         snprintf(sets, sizeof sets, "method=lora_merged train.learning_rate=%s", rates[i]);
         tn_hear(&log);
-        once(&r, *state, rates[i], sets);
+        tn_finetune_once(&r, *state, rates[i], sets);
         tn_hear(NULL);
         const bool told = strstr(tn_buf_text(&log), "step 12: no ternary state has flipped yet, so the model still is");
         assert_true(told == (r.summary.flipped_share == 0) && told == (i == 0));
@@ -322,7 +286,7 @@ static void module__that_cannot_be_trained_is_refused_by_name(void **state) {
     }
 }
 
-#define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tn_place_tear_down)
+#define CASE(test) cmocka_unit_test_setup_teardown(test, tn_place_set_up_base, tn_place_tear_down)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -110,9 +110,8 @@ static void other_settings__are_refused_by_name(void **state) {
         {"data.vocab_size=300", "data.vocab_size: 4096, but this run has data.vocab_size: 300"},
         {"data.split=llama3", "data.split: gpt2, but this run has data.split: llama3"},
     };
-    tn_run r, other;
-    tn_run_once(&r, *state, "a", "train.max_steps=8");
-    tn_run_release(&r);
+    tn_run other;
+    tn_place_add_run(*state, "a", "train.max_steps=8");
     for (size_t i = 0; i < TN_COUNT(changes); i++) {
         tn_run_init(&other, *state, "a", changes[i].set);
         assert_int_equal(tn_run_open(&other, true), TN_E_MISMATCH);
@@ -187,9 +186,8 @@ static void lost_checkpoints__are_named(void **state) {
 
 static void other_data__are_refused(void **state) {
     tn_place *p = *state;
-    tn_run r, other;
-    tn_run_once(&r, p, "a", "train.max_steps=8");
-    tn_run_release(&r);
+    tn_run other;
+    tn_place_add_run(p, "a", "train.max_steps=8");
     tn_place_write_stories(p->text, 59);
     tn_run_init(&other, p, "a", "");
     assert_int_equal(tn_run_open(&other, true), TN_E_MISMATCH);
@@ -198,9 +196,8 @@ static void other_data__are_refused(void **state) {
 }
 
 static void longer_run__goes_on_from_a_finished_one(void **state) {
-    tn_run r, more;
-    tn_run_once(&r, *state, "a", "train.max_steps=8");
-    tn_run_release(&r);
+    tn_run more;
+    tn_place_add_run(*state, "a", "train.max_steps=8");
     tn_run_init(&more, *state, "a", "train.max_steps=8");
     tn_run_go(&more, true); /* nothing is left to do */
     assert_int_equal(more.summary.step, 8);
@@ -214,9 +211,8 @@ static void longer_run__goes_on_from_a_finished_one(void **state) {
 /* ---- the folder ---- */
 
 static void used_folder__is_refused_without_resume(void **state) {
-    tn_run r, other;
-    tn_run_once(&r, *state, "a", "train.max_steps=1");
-    tn_run_release(&r);
+    tn_run other;
+    tn_place_add_run(*state, "a", "train.max_steps=1");
     tn_run_init(&other, *state, "a", "");
     assert_int_equal(tn_run_open(&other, false), TN_E_ARG);
     assert_non_null(strstr(tn_error_message(), "is not empty; go on with its run by --resume"));

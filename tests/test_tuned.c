@@ -13,16 +13,9 @@
 
 /* Run "base", whose matrices fill the blocks of every type. */
 static int set_up(void **state) {
-    tn_run base;
     tn_place_set_up(state);
-    tn_run_once(&base, *state, "base", "model.d_model=256 model.d_ff=256 model.n_layer=1 train.max_steps=8");
-    tn_run_release(&base);
+    tn_place_add_run(*state, "base", "model.d_model=256 model.d_ff=256 model.n_layer=1 train.max_steps=8");
     return 0;
-}
-
-static void once(tn_run *r, const tn_place *p, const char *name, const char *sets) {
-    tn_run_init_finetune(r, p, name, "base", sets);
-    tn_run_go(r, false);
 }
 
 /* What the trainer's model answers as it stands. */
@@ -63,7 +56,7 @@ static void checkpoint_of_a_tuned_model__computes_what_its_trainer_computed(void
         tn_run r;
         char name[16];
         snprintf(name, sizeof name, "r%zu", i);
-        once(&r, *state, name, variants[i]);
+        tn_finetune_once(&r, *state, name, variants[i]);
         ask_trainer(&r, arena, &expected);
         ask_file(r.summary.checkpoint, arena, &found);
         if (tn_probe_compare(&expected, &found)) fail_msg("%s: %s", variants[i], tn_error_message());
@@ -94,7 +87,7 @@ static void export__has_the_logits_of_the_trainer(void **state) {
         tn_probe expected;
         char name[16];
         snprintf(name, sizeof name, "r%zu", m);
-        once(&r, *state, name, methods[m]);
+        tn_finetune_once(&r, *state, name, methods[m]);
         ask_trainer(&r, arena, &expected);
         if (methods[m] == merged) assert_true(r.summary.flipped_share > 1e-3);
         for (size_t i = 0; i < TN_COUNT(exact); i++) assert_export(&r, exact[i], &expected, arena);
@@ -107,7 +100,7 @@ static void export__of_a_base_with_an_adapter_is_refused(void **state) {
     tn_run r;
     char path[TN_RUN_PATH];
     tn_export_report report;
-    once(&r, *state, "a", "method=lora");
+    tn_finetune_once(&r, *state, "a", "method=lora");
     assert_ok(tn_path_join(path, sizeof path, r.dir, "model.gguf"));
     assert_int_equal(tn_export(r.dir, path, (tn_export_options){TN_EXPORT_I2_S, TN_TABLE_F32}, &report),
                      TN_E_UNSUPPORTED);
@@ -140,7 +133,7 @@ static void base_that_moved__is_named(void **state) {
     static const char *const methods[] = {"method=norms", "method=lora"};
     tn_run runs[TN_COUNT(methods)];
     char path[TN_RUN_PATH];
-    for (size_t i = 0; i < TN_COUNT(methods); i++) once(&runs[i], *state, methods[i], methods[i]);
+    for (size_t i = 0; i < TN_COUNT(methods); i++) tn_finetune_once(&runs[i], *state, methods[i], methods[i]);
     rename_folder(*state, "base", "moved");
     assert_ok(tn_path_join(path, sizeof path, ((tn_place *)*state)->dir, "base"));
     for (size_t i = 0; i < TN_COUNT(methods); i++) {
@@ -187,7 +180,7 @@ static void base__gives_the_same_bits_out_of_any_file(void **state) {
 /* A run that lies where its base was. */
 static void base_of_itself__is_refused(void **state) {
     tn_run r;
-    once(&r, *state, "a", "method=lora");
+    tn_finetune_once(&r, *state, "a", "method=lora");
     rename_folder(*state, "base", "moved");
     rename_folder(*state, "a", "base");
     assert_ok(tn_path_join(r.dir, sizeof r.dir, ((tn_place *)*state)->dir, "base"));
@@ -199,7 +192,7 @@ static void base_of_itself__is_refused(void **state) {
 static void base_that_is_another__is_refused_by_its_fingerprint(void **state) {
     static const char *const methods[] = {"method=norms", "method=lora", "method=lora_merged"};
     tn_run runs[TN_COUNT(methods)], other;
-    for (size_t i = 0; i < TN_COUNT(methods); i++) once(&runs[i], *state, methods[i], methods[i]);
+    for (size_t i = 0; i < TN_COUNT(methods); i++) tn_finetune_once(&runs[i], *state, methods[i], methods[i]);
     rename_folder(*state, "base", "moved");
     tn_run_once(&other, *state, "base",
                 "model.d_model=256 model.d_ff=256 model.n_layer=1 train.max_steps=2 train.seed=7");
@@ -215,7 +208,7 @@ static void base_with_another_adapter__is_refused(void **state) {
     tn_run below, above, other;
     tn_adapter *adapter;
     tn_arena *arena = tn_arena_create("test");
-    once(&below, *state, "below", "method=lora lora.rank=4");
+    tn_finetune_once(&below, *state, "below", "method=lora lora.rank=4");
     tn_run_init_finetune(&above, *state, "above", "below", "method=lora lora.rank=2");
     tn_run_go(&above, false);
     assert_ok(open_run(&above));
@@ -223,7 +216,7 @@ static void base_with_another_adapter__is_refused(void **state) {
     assert_int_equal(tn_adapter_file_load(&adapter, arena, above.dir, &base, NULL), TN_E_UNSUPPORTED);
     assert_non_null(strstr(tn_error_message(), "was trained beside another adapter, that of its base "));
     rename_folder(*state, "below", "moved");
-    once(&other, *state, "below", "method=lora lora.rank=4 train.seed=5");
+    tn_finetune_once(&other, *state, "below", "method=lora lora.rank=4 train.seed=5");
     assert_int_equal(open_run(&above), TN_E_MISMATCH);
     assert_non_null(strstr(tn_error_message(), "below is not the base that the run began with (fingerprint "));
     tn_run_release(&below);
@@ -241,7 +234,7 @@ static void tuned_model__is_a_base_again(void **state) {
         char name[2][16];
         snprintf(name[0], sizeof name[0], "below%zu", i);
         snprintf(name[1], sizeof name[1], "above%zu", i);
-        once(&below, *state, name[0], first[i]);
+        tn_finetune_once(&below, *state, name[0], first[i]);
         tn_run_init_finetune(&above, *state, name[1], name[0], "method=lora lora.rank=2");
         tn_run_go(&above, false);
         ask_trainer(&above, arena, &expected);

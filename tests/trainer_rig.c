@@ -2,6 +2,7 @@
 #include "tests/trainer_rig.h"
 #include "core/log.h"
 #include "data/stories.h"
+#include "train/trainer_priv.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -23,6 +24,12 @@ int tn_place_set_up(void **state) {
     assert_ok(tn_path_join(p->text, sizeof p->text, p->dir, "stories.txt"));
     tn_place_write_stories(p->text, 60);
     *state = p;
+    return 0;
+}
+
+int tn_place_set_up_base(void **state) {
+    tn_place_set_up(state);
+    tn_place_add_run(*state, "base", "");
     return 0;
 }
 
@@ -109,15 +116,42 @@ void tn_run_once(tn_run *r, const tn_place *p, const char *name, const char *set
     tn_run_go(r, false);
 }
 
+void tn_place_add_run(const tn_place *p, const char *name, const char *sets) {
+    tn_run r;
+    tn_run_once(&r, p, name, sets);
+    tn_run_release(&r);
+}
+
+void tn_place_load_base(const tn_place *p, tn_arena *arena, tn_model_use use, tn_loaded *loaded) {
+    char path[TN_RUN_PATH];
+    assert_ok(tn_path_join(path, sizeof path, p->dir, "base"));
+    assert_ok(tn_model_file_load(path, arena, use, loaded));
+}
+
+static void go_until(tn_run *r, int64_t step) {
+    r->stop_at = step;
+    tn_run_go(r, false);
+    assert_int_equal(r->summary.end, TN_END_STOPPED);
+    assert_int_equal(r->summary.step, step);
+    tn_run_release(r);
+}
+
 void tn_run_in_two_parts(tn_run *r, const tn_place *p, const char *name, const char *sets, int64_t step) {
-    tn_run first;
-    tn_run_init(&first, p, name, sets);
-    first.stop_at = step;
-    tn_run_go(&first, false);
-    assert_int_equal(first.summary.end, TN_END_STOPPED);
-    assert_int_equal(first.summary.step, step);
-    tn_run_release(&first);
     tn_run_init(r, p, name, sets);
+    go_until(r, step);
+    tn_run_init(r, p, name, sets);
+    tn_run_go(r, true);
+}
+
+void tn_finetune_once(tn_run *r, const tn_place *p, const char *name, const char *sets) {
+    tn_run_init_finetune(r, p, name, "base", sets);
+    tn_run_go(r, false);
+}
+
+void tn_finetune_in_two_parts(tn_run *r, const tn_place *p, const char *name, const char *sets, int64_t step) {
+    tn_run_init_finetune(r, p, name, "base", sets);
+    go_until(r, step);
+    tn_run_init_finetune(r, p, name, "base", sets);
     tn_run_go(r, true);
 }
 
@@ -130,6 +164,10 @@ void tn_hear(tn_buf *out) { tn_log_set_sink(out ? keep_message : NULL, out); }
 
 /* ---- comparing ---- */
 
+bool tn_same_values(const tn_param *a, const tn_param *b) {
+    return memcmp(a->tensor.real, b->tensor.real, (size_t)tn_param_count(a) * sizeof(tn_real)) == 0;
+}
+
 void tn_assert_same_weights(tn_run *a, tn_run *b) {
     int n, m;
     tn_param **x = tn_model_params(tn_trainer_model(a->trainer), &n);
@@ -137,6 +175,14 @@ void tn_assert_same_weights(tn_run *a, tn_run *b) {
     assert_int_equal(n, m);
     for (int i = 0; i < n; i++)
         assert_memory_equal(x[i]->tensor.real, y[i]->tensor.real, (size_t)tn_param_count(x[i]) * sizeof(tn_real));
+}
+
+void tn_assert_same_trained(const tn_run *a, const tn_run *b) {
+    const tn_trained *x = &a->trainer->engine.trained, *y = &b->trainer->engine.trained;
+    assert_int_equal(x->count, y->count);
+    for (int i = 0; i < x->count; i++)
+        if (!tn_same_values(x->list[i], y->list[i]))
+            fail_msg("%s and %s: other values of %s", a->dir, b->dir, x->list[i]->name);
 }
 
 void tn_assert_same_slots(tn_run *a, tn_run *b) {
