@@ -5,59 +5,20 @@
 #include "core/half.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
-#include "kernels/kernels.h"
 #include "models/adapter_export.h"
 #include "models/adapter_writing.h"
 #include "models/model_file.h"
-#include "tests/testing.h"
+#include "tests/model_rig.h"
 #include "tests/tiny_model.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static const tn_model_config bitnet = {.vocab_size = 20,
-                                       .d_model = 32,
-                                       .n_layer = 2,
-                                       .n_head = 4,
-                                       .n_kv_head = 2,
-                                       .head_dim = 8,
-                                       .d_ff = 48,
-                                       .context = 16,
-                                       .tie_embeddings = true,
-                                       .sub_norms = true,
-                                       .norm_eps = 1e-5,
-                                       .rope_theta = 10000};
-
-typedef struct fixture {
-    char dir[TN_TEST_PATH], folder[TN_TEST_PATH + 16], file[TN_TEST_PATH + 16], base[TN_TEST_PATH + 16];
-    tn_arena *arena;
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    assert_ok(tn_kernels_init(NULL));
-    tn_test_dir_make(f.dir);
-    snprintf(f.folder, sizeof f.folder, "%s/folder", f.dir);
-    snprintf(f.file, sizeof f.file, "%s/a.gguf", f.dir);
-    snprintf(f.base, sizeof f.base, "%s/base.h5", f.dir);
-    assert_ok(tn_dir_make(f.folder));
-    f.arena = tn_arena_create("test");
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    tn_arena_free(f->arena);
-    tn_test_dir_remove(f->dir);
-    return 0;
-}
-
 /* ---- adapters to be written ---- */
 
 static tn_model_config llama(void) {
-    tn_model_config config = bitnet;
+    tn_model_config config = tn_model_rig_small;
     config.activation = TN_ACTIVATION_SILU;
     config.sub_norms = false;
     config.tie_embeddings = false;
@@ -94,7 +55,7 @@ static const variant variants[] = {
     {"q_proj o_proj", {0}, 4, 8, {{"o_proj", 0, 7.3}}, false},
 };
 
-static tn_adapter *make(fixture *f, const tn_model_config *config, const variant *v) {
+static tn_adapter *make(tn_model_rig *f, const tn_model_config *config, const variant *v) {
     tn_adapter *adapter;
     assert_ok(tn_adapter_create(&adapter, f->arena, config, &v->options));
     if (v->modules) {
@@ -136,7 +97,7 @@ static double compare(const tn_adapter *a, tn_adapter *b) {
     return worst;
 }
 
-static tn_adapter *load(fixture *f, const char *path, const tn_model_config *config, tn_adapter_origin *origin) {
+static tn_adapter *load(tn_model_rig *f, const char *path, const tn_model_config *config, tn_adapter_origin *origin) {
     tn_adapter_base base = {.config = config};
     tn_adapter *adapter;
     assert_ok(tn_adapter_file_load(&adapter, f->arena, path, &base, origin));
@@ -145,7 +106,7 @@ static tn_adapter *load(fixture *f, const char *path, const tn_model_config *con
 
 static const tn_adapter_origin whose = {.base_id = "0123456789abcdef0123456789abcdef", .base = "bases/a \"b\""};
 
-static tn_adapter *by_peft(fixture *f, const tn_adapter *adapter, const tn_model_config *config) {
+static tn_adapter *by_peft(tn_model_rig *f, const tn_adapter *adapter, const tn_model_config *config) {
     tn_adapter_origin origin;
     int64_t bytes;
     assert_ok(tn_adapter_write_peft(adapter, &whose, f->folder, &bytes));
@@ -155,18 +116,18 @@ static tn_adapter *by_peft(fixture *f, const tn_adapter *adapter, const tn_model
     return copy;
 }
 
-static tn_adapter *by_gguf(fixture *f, const tn_adapter *adapter, const tn_model_config *config) {
+static tn_adapter *by_gguf(tn_model_rig *f, const tn_adapter *adapter, const tn_model_config *config) {
     tn_adapter_origin origin;
-    assert_ok(tn_adapter_write_gguf(adapter, &whose, "a", f->file));
-    tn_adapter *copy = load(f, f->file, config, &origin);
+    assert_ok(tn_adapter_write_gguf(adapter, &whose, "a", f->out));
+    tn_adapter *copy = load(f, f->out, config, &origin);
     assert_string_equal(origin.base_id, whose.base_id);
     assert_string_equal(origin.base, whose.base);
     return copy;
 }
 
 static void adapter__comes_back_from_peft_with_equal_bits(void **state) {
-    fixture *f = *state;
-    const tn_model_config configs[] = {bitnet, llama()};
+    tn_model_rig *f = *state;
+    const tn_model_config configs[] = {tn_model_rig_small, llama()};
     for (size_t i = 0; i < 2 * TN_COUNT(variants); i++) {
         const tn_adapter *adapter = make(f, &configs[i % 2], &variants[i / 2]);
         assert_true(compare(adapter, by_peft(f, adapter, &configs[i % 2])) == 0);
@@ -174,8 +135,8 @@ static void adapter__comes_back_from_peft_with_equal_bits(void **state) {
 }
 
 static void adapter__comes_back_from_gguf_with_equal_bits(void **state) {
-    fixture *f = *state;
-    const tn_model_config configs[] = {bitnet, llama()};
+    tn_model_rig *f = *state;
+    const tn_model_config configs[] = {tn_model_rig_small, llama()};
     for (size_t i = 0; i < 2 * TN_COUNT(variants); i++) {
         if (!variants[i / 2].one_alpha) continue;
         const tn_adapter *adapter = make(f, &configs[i % 2], &variants[i / 2]);
@@ -184,18 +145,18 @@ static void adapter__comes_back_from_gguf_with_equal_bits(void **state) {
 }
 
 static void adapter__of_alphas_that_differ_is_rounded_by_gguf_once(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     for (size_t i = 0; i < TN_COUNT(variants); i++) {
         if (variants[i].one_alpha) continue;
-        const tn_adapter *adapter = make(f, &bitnet, &variants[i]);
-        tn_adapter *once = by_gguf(f, adapter, &bitnet);
+        const tn_adapter *adapter = make(f, &tn_model_rig_small, &variants[i]);
+        tn_adapter *once = by_gguf(f, adapter, &tn_model_rig_small);
         const double off = compare(adapter, once);
         assert_true(off > 0 && off < 0x1.8p-23);
     }
 }
 
 static void adapter__goes_through_both_formats_in_turn(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     const tn_model_config config = llama();
     for (size_t i = 0; i < TN_COUNT(variants); i++) {
         if (!variants[i].one_alpha) continue;
@@ -214,12 +175,12 @@ static float f32_at(const unsigned char *data, int64_t i) {
 }
 
 static void peft__has_a_turned_and_names_of_peft(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     const variant v = {"q_proj, embed_tokens", {0}, 3, 6, {{0}}, true};
-    tn_adapter *adapter = make(f, &bitnet, &v);
+    tn_adapter *adapter = make(f, &tn_model_rig_small, &v);
     char path[TN_TEST_PATH + 64];
     tn_safetensors *file;
-    by_peft(f, adapter, &bitnet);
+    by_peft(f, adapter, &tn_model_rig_small);
     snprintf(path, sizeof path, "%s/adapter_model.safetensors", f->folder);
     assert_ok(tn_safetensors_open(&file, path));
     assert_int_equal(tn_safetensors_count(file), 6);
@@ -245,8 +206,8 @@ static void peft__has_a_turned_and_names_of_peft(void **state) {
 
 /* Row 2 j + t of a head in a file of llama is row t d / 2 + j here. */
 static void gguf__has_rows_of_q_in_pairs_for_llama_alone(void **state) {
-    fixture *f = *state;
-    const tn_model_config configs[] = {bitnet, llama()};
+    tn_model_rig *f = *state;
+    const tn_model_config configs[] = {tn_model_rig_small, llama()};
     const variant v = {"q_proj, v_proj, embed_tokens", {0}, 3, 6, {{0}}, true};
     for (int i = 0; i < 2; i++) {
         tn_adapter *adapter = make(f, &configs[i], &v);
@@ -255,7 +216,7 @@ static void gguf__has_rows_of_q_in_pairs_for_llama_alone(void **state) {
         tn_gguf *file;
         double alpha;
         by_gguf(f, adapter, &configs[i]);
-        assert_ok(tn_gguf_open(&file, f->file));
+        assert_ok(tn_gguf_open(&file, f->out));
         assert_ok(tn_gguf_get_real(file, "adapter.lora.alpha", &alpha));
         assert_true(alpha == 6);
         const tn_gguf_tensor *a = tn_gguf_find(file, "blk.1.attn_q.weight.lora_a");
@@ -274,13 +235,13 @@ static void gguf__has_rows_of_q_in_pairs_for_llama_alone(void **state) {
 
 /* alpha' / r B is what llama.cpp multiplies A x by. */
 static void gguf__means_the_same_without_the_keys_of_tern(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     for (size_t i = 0; i < TN_COUNT(variants); i++) {
-        const tn_adapter *adapter = make(f, &bitnet, &variants[i]);
+        const tn_adapter *adapter = make(f, &tn_model_rig_small, &variants[i]);
         tn_gguf *file;
         double alpha;
-        by_gguf(f, adapter, &bitnet);
-        assert_ok(tn_gguf_open(&file, f->file));
+        by_gguf(f, adapter, &tn_model_rig_small);
+        assert_ok(tn_gguf_open(&file, f->out));
         assert_ok(tn_gguf_get_real(file, "adapter.lora.alpha", &alpha));
         for (int p = 0; p < adapter->n_pairs; p++) {
             const tn_adapter_pair *pair = &adapter->pairs[p];
@@ -306,7 +267,7 @@ static void put_half(tn_safetensors_writer *w, const char *name, tn_safetensor_t
 }
 
 static void peft__of_other_names_and_types_is_read(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const char *const prefixes[] = {"base_model.model.model.", "base_model.model.", "model."};
     static const tn_safetensor_type types[] = {TN_SAFETENSOR_F16, TN_SAFETENSOR_BF16, TN_SAFETENSOR_F16};
     for (int i = 0; i < 3; i++) {
@@ -333,7 +294,7 @@ static void peft__of_other_names_and_types_is_read(void **state) {
         snprintf(path, sizeof path, "%s/adapter_config.json", f->folder);
         assert_ok(tn_file_write(path, config, strlen(config)));
         tn_adapter_origin origin;
-        tn_adapter *adapter = load(f, f->folder, &bitnet, &origin);
+        tn_adapter *adapter = load(f, f->folder, &tn_model_rig_small, &origin);
         assert_int_equal(adapter->n_pairs, 1);
         const tn_adapter_pair *pair = tn_adapter_find(adapter, "blk.0.attn_k.weight");
         assert_true(pair->c == (tn_real)1.5);
@@ -346,12 +307,12 @@ static void peft__of_other_names_and_types_is_read(void **state) {
 
 /* What llama.cpp's converter writes: an alpha, and none of Tern's keys. Without one, the user's scale is all. */
 static void gguf__of_llama_cpp_is_read(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const float a[64] = {1, 2, 3}, b[32] = {4, 5, 6};
     for (int has_alpha = 0; has_alpha < 2; has_alpha++) {
         tn_gguf_writer *w;
         const int64_t ne_a[2] = {32, 2}, ne_b[2] = {2, 16};
-        assert_ok(tn_gguf_create(&w, f->file));
+        assert_ok(tn_gguf_create(&w, f->out));
         tn_gguf_without_checksum(w);
         assert_ok(tn_gguf_put_text(w, "general.architecture", "bitnet-b1.58", 12));
         assert_ok(tn_gguf_put_text(w, "general.type", "adapter", 7));
@@ -362,7 +323,7 @@ static void gguf__of_llama_cpp_is_read(void **state) {
         assert_ok(tn_gguf_put_data(w, a, sizeof a));
         assert_ok(tn_gguf_put_data(w, b, sizeof b));
         assert_ok(tn_gguf_commit(w));
-        tn_adapter *adapter = load(f, f->file, &bitnet, NULL);
+        tn_adapter *adapter = load(f, f->out, &tn_model_rig_small, NULL);
         assert_true(adapter->pairs[0].c == (tn_real)(has_alpha ? 12 : 1));
         assert_true(adapter->pairs[0].a.tensor.real[2 * 2] == 3 && adapter->pairs[0].b.tensor.real[1] == 5);
     }
@@ -371,45 +332,45 @@ static void gguf__of_llama_cpp_is_read(void **state) {
 /* ---- export ---- */
 
 static void export__proves_and_checks_the_base(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     const char *const other[] = {"model.activation=silu", NULL};
     const variant v = {"all-linear", {0}, 4, 8, {{0}}, true};
-    char out[TN_TEST_PATH + 16], second[TN_TEST_PATH + 16];
+    char again[TN_TEST_PATH + 16], second[TN_TEST_PATH + 16];
     tn_adapter_report report;
     tn_loaded base;
     int64_t bytes;
-    tn_test_tiny_checkpoint(f->base, TN_TOKENIZER_BPE, NULL);
-    assert_ok(tn_model_file_load(f->base, f->arena, TN_MODEL_RUN, &base));
+    tn_test_tiny_checkpoint(f->checkpoint, TN_TOKENIZER_BPE, NULL);
+    assert_ok(tn_model_file_load(f->checkpoint, f->arena, TN_MODEL_RUN, &base));
     const tn_adapter *adapter = make(f, &base.config, &v);
     assert_ok(tn_adapter_write_peft(adapter, &(tn_adapter_origin){0}, f->folder, &bytes));
-    snprintf(out, sizeof out, "%s/out", f->dir);
+    snprintf(again, sizeof again, "%s/again", f->dir);
     snprintf(second, sizeof second, "%s/second.h5", f->dir);
-    assert_int_equal(tn_adapter_export(f->folder, NULL, out, TN_ADAPTER_TYPE_GGUF, &report), TN_E_CONFIG);
+    assert_int_equal(tn_adapter_export(f->folder, NULL, again, TN_ADAPTER_TYPE_GGUF, &report), TN_E_CONFIG);
     assert_non_null(strstr(tn_error_message(), "--base"));
-    assert_false(tn_path_exists(out));
-    assert_ok(tn_adapter_export(f->folder, f->base, f->file, TN_ADAPTER_TYPE_GGUF, &report));
+    assert_false(tn_path_exists(again));
+    assert_ok(tn_adapter_export(f->folder, f->checkpoint, f->out, TN_ADAPTER_TYPE_GGUF, &report));
     assert_true(report.pairs == 14 && report.difference == 0 && report.numbers == 2 * 4 * 4096);
-    assert_ok(tn_adapter_export(f->file, NULL, out, TN_ADAPTER_TYPE_PEFT, &report)); /* the file names its base now */
+    assert_ok(tn_adapter_export(f->out, NULL, again, TN_ADAPTER_TYPE_PEFT, &report)); /* the file names its base now */
     tn_adapter_origin origin;
     tn_adapter *copy;
     tn_adapter_base whole = {.config = &base.config, .model = base.model};
-    assert_ok(tn_adapter_file_load(&copy, f->arena, out, &whole, &origin));
+    assert_ok(tn_adapter_file_load(&copy, f->arena, again, &whole, &origin));
     assert_true(compare(adapter, copy) == 0);
     assert_string_equal(origin.base_id, whole.id);
     tn_test_tiny_checkpoint(second, TN_TOKENIZER_BPE, other);
     char before[] = "the file as it was";
-    assert_ok(tn_file_write(f->file, before, sizeof before));
-    assert_int_equal(tn_adapter_export(out, second, f->file, TN_ADAPTER_TYPE_GGUF, &report), TN_E_MISMATCH);
+    assert_ok(tn_file_write(f->out, before, sizeof before));
+    assert_int_equal(tn_adapter_export(again, second, f->out, TN_ADAPTER_TYPE_GGUF, &report), TN_E_MISMATCH);
     assert_non_null(strstr(tn_error_message(), "was trained beside another model"));
     tn_buf text = {0};
-    assert_ok(tn_file_read(f->file, 100, &text));
+    assert_ok(tn_file_read(f->out, 100, &text));
     assert_string_equal(tn_buf_text(&text), before);
     tn_buf_release(&text);
     tn_loaded_release(&base);
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tn_model_rig_set_up_folder, tn_model_rig_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(adapter__comes_back_from_peft_with_equal_bits),
         TEST(adapter__comes_back_from_gguf_with_equal_bits),

@@ -3,68 +3,30 @@
 #include "core/fs.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
-#include "kernels/kernels.h"
 #include "models/adapter_writing.h"
 #include "models/model_file.h"
 #include "tests/damage.h"
-#include "tests/testing.h"
+#include "tests/model_rig.h"
 #include "tests/tiny_model.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-static const tn_model_config bitnet = {.vocab_size = 20,
-                                       .d_model = 32,
-                                       .n_layer = 2,
-                                       .n_head = 4,
-                                       .n_kv_head = 2,
-                                       .head_dim = 8,
-                                       .d_ff = 48,
-                                       .context = 16,
-                                       .tie_embeddings = true,
-                                       .sub_norms = true,
-                                       .norm_eps = 1e-5,
-                                       .rope_theta = 10000};
-
-typedef struct fixture {
-    char dir[TN_TEST_PATH], folder[TN_TEST_PATH + 16], file[TN_TEST_PATH + 16];
-    tn_arena *arena;
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    assert_ok(tn_kernels_init(NULL));
-    tn_test_dir_make(f.dir);
-    snprintf(f.folder, sizeof f.folder, "%s/folder", f.dir);
-    snprintf(f.file, sizeof f.file, "%s/a.gguf", f.dir);
-    assert_ok(tn_dir_make(f.folder));
-    f.arena = tn_arena_create("test");
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    tn_arena_free(f->arena);
-    tn_test_dir_remove(f->dir);
-    return 0;
-}
-
-static tn_status load(fixture *f, const char *path) {
-    tn_adapter_base base = {.config = &bitnet};
+static tn_status load(tn_model_rig *f, const char *path) {
+    tn_adapter_base base = {.config = &tn_model_rig_small};
     tn_adapter *adapter;
     return tn_adapter_file_load(&adapter, f->arena, path, &base, NULL);
 }
 
 /* One sentence, with the path of the file and what is wrong. */
-static void refused(fixture *f, const char *path, const char *expected) {
+static void refused(tn_model_rig *f, const char *path, const char *expected) {
     const tn_status status = load(f, path);
     if (!status || !strstr(tn_error_message(), expected) || !strstr(tn_error_message(), f->dir))
         fail_msg("%s: expected \"%s\", found \"%s\"", path, expected, status ? tn_error_message() : "no failure");
 }
 
-static void write_text(fixture *f, const char *name, const char *text) {
+static void write_text(tn_model_rig *f, const char *name, const char *text) {
     char path[TN_TEST_PATH + 64];
     snprintf(path, sizeof path, "%s/%s", f->folder, name);
     assert_ok(tn_file_write(path, text, strlen(text)));
@@ -95,7 +57,7 @@ static void announce(tn_safetensors_writer *w, const char *name, const edit *e, 
 }
 
 /* Both pairs but for the edit; one whose name is none of theirs is added. */
-static void write_tensors(fixture *f, const edit *change, const char *input) {
+static void write_tensors(tn_model_rig *f, const edit *change, const char *input) {
     static float values[64 * 64];
     tn_safetensors_writer *w;
     char path[TN_TEST_PATH + 64];
@@ -129,7 +91,7 @@ static void write_tensors(fixture *f, const edit *change, const char *input) {
 static const char good[] = "{\"peft_type\": \"LORA\", \"r\": 2, \"lora_alpha\": 4, \"target_modules\": [\"q_proj\"]}";
 
 static void peft__of_other_kinds_is_refused_by_its_config(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const struct {
         const char *config, *expected;
     } cases[] = {
@@ -181,7 +143,7 @@ static void peft__of_other_kinds_is_refused_by_its_config(void **state) {
 }
 
 static void peft__of_other_tensors_is_refused_by_their_name(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const struct {
         edit edit;
         const char *expected;
@@ -216,7 +178,7 @@ static void peft__of_other_tensors_is_refused_by_their_name(void **state) {
 }
 
 static void adapter__that_is_none_is_told_so(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     char path[TN_TEST_PATH + 64];
     refused(f, f->folder, "holds no adapter: neither adapter_config.json");
     write_text(f, "adapter_config.json", good);
@@ -243,11 +205,11 @@ typedef struct keys {
     const char *expected;
 } keys;
 
-static void write_gguf(fixture *f, const keys *k) {
+static void write_gguf(tn_model_rig *f, const keys *k) {
     static const float values[64 * 64] = {1};
     tn_gguf_writer *w;
     const int64_t a[2] = {32, 2};
-    assert_ok(tn_gguf_create(&w, f->file));
+    assert_ok(tn_gguf_create(&w, f->out));
     if (k->type) assert_ok(tn_gguf_put_text(w, "general.type", k->type, strlen(k->type)));
     if (k->adapter) assert_ok(tn_gguf_put_text(w, "adapter.type", k->adapter, strlen(k->adapter)));
     assert_ok(tn_gguf_put_text(w, "general.architecture", k->architecture, strlen(k->architecture)));
@@ -261,7 +223,7 @@ static void write_gguf(fixture *f, const keys *k) {
 }
 
 static void gguf__of_other_kinds_is_refused(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const char b[] = "blk.0.attn_q.weight.lora_b", arch[] = "bitnet-b1.58";
     const keys cases[] = {
         {NULL, NULL, arch, 4, b, {2, 32}, NULL, "is a GGUF file, but no adapter"},
@@ -280,16 +242,16 @@ static void gguf__of_other_kinds_is_refused(void **state) {
     };
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
         write_gguf(f, &cases[i]);
-        refused(f, f->file, cases[i].expected);
+        refused(f, f->out, cases[i].expected);
     }
     write_gguf(f, &(keys){"adapter", "lora", arch, 4, b, {2, 32}, NULL, NULL});
-    assert_ok(load(f, f->file));
+    assert_ok(load(f, f->out));
 }
 
 /* ---- damage ---- */
 
 typedef struct hurting {
-    fixture *f;
+    tn_model_rig *f;
     const char *path;
     int loaded, refused;
 } hurting;
@@ -306,25 +268,25 @@ static void try_loading(void *context, const char *path, size_t at) {
     tn_arena_rewind(h->f->arena, &mark);
 }
 
-static const tn_adapter *make(fixture *f) {
+static const tn_adapter *make(tn_model_rig *f) {
     tn_adapter *adapter;
-    assert_ok(tn_adapter_create(&adapter, f->arena, &bitnet, &(tn_adapter_options){0}));
+    assert_ok(tn_adapter_create(&adapter, f->arena, &tn_model_rig_small, &(tn_adapter_options){0}));
     assert_ok(tn_adapter_add_modules(adapter, "q_proj", 2, 4, NULL, 0));
     tn_adapter_init(adapter, 3);
     return adapter;
 }
 
 static void gguf__damaged_anywhere_is_refused(void **state) {
-    fixture *f = *state;
-    hurting h = {f, f->file, 0, 0};
-    assert_ok(tn_adapter_write_gguf(make(f), &(tn_adapter_origin){0}, "a", f->file));
-    tn_test_flip_each(f->file, 3, try_loading, &h);
-    tn_test_cut_each(f->file, 7, try_loading, &h);
+    tn_model_rig *f = *state;
+    hurting h = {f, f->out, 0, 0};
+    assert_ok(tn_adapter_write_gguf(make(f), &(tn_adapter_origin){0}, "a", f->out));
+    tn_test_flip_each(f->out, 3, try_loading, &h);
+    tn_test_cut_each(f->out, 7, try_loading, &h);
     assert_true(h.loaded == 0 && h.refused > 500);
 }
 
 static void peft__damaged_anywhere_does_no_harm(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     char path[TN_TEST_PATH + 64];
     int64_t bytes;
     hurting h = {f, f->folder, 0, 0};
@@ -340,7 +302,7 @@ static void peft__damaged_anywhere_does_no_harm(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tn_model_rig_set_up_folder, tn_model_rig_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(peft__of_other_kinds_is_refused_by_its_config),
         TEST(peft__of_other_tensors_is_refused_by_their_name),

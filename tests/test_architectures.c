@@ -5,72 +5,26 @@
 #include "core/fs.h"
 #include "formats/ternary_block.h"
 #include "models/export.h"
-#include "kernels/kernels.h"
+#include "tests/model_rig.h"
 #include "tests/tiny_model.h"
-#include "tests/testing.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { N = 24 };
-
-typedef struct fixture {
-    char dir[TN_TEST_PATH], checkpoint[TN_TEST_PATH + 16], out[TN_TEST_PATH + 16];
-    tn_arena *arena;
-    tn_export_report report;
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    assert_ok(tn_kernels_init(NULL));
-    tn_test_dir_make(f.dir);
-    snprintf(f.checkpoint, sizeof f.checkpoint, "%s/step.h5", f.dir);
-    snprintf(f.out, sizeof f.out, "%s/out.gguf", f.dir);
-    f.arena = tn_arena_create("test");
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    tn_arena_free(f->arena);
-    tn_test_dir_remove(f->dir);
-    return 0;
-}
-
 /* `settings` on top of a model of Llama's shape. */
-static void make(fixture *f, const char *const *settings) {
+static void make(tn_model_rig *f, const char *const *settings) {
     const char *all[12] = {"model.sub_norms=false", "model.activation=silu", "model.context=64"};
     int n = 3;
     for (int i = 0; settings && settings[i]; i++) all[n++] = settings[i];
     tn_test_tiny_checkpoint(f->checkpoint, TN_TOKENIZER_BPE, all);
 }
 
-static void export_as(fixture *f, tn_export_type type) {
+static void export_as(tn_model_rig *f, tn_export_type type) {
     assert_ok(tn_export(f->checkpoint, f->out, (tn_export_options){.type = type}, &f->report));
 }
 
-static const tn_real *logits_of(fixture *f, const char *path, tn_model_use use, int *vocab) {
-    tn_loaded loaded;
-    int32_t ids[N];
-    assert_ok(tn_model_file_load(path, f->arena, use, &loaded));
-    *vocab = tn_model_get_config(loaded.model)->vocab_size;
-    for (int i = 0; i < N; i++) ids[i] = (i * 13 + 1) % *vocab;
-    const tn_real *logits = tn_test_logits(loaded.model, ids, N, f->arena);
-    tn_loaded_release(&loaded);
-    return logits;
-}
-
-static void assert_file_equals_trainer(fixture *f) {
-    int va, vb;
-    const tn_real *a = logits_of(f, f->checkpoint, TN_MODEL_EVAL, &va);
-    const tn_real *b = logits_of(f, f->out, TN_MODEL_RUN, &vb);
-    assert_int_equal(va, vb);
-    assert_memory_equal(a, b, (size_t)N * (size_t)va * sizeof *a);
-}
-
-static tn_gguf *open_out(const fixture *f, const char *architecture) {
+static tn_gguf *open_out(const tn_model_rig *f, const char *architecture) {
     tn_gguf *file;
     tn_gguf_text text;
     assert_ok(tn_gguf_open(&file, f->out));
@@ -83,7 +37,7 @@ static tn_gguf *open_out(const fixture *f, const char *architecture) {
 /* ---- llama ---- */
 
 static void llama__files_give_the_trainers_bits(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const char *const settings[][2] = {
         {"model.tie_embeddings=true"}, {"model.tie_embeddings=false"}, {"model.head_dim=128"}, {"model.n_kv_head=1"}};
     static const tn_export_type types[] = {TN_EXPORT_I2_S, TN_EXPORT_F32};
@@ -92,7 +46,7 @@ static void llama__files_give_the_trainers_bits(void **state) {
         for (size_t i = 0; i < TN_COUNT(types); i++) {
             export_as(f, types[i]);
             assert_true(f->report.difference == 0);
-            assert_file_equals_trainer(f);
+            tn_model_rig_assert_exact(f, TN_MODEL_RUN);
             tn_gguf *file = open_out(f, "llama");
             assert_int_equal(tn_gguf_find(file, "output.weight") != NULL, s == 1);
             assert_null(tn_gguf_find(file, "blk.0.attn_sub_norm.weight"));
@@ -104,7 +58,7 @@ static void llama__files_give_the_trainers_bits(void **state) {
 
 /* In blocks there is nowhere but f16 for the scale, since llama has no scale tensors: the proof is of that rounding. */
 static void llama__blocks_round_the_scale_alone(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const tn_export_type types[] = {TN_EXPORT_TQ2_0, TN_EXPORT_TQ1_0};
     make(f, (const char *const[]){"model.init_std=0.05", NULL});
     for (size_t i = 0; i < TN_COUNT(types); i++) {
@@ -117,20 +71,21 @@ static void llama__blocks_round_the_scale_alone(void **state) {
 }
 
 static void llama__float_twins_too(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     make(f, (const char *const[]){"model.quantization=none", NULL});
     export_as(f, TN_EXPORT_F32);
-    assert_file_equals_trainer(f);
+    tn_model_rig_assert_exact(f, TN_MODEL_RUN);
     int vocab;
-    const tn_real *a = logits_of(f, f->checkpoint, TN_MODEL_EVAL, &vocab);
-    const tn_real *b = logits_of(f, f->out, TN_MODEL_TRAIN, &vocab); /* values again, rows of q and k in halves */
-    assert_memory_equal(a, b, (size_t)N * (size_t)vocab * sizeof *a);
+    const tn_real *a = tn_model_rig_logits(f, f->checkpoint, TN_MODEL_EVAL, &vocab);
+    const tn_real *b =
+        tn_model_rig_logits(f, f->out, TN_MODEL_TRAIN, &vocab); /* values again, rows of q and k in halves */
+    assert_memory_equal(a, b, (size_t)TN_MODEL_RIG_IDS * (size_t)vocab * sizeof *a);
     tn_gguf_close(open_out(f, "llama"));
 }
 
 /* Row 2 j + t of a head in the file is row t d / 2 + j of the model; v and the output are as they are. */
 static void llama__rows_of_q_and_k_lie_in_pairs(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const char *const names[] = {"blk.1.attn_q.weight", "blk.1.attn_k.weight", "blk.1.attn_v.weight",
                                         "blk.1.attn_output.weight"};
     tn_loaded loaded;
@@ -159,7 +114,7 @@ static void llama__rows_of_q_and_k_lie_in_pairs(void **state) {
 
 /* What that order is for: turning neighbours gives the rows that turning halves gives, in the other order. */
 static void llama__turning_pairs_is_turning_halves(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     enum { D = 8, T = 5 };
     const double theta = 100;
     tn_rope_table table;
@@ -184,10 +139,10 @@ static void llama__turning_pairs_is_turning_halves(void **state) {
 /* ---- sub-norms are their own choice ---- */
 
 static void sub_norms__may_be_absent_with_any_gate(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     make(f, (const char *const[]){"model.activation=relu2", NULL});
     export_as(f, TN_EXPORT_I2_S);
-    assert_file_equals_trainer(f);
+    tn_model_rig_assert_exact(f, TN_MODEL_RUN);
     tn_gguf *file = open_out(f, "bitnet-b1.58");
     bool flag = true;
     assert_ok(tn_gguf_get_bool(file, "tern.sub_norms", &flag));
@@ -196,14 +151,14 @@ static void sub_norms__may_be_absent_with_any_gate(void **state) {
     make(f, (const char *const[]){"model.qk_norm=true", NULL});
     export_as(f, TN_EXPORT_TQ1_0);
     assert_true(f->report.difference == 0); /* bitnet has scale tensors */
-    assert_file_equals_trainer(f);
+    tn_model_rig_assert_exact(f, TN_MODEL_RUN);
     tn_gguf_close(open_out(f, "bitnet"));
 }
 
 /* ---- rope scaling ---- */
 
 static void rope__linear_scaling_is_a_key(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const char *const settings[][4] = {
         {"model.rope_scaling=linear", "model.rope_factor=2.5", NULL},
         {"model.rope_scaling=linear", "model.rope_factor=2.5", "model.activation=relu2", NULL}};
@@ -211,7 +166,7 @@ static void rope__linear_scaling_is_a_key(void **state) {
         double factor;
         make(f, settings[i]);
         export_as(f, TN_EXPORT_I2_S);
-        assert_file_equals_trainer(f);
+        tn_model_rig_assert_exact(f, TN_MODEL_RUN);
         tn_gguf *file = open_out(f, i ? "bitnet-b1.58" : "llama");
         assert_ok(
             tn_gguf_get_real(file, i ? "bitnet-b1.58.rope.scaling.factor" : "llama.rope.scaling.factor", &factor));
@@ -229,12 +184,12 @@ static const char *const llama3[] = {"model.rope_scaling=llama3",      "model.ro
                                      "model.rope_high_freq_factor=4",  NULL};
 
 static void rope__llama3_scaling_is_a_tensor(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     char again[TN_TEST_PATH + 16];
     snprintf(again, sizeof again, "%s/again.gguf", f->dir);
     make(f, llama3);
     export_as(f, TN_EXPORT_I2_S);
-    assert_file_equals_trainer(f);
+    tn_model_rig_assert_exact(f, TN_MODEL_RUN);
     tn_gguf *file = open_out(f, "llama");
     const tn_gguf_tensor *t = tn_gguf_find(file, "rope_freqs.weight");
     static const float first[] = {0x1.bc66a4p0f, 0x1.47f49p1f, 0x1.fdf74p1f}; /* as below, of heads of 64 */
@@ -247,18 +202,19 @@ static void rope__llama3_scaling_is_a_tensor(void **state) {
     assert_true(f->report.difference == 0);
     assert_ok(tn_file_remove(f->out));
     assert_ok(tn_export(again, f->out, (tn_export_options){.type = TN_EXPORT_I2_S}, &f->report));
-    assert_file_equals_trainer(f);
+    tn_model_rig_assert_exact(f, TN_MODEL_RUN);
 }
 
 static void rope__scaling_changes_what_is_computed(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     int vocab;
     make(f, NULL);
-    const tn_real *plain = logits_of(f, f->checkpoint, TN_MODEL_RUN, &vocab);
+    const tn_real *plain = tn_model_rig_logits(f, f->checkpoint, TN_MODEL_RUN, &vocab);
     make(f, llama3);
-    const tn_real *scaled = logits_of(f, f->checkpoint, TN_MODEL_RUN, &vocab);
+    const tn_real *scaled = tn_model_rig_logits(f, f->checkpoint, TN_MODEL_RUN, &vocab);
     assert_memory_equal(plain, scaled, (size_t)vocab * sizeof *plain); /* position 0 is not turned */
-    assert_memory_not_equal(plain + vocab, scaled + vocab, (size_t)(N - 1) * (size_t)vocab * sizeof *plain);
+    assert_memory_not_equal(plain + vocab, scaled + vocab,
+                            (size_t)(TN_MODEL_RIG_IDS - 1) * (size_t)vocab * sizeof *plain);
 }
 
 /* Llama 3.1: factor 8, 1 and 4 turns in 8192 positions, base 500000, heads of 128. The numbers are those of its formula
@@ -297,16 +253,17 @@ static void rope__settings_that_contradict_are_refused(void **state) {
 }
 
 int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tn_model_rig_set_up, tn_model_rig_tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(llama__files_give_the_trainers_bits, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(llama__blocks_round_the_scale_alone, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(llama__float_twins_too, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(llama__rows_of_q_and_k_lie_in_pairs, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(llama__turning_pairs_is_turning_halves, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(sub_norms__may_be_absent_with_any_gate, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(rope__linear_scaling_is_a_key, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(rope__llama3_scaling_is_a_tensor, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(rope__scaling_changes_what_is_computed, set_up, tear_down),
+        TEST(llama__files_give_the_trainers_bits),
+        TEST(llama__blocks_round_the_scale_alone),
+        TEST(llama__float_twins_too),
+        TEST(llama__rows_of_q_and_k_lie_in_pairs),
+        TEST(llama__turning_pairs_is_turning_halves),
+        TEST(sub_norms__may_be_absent_with_any_gate),
+        TEST(rope__linear_scaling_is_a_key),
+        TEST(rope__llama3_scaling_is_a_tensor),
+        TEST(rope__scaling_changes_what_is_computed),
         cmocka_unit_test(rope__slowdowns_of_llama3_are_its_formula),
         cmocka_unit_test(rope__settings_that_contradict_are_refused),
     };

@@ -2,30 +2,10 @@
 #include "kernels/kernels.h"
 #include "models/export.h"
 #include "models/fingerprint.h"
-#include "tests/testing.h"
+#include "tests/model_rig.h"
 #include "tests/tiny_model.h"
 
-#include <stdio.h>
 #include <string.h>
-
-typedef struct fixture {
-    char dir[TN_TEST_PATH], checkpoint[TN_TEST_PATH + 16], gguf[TN_TEST_PATH + 16];
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    assert_ok(tn_kernels_init(NULL));
-    tn_test_dir_make(f.dir);
-    snprintf(f.checkpoint, sizeof f.checkpoint, "%s/step.h5", f.dir);
-    snprintf(f.gguf, sizeof f.gguf, "%s/m.gguf", f.dir);
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    tn_test_dir_remove(((fixture *)*state)->dir);
-    return 0;
-}
 
 static void fingerprint_of(const char *path, tn_model_use use, char hex[TN_FINGERPRINT]) {
     tn_arena *arena = tn_arena_create("test");
@@ -38,7 +18,7 @@ static void fingerprint_of(const char *path, tn_model_use use, char hex[TN_FINGE
 }
 
 static void fingerprint__is_that_of_the_states_in_whatever_file(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const tn_export_type types[] = {TN_EXPORT_I2_S, TN_EXPORT_TQ1_0, TN_EXPORT_TQ2_0, TN_EXPORT_F16};
     char latents[TN_FINGERPRINT], packed[TN_FINGERPRINT];
     tn_test_tiny_checkpoint(f->checkpoint, TN_TOKENIZER_CHAR, NULL);
@@ -48,10 +28,10 @@ static void fingerprint__is_that_of_the_states_in_whatever_file(void **state) {
     for (size_t i = 0; i < TN_COUNT(types); i++) {
         tn_export_report report;
         assert_ok(
-            tn_export(f->checkpoint, f->gguf, (tn_export_options){.type = types[i], .table = TN_TABLE_F16}, &report));
+            tn_export(f->checkpoint, f->out, (tn_export_options){.type = types[i], .table = TN_TABLE_F16}, &report));
         for (int packing = TN_PACKING_PAIRS; packing <= TN_PACKING_TRIPLES; packing++) {
             tn_kernels_use_packing((tn_packing)packing);
-            fingerprint_of(f->gguf, TN_MODEL_RUN, packed);
+            fingerprint_of(f->out, TN_MODEL_RUN, packed);
             assert_string_equal(packed, latents);
         }
         tn_kernels_use_packing(TN_PACKING_PAIRS);
@@ -59,7 +39,7 @@ static void fingerprint__is_that_of_the_states_in_whatever_file(void **state) {
 }
 
 static void fingerprint__changes_with_a_state_or_a_setting(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     char first[TN_FINGERPRINT], second[TN_FINGERPRINT];
     tn_arena *arena = tn_arena_create("test");
     tn_loaded loaded;
@@ -86,7 +66,7 @@ static void fingerprint__changes_with_a_state_or_a_setting(void **state) {
 }
 
 static void fingerprint__of_a_float_twin_is_that_of_its_matrices(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     char first[TN_FINGERPRINT], second[TN_FINGERPRINT];
     const char *const sets[] = {"model.quantization=none", NULL};
     tn_arena *arena = tn_arena_create("test");
@@ -105,11 +85,11 @@ static void fingerprint__of_a_float_twin_is_that_of_its_matrices(void **state) {
 
 /* What load takes is known from what open tells, before a weight is read. */
 static void open__is_all_of_load_but_the_weights(void **state) {
-    fixture *f = *state;
-    const char *const paths[] = {f->checkpoint, f->gguf};
+    tn_model_rig *f = *state;
+    const char *const paths[] = {f->checkpoint, f->out};
     tn_export_report report;
     tn_test_tiny_checkpoint(f->checkpoint, TN_TOKENIZER_CHAR, NULL);
-    assert_ok(tn_export(f->checkpoint, f->gguf, (tn_export_options){.type = TN_EXPORT_I2_S}, &report));
+    assert_ok(tn_export(f->checkpoint, f->out, (tn_export_options){.type = TN_EXPORT_I2_S}, &report));
     for (size_t i = 0; i < TN_COUNT(paths); i++) {
         tn_loaded opened, loaded;
         tn_model *model;
@@ -133,11 +113,12 @@ static void open__is_all_of_load_but_the_weights(void **state) {
 }
 
 int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tn_model_rig_set_up, tn_model_rig_tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(fingerprint__is_that_of_the_states_in_whatever_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(fingerprint__changes_with_a_state_or_a_setting, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(fingerprint__of_a_float_twin_is_that_of_its_matrices, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(open__is_all_of_load_but_the_weights, set_up, tear_down),
+        TEST(fingerprint__is_that_of_the_states_in_whatever_file),
+        TEST(fingerprint__changes_with_a_state_or_a_setting),
+        TEST(fingerprint__of_a_float_twin_is_that_of_its_matrices),
+        TEST(open__is_all_of_load_but_the_weights),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }

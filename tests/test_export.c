@@ -4,77 +4,23 @@
 #include "models/export.h"
 #include "models/gguf_weights.h"
 #include "models/proof.h"
-#include "kernels/kernels.h"
 #include "tests/damage.h"
-#include "tests/testing.h"
+#include "tests/model_rig.h"
 #include "tests/tiny_model.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { N = 24 };
-
-typedef struct fixture {
-    char dir[TN_TEST_PATH], checkpoint[TN_TEST_PATH + 16], out[TN_TEST_PATH + 16];
-    tn_arena *arena;
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    assert_ok(tn_kernels_init(NULL));
-    tn_test_dir_make(f.dir);
-    snprintf(f.checkpoint, sizeof f.checkpoint, "%s/step.h5", f.dir);
-    snprintf(f.out, sizeof f.out, "%s/out.gguf", f.dir);
-    f.arena = tn_arena_create("test");
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    tn_arena_free(f->arena);
-    tn_test_dir_remove(f->dir);
-    return 0;
-}
-
-static void make(fixture *f, tn_tokenizer_kind kind, const char *setting) {
+static void make(tn_model_rig *f, tn_tokenizer_kind kind, const char *setting) {
     tn_test_tiny_checkpoint(f->checkpoint, kind, (const char *const[]){setting, NULL});
 }
 
-static tn_status export_as(fixture *f, tn_export_type type, tn_export_report *report) {
+static tn_status export_as(tn_model_rig *f, tn_export_type type, tn_export_report *report) {
     return tn_export(f->checkpoint, f->out, (tn_export_options){.type = type}, report);
 }
 
-/* Logits of the trainer for a few ids. */
-static const tn_real *trained_logits(fixture *f, const char *path, tn_model_use use, int *vocab) {
-    tn_loaded loaded;
-    int32_t ids[N];
-    assert_ok(tn_model_file_load(path, f->arena, use, &loaded));
-    *vocab = tn_model_get_config(loaded.model)->vocab_size;
-    for (int i = 0; i < N; i++) ids[i] = (i * 13 + 1) % *vocab;
-    const tn_real *logits = tn_test_logits(loaded.model, ids, N, f->arena);
-    tn_loaded_release(&loaded);
-    return logits;
-}
-
-static void assert_file_equals_trainer(fixture *f) {
-    int va, vb;
-    const tn_real *a = trained_logits(f, f->checkpoint, TN_MODEL_EVAL, &va);
-    const tn_real *b = trained_logits(f, f->out, TN_MODEL_RUN, &vb);
-    assert_int_equal(va, vb);
-    assert_memory_equal(a, b, (size_t)N * (size_t)va * sizeof *a);
-}
-
-static int files_in(const char *dir) {
-    tn_names names = {0};
-    assert_ok(tn_dir_list(dir, &names));
-    int count = (int)names.count;
-    tn_names_release(&names);
-    return count;
-}
-
 static void export__every_exact_type_gives_the_trainers_bits(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const tn_export_type types[] = {TN_EXPORT_I2_S, TN_EXPORT_TQ2_0, TN_EXPORT_TQ1_0, TN_EXPORT_F32};
     static const char *const settings[] = {"model.activation=relu2", "model.activation=silu",
                                            "model.weight_quantizer=sign_binary"};
@@ -85,14 +31,14 @@ static void export__every_exact_type_gives_the_trainers_bits(void **state) {
             assert_ok(export_as(f, types[i], &report));
             assert_true(report.difference == 0);
             assert_true(report.texts > 200 && report.ids > report.texts && report.logits > 1000);
-            assert_file_equals_trainer(f);
+            tn_model_rig_assert_exact(f, TN_MODEL_RUN);
         }
     }
-    assert_int_equal(files_in(f->dir), 2);
+    assert_int_equal(tn_test_dir_count(f->dir), 2);
 }
 
 static void export__f16_is_proven_after_its_own_rounding(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     /* Logits are near 1. A rounding of 2^-12 flips a few int8 codes, and each flip is a step of 1/127: 0.05 and 0.07
      * were measured. */
     const double limit = 0.15;
@@ -112,7 +58,7 @@ static void export__f16_is_proven_after_its_own_rounding(void **state) {
 
 /* The distance grows as the bits get fewer; a table read from a file runs, and is written again, as it is. */
 static void export__tables_of_every_type_stay_what_they_are(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const double limits[TN_TABLE_TYPES] = {0, 0.15, 0.6, 0.6, 1.2};
     char again[TN_TEST_PATH + 16];
     snprintf(again, sizeof again, "%s/again.gguf", f->dir);
@@ -135,7 +81,7 @@ static void export__tables_of_every_type_stay_what_they_are(void **state) {
 }
 
 static void export__a_table_names_the_number_it_cannot_hold(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_param p = {.name = "token_embd.weight", .rows = 3, .cols = 256, .tabular = true};
     assert_ok(tn_param_init(&p, f->arena, TN_PARAM_FIXED));
     p.tensor.real[2 * 256 + 9] = (tn_real)1e9;
@@ -149,7 +95,7 @@ static void export__a_table_names_the_number_it_cannot_hold(void **state) {
 }
 
 static void export__a_gguf_file_can_be_exported_again(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_export_report report;
     char again[TN_TEST_PATH + 16];
     snprintf(again, sizeof again, "%s/again.gguf", f->dir);
@@ -157,36 +103,36 @@ static void export__a_gguf_file_can_be_exported_again(void **state) {
     assert_ok(export_as(f, TN_EXPORT_I2_S, &report));
     assert_ok(tn_export(f->out, again, (tn_export_options){.type = TN_EXPORT_TQ1_0}, &report));
     assert_ok(tn_export(again, f->out, (tn_export_options){.type = TN_EXPORT_F32}, &report));
-    assert_file_equals_trainer(f);
+    tn_model_rig_assert_exact(f, TN_MODEL_RUN);
 }
 
 static void export__keeps_untied_heads_qk_norms_wide_heads_and_padding(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const char *const settings[] = {"model.tie_embeddings=false", "model.qk_norm=true", "model.head_dim=128",
                                            "model.rope_theta=500000", "model.vocab_size=512"};
     for (size_t i = 0; i < TN_COUNT(settings); i++) {
         tn_export_report report;
         make(f, TN_TOKENIZER_BPE, settings[i]);
         assert_ok(export_as(f, TN_EXPORT_I2_S, &report));
-        assert_file_equals_trainer(f);
+        tn_model_rig_assert_exact(f, TN_MODEL_RUN);
     }
 }
 
 static void export__float_twins_go_out_as_floats_only(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_export_report report;
     make(f, TN_TOKENIZER_CHAR, "model.quantization=none");
     assert_int_equal(export_as(f, TN_EXPORT_I2_S, &report), TN_E_UNSUPPORTED);
-    assert_int_equal(files_in(f->dir), 1);
+    assert_int_equal(tn_test_dir_count(f->dir), 1);
     assert_ok(export_as(f, TN_EXPORT_F16, &report));
     assert_true(report.difference > 0);
     assert_ok(export_as(f, TN_EXPORT_F32, &report));
     assert_true(report.difference == 0);
-    assert_file_equals_trainer(f);
+    tn_model_rig_assert_exact(f, TN_MODEL_RUN);
 }
 
 static void export__names_the_matrix_whose_rows_do_not_fit(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_export_report report;
     make(f, TN_TOKENIZER_CHAR, "model.d_ff=320");
     assert_int_equal(export_as(f, TN_EXPORT_I2_S, &report), TN_E_SHAPE);
@@ -198,7 +144,7 @@ static void export__names_the_matrix_whose_rows_do_not_fit(void **state) {
 }
 
 static void export__a_failure_leaves_the_old_file_and_nothing_else(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_export_report report;
     tn_buf text = {0};
     make(f, TN_TOKENIZER_CHAR, "model.rope_theta=12345.678"); /* no f32 number: another model would come out */
@@ -207,20 +153,20 @@ static void export__a_failure_leaves_the_old_file_and_nothing_else(void **state)
     assert_ok(tn_file_read(f->out, 100, &text));
     assert_string_equal(tn_buf_text(&text), "old");
     tn_buf_release(&text);
-    assert_int_equal(files_in(f->dir), 2);
-    snprintf(f->out, sizeof f->out, "%s/no/out.gguf", f->dir);
+    assert_int_equal(tn_test_dir_count(f->dir), 2);
+    snprintf(f->out, sizeof f->out, "%s/no/out", f->dir);
     make(f, TN_TOKENIZER_CHAR, NULL);
     assert_int_equal(export_as(f, TN_EXPORT_I2_S, &report), TN_E_MISSING);
     snprintf(f->out, sizeof f->out, "%s", f->dir);
     assert_int_equal(export_as(f, TN_EXPORT_I2_S, &report), TN_E_IO);
-    snprintf(f->out, sizeof f->out, "%s/out.gguf", f->dir);
+    snprintf(f->out, sizeof f->out, "%s/out", f->dir);
     assert_int_equal(tn_export(f->dir, f->out, (tn_export_options){0}, &report), TN_E_MISSING);
     assert_int_equal(tn_export(f->out, f->checkpoint, (tn_export_options){0}, &report), TN_E_FORMAT);
-    assert_int_equal(files_in(f->dir), 2);
+    assert_int_equal(tn_test_dir_count(f->dir), 2);
 }
 
 static void export__survives_lack_of_memory_anywhere(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_export_report report;
     make(f, TN_TOKENIZER_CHAR, "model.n_layer=1");
     assert_ok(export_as(f, TN_EXPORT_I2_S, &report)); /* what is made once and kept is made now */
@@ -233,14 +179,14 @@ static void export__survives_lack_of_memory_anywhere(void **state) {
         tn_memory_fail_at(0);
         if (status && status != TN_E_NOMEM) fail_msg("allocation %d: %s", (int)n, tn_error_message());
         assert_int_equal(tn_memory_alive(), alive);
-        assert_int_equal(files_in(f->dir), status ? 1 : 2);
+        assert_int_equal(tn_test_dir_count(f->dir), status ? 1 : 2);
     }
 }
 
 /* ---- proofs ---- */
 
 static void proof__one_bit_of_one_scale_is_seen(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_loaded loaded;
     tn_probe a, b;
     make(f, TN_TOKENIZER_CHAR, NULL);
@@ -268,7 +214,7 @@ static tn_status compare_with(const tn_tokenizer *source, tn_vocabulary changed)
 }
 
 static void proof__another_tokenizer_is_seen(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_loaded loaded;
     make(f, TN_TOKENIZER_BPE, NULL);
     assert_ok(tn_model_file_load(f->checkpoint, f->arena, TN_MODEL_RUN, &loaded));
@@ -298,7 +244,7 @@ static void load_hurt(void *context, const char *path, size_t at) {
 }
 
 static void proof__damage_anywhere_in_an_exported_file_is_seen(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_export_report report;
     make(f, TN_TOKENIZER_CHAR, "model.n_layer=1");
     assert_ok(export_as(f, TN_EXPORT_I2_S, &report));
@@ -307,20 +253,21 @@ static void proof__damage_anywhere_in_an_exported_file_is_seen(void **state) {
 }
 
 int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tn_model_rig_set_up, tn_model_rig_tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(export__every_exact_type_gives_the_trainers_bits, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(export__f16_is_proven_after_its_own_rounding, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(export__tables_of_every_type_stay_what_they_are, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(export__a_table_names_the_number_it_cannot_hold, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(export__a_gguf_file_can_be_exported_again, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(export__keeps_untied_heads_qk_norms_wide_heads_and_padding, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(export__float_twins_go_out_as_floats_only, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(export__names_the_matrix_whose_rows_do_not_fit, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(export__a_failure_leaves_the_old_file_and_nothing_else, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(export__survives_lack_of_memory_anywhere, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(proof__one_bit_of_one_scale_is_seen, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(proof__another_tokenizer_is_seen, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(proof__damage_anywhere_in_an_exported_file_is_seen, set_up, tear_down),
+        TEST(export__every_exact_type_gives_the_trainers_bits),
+        TEST(export__f16_is_proven_after_its_own_rounding),
+        TEST(export__tables_of_every_type_stay_what_they_are),
+        TEST(export__a_table_names_the_number_it_cannot_hold),
+        TEST(export__a_gguf_file_can_be_exported_again),
+        TEST(export__keeps_untied_heads_qk_norms_wide_heads_and_padding),
+        TEST(export__float_twins_go_out_as_floats_only),
+        TEST(export__names_the_matrix_whose_rows_do_not_fit),
+        TEST(export__a_failure_leaves_the_old_file_and_nothing_else),
+        TEST(export__survives_lack_of_memory_anywhere),
+        TEST(proof__one_bit_of_one_scale_is_seen),
+        TEST(proof__another_tokenizer_is_seen),
+        TEST(proof__damage_anywhere_in_an_exported_file_is_seen),
     };
     return cmocka_run_group_tests_name("export", tests, NULL, NULL);
 }

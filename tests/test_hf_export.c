@@ -1,78 +1,24 @@
 /* SPDX-License-Identifier: MIT
  * Folders for transformers: what the trainer computed comes back, bit for bit, and nothing unproven gets the name. */
-#include "core/arena.h"
-#include "core/fs.h"
-#include "kernels/kernels.h"
 #include "models/hf_export.h"
 #include "models/model_file.h"
 #include "tests/hf_folder.h"
-#include "tests/testing.h"
+#include "tests/model_rig.h"
 #include "tests/tiny_model.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { N = 12 };
-
-typedef struct fixture {
-    char dir[TN_TEST_PATH], checkpoint[TN_TEST_PATH + 16], out[TN_TEST_PATH + 16];
-    tn_arena *arena;
-    tn_export_report report;
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    assert_ok(tn_kernels_init(NULL));
-    tn_test_dir_make(f.dir);
-    snprintf(f.checkpoint, sizeof f.checkpoint, "%s/step.h5", f.dir);
-    snprintf(f.out, sizeof f.out, "%s/out", f.dir);
-    f.arena = tn_arena_create("test");
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    tn_arena_free(f->arena);
-    tn_test_dir_remove(f->dir);
-    return 0;
-}
-
-static void make(fixture *f, const char *const *settings) {
+static void make(tn_model_rig *f, const char *const *settings) {
     tn_test_tiny_checkpoint(f->checkpoint, TN_TOKENIZER_BPE, settings);
 }
 
-static tn_status export_from(fixture *f, const char *source, tn_hf_type type, tn_table_type floats) {
+static tn_status export_from(tn_model_rig *f, const char *source, tn_hf_type type, tn_table_type floats) {
     return tn_export_hf(source, f->out, (tn_hf_export_options){type, floats}, &f->report);
 }
 
-static tn_status export_as(fixture *f, tn_hf_type type) { return export_from(f, f->checkpoint, type, TN_TABLE_F32); }
-
-static const tn_real *logits_of(fixture *f, const char *path, tn_model_use use, size_t *bytes) {
-    tn_loaded loaded;
-    int32_t ids[N];
-    assert_ok(tn_model_file_load(path, f->arena, use, &loaded));
-    for (int i = 0; i < N; i++) ids[i] = (i * 13 + 1) % loaded.config.vocab_size;
-    const tn_real *logits = tn_test_logits(loaded.model, ids, N, f->arena);
-    *bytes = (size_t)N * (size_t)loaded.config.vocab_size * sizeof *logits;
-    tn_loaded_release(&loaded);
-    return logits;
-}
-
-static void assert_folder_equals_trainer(fixture *f, tn_model_use use) {
-    size_t a_bytes, b_bytes;
-    const tn_real *a = logits_of(f, f->checkpoint, TN_MODEL_EVAL, &a_bytes);
-    const tn_real *b = logits_of(f, f->out, use, &b_bytes);
-    assert_int_equal(a_bytes, b_bytes);
-    assert_memory_equal(a, b, a_bytes);
-}
-
-static int entries(const char *dir) {
-    tn_names names = {0};
-    assert_ok(tn_dir_list(dir, &names));
-    const int count = (int)names.count;
-    tn_names_release(&names);
-    return count;
+static tn_status export_as(tn_model_rig *f, tn_hf_type type) {
+    return export_from(f, f->checkpoint, type, TN_TABLE_F32);
 }
 
 /* ---- what comes back ---- */
@@ -83,29 +29,29 @@ static const char *const shapes[][4] = {
     {"model.n_layer=1", "model.sub_norms=false", "model.head_dim=32", "model.rope_theta=1000042.5"},
 };
 
-static void make_shape(fixture *f, size_t i) {
+static void make_shape(tn_model_rig *f, size_t i) {
     const char *settings[5] = {NULL};
     for (int k = 0; k < 4 && shapes[i][k]; k++) settings[k] = shapes[i][k];
     make(f, settings);
 }
 
 static void export__gives_the_trainers_bits(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     for (size_t i = 0; i < TN_COUNT(shapes); i++) {
         make_shape(f, i);
         for (int type = 0; type < TN_HF_TYPE_COUNT; type++) {
             assert_ok(export_as(f, (tn_hf_type)type));
             assert_true(f->report.difference == 0 && f->report.texts > 200 && f->report.logits > 1000);
-            assert_folder_equals_trainer(f, TN_MODEL_RUN);
-            if (type == TN_HF_TYPE_LATENTS) assert_folder_equals_trainer(f, TN_MODEL_EVAL);
+            tn_model_rig_assert_exact(f, TN_MODEL_RUN);
+            if (type == TN_HF_TYPE_LATENTS) tn_model_rig_assert_exact(f, TN_MODEL_EVAL);
         }
     }
-    assert_int_equal(entries(f->dir), 2);
-    assert_int_equal(entries(f->out), 5);
+    assert_int_equal(tn_test_dir_count(f->dir), 2);
+    assert_int_equal(tn_test_dir_count(f->out), 5);
 }
 
 static void export__keeps_latents_states_and_settings(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     const char *const settings[] = {"model.rope_scaling=llama3", "model.rope_factor=8", "model.norm_eps=1e-6",
                                     "model.sub_norms=false", NULL};
     for (int type = 0; type < TN_HF_TYPE_COUNT; type++) {
@@ -135,26 +81,26 @@ static void export__keeps_latents_states_and_settings(void **state) {
 }
 
 static void export__float_twins_have_no_quantization(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     make(f, (const char *const[]){"model.quantization=none", NULL});
     assert_ok(export_as(f, TN_HF_TYPE_LATENTS));
-    assert_folder_equals_trainer(f, TN_MODEL_RUN);
+    tn_model_rig_assert_exact(f, TN_MODEL_RUN);
     assert_int_equal(export_as(f, TN_HF_TYPE_PACKED), TN_E_UNSUPPORTED);
     assert_non_null(strstr(tn_error_message(), "a float twin (model.quantization none) has no ternary weights"));
 }
 
 static void export__signs_are_states_too(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     make(f, (const char *const[]){"model.weight_quantizer=sign_binary", NULL});
     assert_ok(export_as(f, TN_HF_TYPE_PACKED));
-    assert_folder_equals_trainer(f, TN_MODEL_RUN);
+    tn_model_rig_assert_exact(f, TN_MODEL_RUN);
     assert_int_equal(export_as(f, TN_HF_TYPE_LATENTS), TN_E_UNSUPPORTED);
     assert_non_null(strstr(tn_error_message(), "not by their sign"));
-    assert_folder_equals_trainer(f, TN_MODEL_RUN); /* the older one is still there */
+    tn_model_rig_assert_exact(f, TN_MODEL_RUN); /* the older one is still there */
 }
 
 static void export__bf16_is_proven_after_its_own_rounding(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     make(f, NULL);
     for (int type = 0; type < TN_HF_TYPE_COUNT; type++) {
         assert_ok(export_as(f, (tn_hf_type)type));
@@ -169,14 +115,14 @@ static void export__bf16_is_proven_after_its_own_rounding(void **state) {
 }
 
 static void export__a_gguf_file_has_states_to_pack(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     char gguf[TN_TEST_PATH + 16];
     tn_export_report report;
     snprintf(gguf, sizeof gguf, "%s/a.gguf", f->dir);
     make(f, NULL);
     assert_ok(tn_export(f->checkpoint, gguf, (tn_export_options){.type = TN_EXPORT_I2_S}, &report));
     assert_ok(export_from(f, gguf, TN_HF_TYPE_PACKED, TN_TABLE_F32));
-    assert_folder_equals_trainer(f, TN_MODEL_RUN);
+    tn_model_rig_assert_exact(f, TN_MODEL_RUN);
     assert_int_equal(export_from(f, gguf, TN_HF_TYPE_LATENTS, TN_TABLE_F32), TN_E_UNSUPPORTED);
     assert_ok(
         tn_export(f->checkpoint, gguf, (tn_export_options){.type = TN_EXPORT_TQ2_0, .table = TN_TABLE_Q6_K}, &report));
@@ -190,7 +136,7 @@ static void export__a_gguf_file_has_states_to_pack(void **state) {
 /* ---- what does not ---- */
 
 static void export__what_no_class_computes_is_refused(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const struct {
         const char *setting;
         tn_hf_type type;
@@ -205,25 +151,25 @@ static void export__what_no_class_computes_is_refused(void **state) {
         make(f, (const char *const[]){rows[i].setting, NULL});
         assert_int_equal(export_as(f, rows[i].type), rows[i].status);
         if (!strstr(tn_error_message(), rows[i].words)) fail_msg("message: %s", tn_error_message());
-        assert_int_equal(entries(f->dir), 1);
+        assert_int_equal(tn_test_dir_count(f->dir), 1);
     }
     make(f, (const char *const[]){"model.d_ff=510", NULL});
     assert_ok(export_as(f, TN_HF_TYPE_LATENTS));
 }
 
 static void export__a_folder_with_other_files_is_left_alone(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     make(f, NULL);
     assert_ok(export_as(f, TN_HF_TYPE_PACKED));
     tn_test_hf_file(f->out, "notes.txt", "mine");
     assert_int_equal(export_as(f, TN_HF_TYPE_LATENTS), TN_E_CONFIG);
     assert_non_null(strstr(tn_error_message(), "holds notes.txt"));
-    assert_int_equal(entries(f->out), 6);
-    assert_int_equal(entries(f->dir), 2);
+    assert_int_equal(tn_test_dir_count(f->out), 6);
+    assert_int_equal(tn_test_dir_count(f->dir), 2);
 }
 
 static void export__lack_of_memory_leaves_nothing(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     bool done = false;
     make(f, (const char *const[]){"model.n_layer=1", NULL});
     for (uint64_t n = 1; n < 20000 && !done; n += 1 + n / 8) {
@@ -232,7 +178,7 @@ static void export__lack_of_memory_leaves_nothing(void **state) {
         const tn_status status = export_as(f, TN_HF_TYPE_PACKED);
         tn_memory_fail_at(0);
         assert_int_equal(tn_memory_alive(), alive);
-        assert_int_equal(entries(f->dir), status ? 1 : 2);
+        assert_int_equal(tn_test_dir_count(f->dir), status ? 1 : 2);
         if (status && status != TN_E_NOMEM) fail_msg("%s: %s", tn_status_name(status), tn_error_message());
         done = !status;
     }
@@ -241,7 +187,7 @@ static void export__lack_of_memory_leaves_nothing(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tn_model_rig_set_up, tn_model_rig_tear_down)
         TEST(export__gives_the_trainers_bits),
         TEST(export__keeps_latents_states_and_settings),
         TEST(export__float_twins_have_no_quantization),

@@ -3,58 +3,28 @@
  * it is. */
 #include "core/fs.h"
 #include "core/par.h"
-#include "kernels/kernels.h"
 #include "models/adapter_writing.h"
 #include "models/export.h"
 #include "models/hf_export.h"
 #include "models/lora_merge_file.h"
-#include "tests/testing.h"
+#include "tests/model_rig.h"
 #include "tests/tiny_model.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { N = 12 };
 
-typedef struct fixture {
-    char dir[TN_TEST_PATH], checkpoint[TN_TEST_PATH + 16], folder[TN_TEST_PATH + 16], out[TN_TEST_PATH + 16];
-    tn_arena *arena;
-    tn_loaded loaded;
-} fixture;
-
-static int set_up(void **state) {
-    static fixture f;
-    assert_ok(tn_kernels_init(NULL));
-    tn_test_dir_make(f.dir);
-    snprintf(f.checkpoint, sizeof f.checkpoint, "%s/step.h5", f.dir);
-    snprintf(f.folder, sizeof f.folder, "%s/adapter", f.dir);
-    snprintf(f.out, sizeof f.out, "%s/out", f.dir);
-    assert_ok(tn_dir_make(f.folder));
-    f.arena = tn_arena_create("test");
-    f.loaded = (tn_loaded){0};
-    *state = &f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    fixture *f = *state;
-    tn_loaded_release(&f->loaded);
-    tn_arena_free(f->arena);
-    tn_test_dir_remove(f->dir);
-    return 0;
-}
-
 static const char *const floats[] = {"model.quantization=none", "model.tie_embeddings=false", NULL};
 
-static void load(fixture *f, const char *const *settings, tn_model_use use) {
+static void load(tn_model_rig *f, const char *const *settings, tn_model_use use) {
     tn_test_tiny_checkpoint(f->checkpoint, TN_TOKENIZER_BPE, settings);
     tn_loaded_release(&f->loaded);
     assert_ok(tn_model_file_load(f->checkpoint, f->arena, use, &f->loaded));
 }
 
 /* Of rank 3, B of numbers of size `b`. */
-static tn_adapter *make(fixture *f, const char *modules, double b, uint64_t seed) {
+static tn_adapter *make(tn_model_rig *f, const char *modules, double b, uint64_t seed) {
     tn_adapter *adapter;
     assert_ok(tn_adapter_create(&adapter, f->arena, &f->loaded.config, &(tn_adapter_options){0}));
     assert_ok(tn_adapter_add_modules(adapter, modules, 3, 6, NULL, 0));
@@ -85,7 +55,7 @@ static double added(const tn_merge_part *parts, int n, const char *target, int r
     return sum;
 }
 
-static void *copy(fixture *f, const void *data, size_t bytes) {
+static void *copy(tn_model_rig *f, const void *data, size_t bytes) {
     void *out = tn_arena_alloc(f->arena, bytes, "test");
     return memcpy(out, data, bytes);
 }
@@ -93,7 +63,7 @@ static void *copy(fixture *f, const void *data, size_t bytes) {
 /* ---- floats ---- */
 
 static void merge__adds_to_floats_of_every_kind(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     load(f, floats, TN_MODEL_EVAL);
     tn_model *model = f->loaded.model;
     tn_adapter *first = make(f, "all-linear embed_tokens lm_head", 0.3, 1), *second = make(f, "q_proj", 0.3, 2);
@@ -123,7 +93,7 @@ static void merge__adds_to_floats_of_every_kind(void **state) {
 }
 
 static void merge__of_a_float_twin_is_the_adapter_beside_it(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     int32_t ids[N];
     load(f, floats, TN_MODEL_EVAL);
     tn_adapter *adapter = make(f, "all-linear lm_head", 0.1, 3);
@@ -165,7 +135,7 @@ static void check_lost(const tn_merge_part *part, const tn_param *p, const int8_
 }
 
 static void merge__adds_to_latents_and_tells_what_states_take(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_merge_report report;
     load(f, NULL, TN_MODEL_EVAL);
     tn_adapter *adapter;
@@ -193,7 +163,7 @@ static void merge__adds_to_latents_and_tells_what_states_take(void **state) {
 /* ---- states ---- */
 
 static void merge__into_states_takes_the_nearest_and_keeps_the_scale(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_merge_report reports[2];
     const int8_t *states[2] = {NULL, NULL};
     for (int threads = 1; threads <= 2; threads++) {
@@ -223,7 +193,7 @@ static void merge__into_states_takes_the_nearest_and_keeps_the_scale(void **stat
 
 /* A change that states can say is not lost: one row turned to +1. */
 static void merge__of_whole_states_loses_nothing(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_merge_report report;
     tn_adapter *adapter;
     load(f, NULL, TN_MODEL_EXPORT);
@@ -243,7 +213,7 @@ static void merge__of_whole_states_loses_nothing(void **state) {
 }
 
 static void merge__of_a_tied_table_is_refused(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const char *const modules[] = {"embed_tokens", "lm_head"};
     for (int i = 0; i < 2; i++) {
         tn_merge_report report;
@@ -257,12 +227,13 @@ static void merge__of_a_tied_table_is_refused(void **state) {
 
 /* ---- files ---- */
 
-static void write_adapter(fixture *f, const char *modules, double b) {
+static void write_adapter(tn_model_rig *f, const char *modules, double b) {
     int64_t bytes;
     assert_ok(tn_adapter_write_peft(make(f, modules, b, 6), &(tn_adapter_origin){0}, f->folder, &bytes));
 }
 
-static tn_status merge_to_gguf(fixture *f, tn_export_type type, tn_model_use use, double max_loss, tn_merge_job *job) {
+static tn_status merge_to_gguf(tn_model_rig *f, tn_export_type type, tn_model_use use, double max_loss,
+                               tn_merge_job *job) {
     const tn_merge_file file = {f->folder, 1};
     tn_export_report report;
     *job = (tn_merge_job){.files = &file, .n_files = 1, .max_loss = max_loss};
@@ -271,7 +242,7 @@ static tn_status merge_to_gguf(fixture *f, tn_export_type type, tn_model_use use
 }
 
 static void merge__that_loses_too_much_writes_nothing_unless_told(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_merge_job job;
     load(f, NULL, TN_MODEL_RUN);
     write_adapter(f, "all-linear", 1e-4);
@@ -284,7 +255,7 @@ static void merge__that_loses_too_much_writes_nothing_unless_told(void **state) 
 }
 
 static void merge__of_a_float_twin_is_written_and_proven(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_merge_job job;
     tn_loaded merged;
     load(f, floats, TN_MODEL_EVAL);
@@ -309,7 +280,7 @@ static void merge__of_a_float_twin_is_written_and_proven(void **state) {
 }
 
 static void merge__into_latents_is_a_folder_that_can_be_trained(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     const tn_merge_file file = {f->folder, 1};
     tn_loaded merged;
     tn_export_report report;
@@ -329,7 +300,7 @@ static void merge__into_latents_is_a_folder_that_can_be_trained(void **state) {
 }
 
 int main(void) {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, tn_model_rig_set_up_folder, tn_model_rig_tear_down)
     const struct CMUnitTest tests[] = {
         TEST(merge__adds_to_floats_of_every_kind),
         TEST(merge__of_a_float_twin_is_the_adapter_beside_it),

@@ -3,44 +3,26 @@
 #include "core/arena.h"
 #include "core/fs.h"
 #include "formats/checkpoint_file.h"
-#include "kernels/kernels.h"
 #include "models/model_file.h"
-#include "tests/testing.h"
+#include "tests/model_rig.h"
 #include "tests/tiny_model.h"
 
 #include <stdio.h>
 #include <string.h>
 
-typedef struct fixture {
-    char dir[TN_TEST_PATH], checkpoint[TN_TEST_PATH + 16], bad[TN_TEST_PATH + 16];
-    tn_arena *arena;
-} fixture;
-
 static int set_up(void **state) {
-    static fixture f;
-    assert_ok(tn_kernels_init(NULL));
-    tn_test_dir_make(f.dir);
-    snprintf(f.checkpoint, sizeof f.checkpoint, "%s/step.h5", f.dir);
-    snprintf(f.bad, sizeof f.bad, "%s/bad.h5", f.dir);
-    f.arena = tn_arena_create("test");
-    tn_test_tiny_checkpoint(f.checkpoint, TN_TOKENIZER_CHAR, (const char *const[]){"model.n_layer=1", NULL});
-    *state = &f;
+    tn_model_rig_set_up(state);
+    tn_test_tiny_checkpoint(((tn_model_rig *)*state)->checkpoint, TN_TOKENIZER_CHAR,
+                            (const char *const[]){"model.n_layer=1", NULL});
     return 0;
 }
 
-static int tear_down(void **state) {
-    fixture *f = *state;
-    tn_arena_free(f->arena);
-    tn_test_dir_remove(f->dir);
-    return 0;
-}
-
-static tn_status load(fixture *f, const char *path, tn_loaded *out) {
+static tn_status load(tn_model_rig *f, const char *path, tn_loaded *out) {
     return tn_model_file_load(path, f->arena, TN_MODEL_RUN, out);
 }
 
 static void folder__best_comes_before_latest(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_loaded loaded;
     char folder[TN_TEST_PATH + 32], path[TN_TEST_PATH + 64];
     assert_int_equal(load(f, f->dir, &loaded), TN_E_MISSING);
@@ -65,12 +47,12 @@ static void folder__best_comes_before_latest(void **state) {
 }
 
 /* A checkpoint whose configuration, or one parameter, is not that of the model. */
-static void put_changed(fixture *f, const char *config, const char *extra) {
+static void put_changed(tn_model_rig *f, const char *config, const char *extra) {
     tn_ckpt *in, *out;
     tn_buf text = {0};
     const float values[4] = {0};
     assert_ok(tn_ckpt_open(&in, f->checkpoint));
-    assert_ok(tn_ckpt_create(&out, f->bad));
+    assert_ok(tn_ckpt_create(&out, f->out));
     assert_ok(tn_ckpt_put_int(out, "step", 1));
     assert_ok(tn_ckpt_put_text(out, TN_CKPT_CONFIG, config, strlen(config)));
     assert_ok(tn_ckpt_get_text(in, TN_CKPT_TOKENIZER, &text));
@@ -82,28 +64,28 @@ static void put_changed(fixture *f, const char *config, const char *extra) {
 }
 
 static void checkpoint__must_hold_what_it_describes(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_loaded loaded;
     put_changed(f, "model: {d_model: 8, n_layer: 1, n_head: 1, d_ff: 8}\ntrain: {steps: 3}\n", "output_norm.weight");
-    assert_int_equal(load(f, f->bad, &loaded), TN_E_MISMATCH);
+    assert_int_equal(load(f, f->out, &loaded), TN_E_MISMATCH);
     assert_non_null(strstr(tn_error_message(), "its configuration describes"));
     put_changed(f, "model: {d_model: -8}\n", "output_norm.weight");
-    assert_int_equal(load(f, f->bad, &loaded), TN_E_RANGE);
+    assert_int_equal(load(f, f->out, &loaded), TN_E_RANGE);
     put_changed(f, "model: {d_model: 64, d_ff: 8, n_head: 65536}\n", "x");
-    assert_int_not_equal(load(f, f->bad, &loaded), TN_OK);
+    assert_int_not_equal(load(f, f->out, &loaded), TN_OK);
 }
 
 static void checkpoint__a_shape_that_cannot_be_is_said_with_the_file(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     tn_loaded loaded;
     static const char *const cases[][2] = {
-        {"model: {n_head: 3, n_kv_head: 2}\n", "bad.h5: model.n_kv_head 2 does not divide model.n_head 3"},
-        {"model: {head_dim: 255}\n", "bad.h5: model.head_dim is 255;"},
-        {"model: {d_model: 255, n_head: 1}\n", "bad.h5: model.d_model / model.n_head is 255;"},
+        {"model: {n_head: 3, n_kv_head: 2}\n", "/out: model.n_kv_head 2 does not divide model.n_head 3"},
+        {"model: {head_dim: 255}\n", "/out: model.head_dim is 255;"},
+        {"model: {d_model: 255, n_head: 1}\n", "/out: model.d_model / model.n_head is 255;"},
     };
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
         put_changed(f, cases[i][0], "output_norm.weight");
-        assert_int_equal(load(f, f->bad, &loaded), TN_E_CONFIG);
+        assert_int_equal(load(f, f->out, &loaded), TN_E_CONFIG);
         if (!strstr(tn_error_message(), cases[i][1])) fail_msg("%s", tn_error_message());
     }
 }
@@ -124,12 +106,12 @@ static tn_status put_shrunk(void *context, const char *name, int64_t rows, int64
 }
 
 /* The good checkpoint with one parameter multiplied. */
-static void shrink(fixture *f, const char *name, float factor) {
+static void shrink(tn_model_rig *f, const char *name, float factor) {
     shrinking s = {.arena = f->arena, .name = name, .factor = factor};
     static const tn_ckpt_text texts[] = {TN_CKPT_CONFIG, TN_CKPT_TOKENIZER};
     tn_buf text = {0};
     assert_ok(tn_ckpt_open(&s.in, f->checkpoint));
-    assert_ok(tn_ckpt_create(&s.out, f->bad));
+    assert_ok(tn_ckpt_create(&s.out, f->out));
     assert_ok(tn_ckpt_put_int(s.out, "step", 1));
     for (size_t i = 0; i < TN_COUNT(texts); i++) {
         tn_buf_reset(&text);
@@ -143,31 +125,31 @@ static void shrink(fixture *f, const char *name, float factor) {
 }
 
 static void checkpoint__with_a_ternary_matrix_of_zeros_trains_but_does_not_run(void **state) {
-    fixture *f = *state;
+    tn_model_rig *f = *state;
     static const float factors[] = {0, 1e-7f};
     tn_loaded loaded;
     for (size_t i = 0; i < TN_COUNT(factors); i++) {
         shrink(f, "blk.0.attn_k.weight", factors[i]);
-        assert_int_equal(load(f, f->bad, &loaded), TN_E_CORRUPT);
+        assert_int_equal(load(f, f->out, &loaded), TN_E_CORRUPT);
         assert_non_null(strstr(tn_error_message(), "the weights of blk.0.attn_k.weight are zero or nearly so"));
-        assert_ok(tn_model_file_load(f->bad, f->arena, TN_MODEL_TRAIN, &loaded));
+        assert_ok(tn_model_file_load(f->out, f->arena, TN_MODEL_TRAIN, &loaded));
         tn_loaded_release(&loaded);
     }
     shrink(f, "blk.0.attn_k.weight", 0.5f);
-    assert_ok(load(f, f->bad, &loaded));
+    assert_ok(load(f, f->out, &loaded));
     tn_loaded_release(&loaded);
     shrink(f, "blk.0.attn_norm.weight", 0); /* a float one */
-    assert_ok(load(f, f->bad, &loaded));
+    assert_ok(load(f, f->out, &loaded));
     tn_loaded_release(&loaded);
 }
 
 int main(void) {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tn_model_rig_tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(folder__best_comes_before_latest, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(checkpoint__must_hold_what_it_describes, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(checkpoint__a_shape_that_cannot_be_is_said_with_the_file, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(checkpoint__with_a_ternary_matrix_of_zeros_trains_but_does_not_run, set_up,
-                                        tear_down),
+        TEST(folder__best_comes_before_latest),
+        TEST(checkpoint__must_hold_what_it_describes),
+        TEST(checkpoint__a_shape_that_cannot_be_is_said_with_the_file),
+        TEST(checkpoint__with_a_ternary_matrix_of_zeros_trains_but_does_not_run),
     };
     return cmocka_run_group_tests_name("model_folder", tests, NULL, NULL);
 }

@@ -21,6 +21,14 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
 
 void tn_test_dir_remove(const char *path) { assert_int_equal(nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0); }
 
+int tn_test_dir_count(const char *path) {
+    tn_names names = {0};
+    assert_ok(tn_dir_list(path, &names));
+    const int count = (int)names.count;
+    tn_names_release(&names);
+    return count;
+}
+
 int tn_test_files_set_up(void **state) {
     static tn_test_files files;
     tn_test_dir_make(files.dir);

@@ -21,6 +21,7 @@ enum { TN_TEST_PATH = 512 };
 /* A fresh folder for one test; remove takes everything in it away. */
 void tn_test_dir_make(char path[TN_TEST_PATH]);
 void tn_test_dir_remove(const char *path);
+int tn_test_dir_count(const char *path); /* what is in it */
 /* For suites that work on files, as cmocka's set-up and tear-down: *state is a tn_test_files with a folder of its own.
  */
 typedef struct tn_test_files {
