@@ -5,20 +5,6 @@
 
 #include <string.h>
 
-const tn_model_config tn_adapter_rig_small = {.vocab_size = 40,
-                                              .d_model = 32,
-                                              .n_layer = 2,
-                                              .n_head = 4,
-                                              .n_kv_head = 2,
-                                              .d_ff = 48,
-                                              .context = 32,
-                                              .tie_embeddings = true,
-                                              .sub_norms = true,
-                                              .norm_eps = 1e-5,
-                                              .rope_theta = 10000,
-                                              .rope_factor = 1,
-                                              .init_std = 0.1};
-
 /* States and scales, or values, of the latent model. */
 static void freeze(tn_adapter_rig *rig) {
     int count;

@@ -3,6 +3,7 @@
 #ifndef TN_TESTS_ADAPTER_RIG_H
 #define TN_TESTS_ADAPTER_RIG_H
 #include "layers/adapter.h"
+#include "tests/network_rig.h"
 
 enum { TN_RIG_BATCH = 2, TN_RIG_TIME = 12 };
 
@@ -13,8 +14,6 @@ typedef struct tn_adapter_rig {
     tn_model *latent, *base; /* TN_MODEL_TRAIN, and TN_MODEL_RUN of the same states, gains and tables */
     int32_t tokens[TN_RIG_BATCH * TN_RIG_TIME], targets[TN_RIG_BATCH * TN_RIG_TIME];
 } tn_adapter_rig;
-
-extern const tn_model_config tn_adapter_rig_small; /* BitNet's shape, width 32, two blocks, tied */
 
 void tn_adapter_rig_init(tn_adapter_rig *rig, const tn_model_config *config);
 void tn_adapter_rig_release(tn_adapter_rig *rig);

@@ -1,38 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/pair_rig.h"
+#include "tests/network_rig.h"
 #include "tests/testing.h"
 
 #include <string.h>
 
-enum { VOCABULARY = 40, T = TN_PAIR_TIME };
-
-static const tn_model_config small = {.vocab_size = VOCABULARY,
-                                      .d_model = 32,
-                                      .n_layer = 2,
-                                      .n_head = 4,
-                                      .n_kv_head = 2,
-                                      .d_ff = 48,
-                                      .context = T,
-                                      .tie_embeddings = true,
-                                      .sub_norms = true,
-                                      .norm_eps = 1e-5,
-                                      .rope_theta = 10000,
-                                      .rope_factor = 1,
-                                      .init_std = 0.1};
+enum { T = TN_PAIR_TIME };
 
 /* Tokens of a prompt, and of what was chosen and rejected behind it. */
 static const int lengths[TN_PAIRS][3] = {{5, 20, 9}, {12, 3, 17}, {1, 30, 30}, {7, 11, 2}};
 
 void tn_pair_rig_init(tn_pair_rig *rig) {
     *rig = (tn_pair_rig){0};
-    tn_model_config config = small;
+    tn_model_config config = tn_network_small;
+    config.context = T;
     const tn_objective_settings settings = {.kind = TN_OBJECTIVE_DPO, .beta = 0.5};
     assert_non_null(rig->arena = tn_arena_create("test"));
     assert_non_null(rig->tape = tn_tape_create());
-    assert_ok(tn_model_config_complete(&config));
-    assert_ok(tn_model_create(&rig->model, rig->arena, &config, TN_MODEL_TRAIN));
-    tn_model_init(rig->model, 1);
-    tn_model_refresh(rig->model, 1);
+    rig->model = tn_network_make(rig->arena, &config, TN_MODEL_TRAIN, 1);
     rig->params = tn_model_params(rig->model, &rig->n_params);
     assert_ok(tn_objective_init(&rig->objective, rig->arena, &settings, TN_PAIR_SLOTS));
     for (int i = 0; i < 2 * TN_PAIRS; i++) rig->references[i] = -3.5 * lengths[i / 2][1 + i % 2] + i % 3;
@@ -46,7 +31,7 @@ void tn_pair_rig_release(tn_pair_rig *rig) {
 static int32_t token_of(int pair, int side, int i) {
     const int stream = i < lengths[pair][0] ? pair : TN_PAIRS + 2 * pair + side;
     tn_rng rng = tn_rng_make(3, TN_PURPOSE_TEST, (uint32_t)stream);
-    return (int32_t)tn_rng_below(&rng, (uint64_t)i, VOCABULARY);
+    return (int32_t)tn_rng_below(&rng, (uint64_t)i, (uint64_t)tn_network_small.vocab_size);
 }
 
 static int length_of(int pair, int side) { return lengths[pair][0] + lengths[pair][1 + side]; }
@@ -96,11 +81,6 @@ void tn_pair_rows_pack(tn_pair_rows *rows, const tn_pair_rig *rig) {
         put(rows, rig, &rows->pairs[i].chosen, i, 0, i, 0);
         put(rows, rig, &rows->pairs[i].rejected, i, length_of(i, 0), i, 1);
     }
-}
-
-void tn_pair_rig_forget(tn_pair_rig *rig) {
-    for (int i = 0; i < rig->n_params; i++)
-        memset(rig->params[i]->tensor.grad, 0, (size_t)tn_param_count(rig->params[i]) * sizeof(tn_real));
 }
 
 tn_real *tn_pair_rig_gradients(tn_pair_rig *rig, int64_t *count) {

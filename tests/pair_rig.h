@@ -28,7 +28,6 @@ void tn_pair_rig_release(tn_pair_rig *rig);
 /* Pairs from .. from+count-1, a row an answer, or two answers a row. The references are those of the rig. */
 void tn_pair_rows_spread(tn_pair_rows *rows, const tn_pair_rig *rig, int from, int count);
 void tn_pair_rows_pack(tn_pair_rows *rows, const tn_pair_rig *rig);
-void tn_pair_rig_forget(tn_pair_rig *rig); /* gradients are zeros */
 /* All gradients, end to end, in the arena. */
 tn_real *tn_pair_rig_gradients(tn_pair_rig *rig, int64_t *count);
 

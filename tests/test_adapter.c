@@ -21,7 +21,7 @@ static size_t logit_bytes(const tn_adapter_rig *r) {
 static void adapter__of_zeros_changes_no_bit(void **state) {
     (void)state;
     tn_adapter_rig r;
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     const tn_real *alone = tn_adapter_rig_logits(&r, r.base);
     const double loss = tn_adapter_rig_loss(&r, r.base, TN_TAPE_FORWARD, NULL, 0, TN_RIG_BATCH);
     for (int input = TN_ADAPTER_RAW; input <= TN_ADAPTER_QUANTIZED; input++) {
@@ -54,7 +54,7 @@ static void merge(tn_model *model, const tn_adapter *adapter, double scale) {
 
 static void adapter__of_a_float_model_is_the_sum_of_matrices(void **state) {
     (void)state;
-    tn_model_config config = tn_adapter_rig_small;
+    tn_model_config config = tn_network_small;
     config.quantization = TN_QUANTIZATION_NONE;
     config.tie_embeddings = false;
     for (int sub_norms = 0; sub_norms < 2; sub_norms++) {
@@ -81,7 +81,7 @@ static void adapter__of_a_float_model_is_the_sum_of_matrices(void **state) {
 /* PEFT: lora_embedding_A [:, id] goes through lora_embedding_B. */
 static void adapter__of_an_embedding_adds_to_its_rows(void **state) {
     (void)state;
-    tn_model_config config = tn_adapter_rig_small;
+    tn_model_config config = tn_network_small;
     config.tie_embeddings = false; /* else W + B A' would change the head too */
     tn_adapter_rig r;
     tn_adapter_rig_init(&r, &config);
@@ -110,7 +110,7 @@ static void adapter__of_an_embedding_adds_to_its_rows(void **state) {
 static void adapter__scales_and_order_are_those_of_attaching(void **state) {
     (void)state;
     tn_adapter_rig r;
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     const tn_real *alone = tn_adapter_rig_logits(&r, r.base);
     tn_adapter *a = tn_adapter_rig_make(&r, everything, TN_ADAPTER_RAW, 0, 0.1),
                *b = tn_adapter_rig_make(&r, "q_proj,down_proj", TN_ADAPTER_QUANTIZED, 0, 0.2);
@@ -143,7 +143,7 @@ static void adapter__generates_with_the_bits_of_a_whole_pass(void **state) {
     tn_adapter_rig r;
     tn_cache caches[TN_RIG_BATCH];
     tn_stretch stretches[TN_RIG_BATCH];
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     assert_ok(tn_model_attach(r.base, tn_adapter_rig_make(&r, everything, TN_ADAPTER_RAW, 0.3, 0.1), 1));
     const tn_real *whole = tn_adapter_rig_logits(&r, r.base);
     const size_t row = sizeof *whole * (size_t)r.config.vocab_size;
@@ -189,7 +189,7 @@ static void adapter__has_the_same_gradient_over_frozen_weights(void **state) {
         for (int input = TN_ADAPTER_RAW; input <= TN_ADAPTER_QUANTIZED; input++) {
             tn_adapter_rig r;
             int64_t all, own;
-            tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+            tn_adapter_rig_init(&r, &tn_network_small);
             freeze_head(r.latent);
             tn_tape_set_backward(r.tape, (tn_backward)arithmetic);
             tn_adapter *adapter = tn_adapter_rig_make(&r, everything, (tn_adapter_input)input, 0, 0.1);
@@ -209,7 +209,7 @@ static void adapter__gains_over_frozen_weights_are_trained(void **state) {
     (void)state;
     tn_adapter_rig r;
     int64_t count;
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     freeze_head(r.latent);
     tn_tape_set_backward(r.tape, TN_BACKWARD_INT16);
     assert_int_equal(tn_model_trained(r.base, NULL), 0);
@@ -232,7 +232,7 @@ static void adapter__gradients_do_not_depend_on_threads_or_recompute(void **stat
     tn_adapter_rig r;
     int64_t count;
     const tn_rng rng = tn_rng_make(5, TN_PURPOSE_DROPOUT, 0);
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     assert_ok(tn_model_attach(r.base, tn_adapter_rig_make(&r, everything, TN_ADAPTER_RAW, 0.2, 0.1), 1));
     assert_ok(tn_par_set_threads(1));
     const tn_real *expected = gradients(&r, r.base, &rng, &count);
@@ -251,7 +251,7 @@ static void adapter__micro_batches_add_up_to_the_bits_of_one(void **state) {
     (void)state;
     tn_adapter_rig r;
     int64_t count;
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     tn_tape_set_backward(r.tape, TN_BACKWARD_INT16);
     assert_ok(tn_model_attach(r.base, tn_adapter_rig_make(&r, "all-linear", TN_ADAPTER_RAW, 0, 0.1), 1));
     const tn_real *expected = gradients(&r, r.base, NULL, &count);
@@ -264,7 +264,7 @@ static void adapter__drops_in_passes_that_train_alone(void **state) {
     (void)state;
     tn_adapter_rig r;
     const tn_rng rng = tn_rng_make(5, TN_PURPOSE_DROPOUT, 0), other = tn_rng_make(5, TN_PURPOSE_DROPOUT, 1);
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     assert_ok(tn_model_attach(r.base, tn_adapter_rig_make(&r, "all-linear", TN_ADAPTER_RAW, 0.5, 0.1), 1));
     const double plain = tn_adapter_rig_loss(&r, r.base, TN_TAPE_FORWARD, &rng, 0, TN_RIG_BATCH),
                  dropped = tn_adapter_rig_loss(&r, r.base, TN_TAPE_RECORD, &rng, 0, TN_RIG_BATCH);
@@ -322,16 +322,16 @@ static void check_slopes(const tn_model_config *config, tn_adapter_input input, 
 
 static void adapter__gradient_is_the_slope_over_a_frozen_base(void **state) {
     (void)state;
-    tn_model_config llama = tn_adapter_rig_small, twin = tn_adapter_rig_small;
+    tn_model_config llama = tn_network_small, twin = tn_network_small;
     const tn_rng rng = tn_rng_make(5, TN_PURPOSE_DROPOUT, 0);
     llama.sub_norms = llama.tie_embeddings = false;
     llama.activation = TN_ACTIVATION_SILU;
     twin.quantization = TN_QUANTIZATION_NONE;
     assert_ok(tn_par_set_threads(1)); /* too small to share */
-    check_slopes(&tn_adapter_rig_small, TN_ADAPTER_RAW, NULL);
-    check_slopes(&tn_adapter_rig_small, TN_ADAPTER_QUANTIZED, NULL);
-    check_slopes(&tn_adapter_rig_small, TN_ADAPTER_RAW, &rng);
-    check_slopes(&tn_adapter_rig_small, TN_ADAPTER_QUANTIZED, &rng);
+    check_slopes(&tn_network_small, TN_ADAPTER_RAW, NULL);
+    check_slopes(&tn_network_small, TN_ADAPTER_QUANTIZED, NULL);
+    check_slopes(&tn_network_small, TN_ADAPTER_RAW, &rng);
+    check_slopes(&tn_network_small, TN_ADAPTER_QUANTIZED, &rng);
     check_slopes(&llama, TN_ADAPTER_RAW, NULL);
     check_slopes(&twin, TN_ADAPTER_RAW, NULL);
     assert_ok(tn_par_set_threads(2));
@@ -360,7 +360,7 @@ static uint64_t sum_of_base(tn_model *model) {
 static void adapter__overfits_one_batch_over_a_frozen_base(void **state) {
     (void)state;
     enum { STEPS = 150 };
-    tn_model_config config = tn_adapter_rig_small;
+    tn_model_config config = tn_network_small;
     config.init_std = 0.5; /* a frozen head of smaller numbers cannot be sure of anything */
     for (int input = TN_ADAPTER_RAW; input <= TN_ADAPTER_QUANTIZED; input++) {
         tn_adapter_rig r;
@@ -399,7 +399,7 @@ static void adapter__begins_as_peft_does(void **state) {
     tn_adapter *a, *b;
     const tn_adapter_options options = {.rslora = true};
     const tn_adapter_module others[] = {{"down_proj", 9, 0}, {"q_proj", 0, 8}};
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     assert_ok(tn_adapter_create(&a, r.arena, &r.config, &options));
     assert_ok(tn_adapter_add_modules(a, "q_proj,down_proj", 4, 2, others, 2));
     assert_int_equal(a->n_pairs, 4);
@@ -432,38 +432,33 @@ static void adapter__begins_as_peft_does(void **state) {
     tn_adapter_rig_release(&r);
 }
 
-static void assert_refused(tn_status status, tn_status expected, const char *part) {
-    assert_int_equal(status, expected);
-    if (!strstr(tn_error_message(), part)) fail_msg("\"%s\" lacks \"%s\"", tn_error_message(), part);
-}
-
 static void adapter__refuses_what_does_not_fit(void **state) {
     (void)state;
     tn_adapter_rig r;
     tn_adapter *a;
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     const tn_adapter_options all = {.dropout = 1}, plain = {0};
     const tn_adapter_module unnamed = {"up_proj", 2, 0};
-    assert_refused(tn_adapter_create(&a, r.arena, &r.config, &all), TN_E_RANGE, "dropout 1");
+    tn_assert_refused(tn_adapter_create(&a, r.arena, &r.config, &all), TN_E_RANGE, "dropout 1");
     assert_ok(tn_adapter_create(&a, r.arena, &r.config, &plain));
-    assert_refused(tn_adapter_add_modules(a, "q_proj,q_prj", 4, 4, NULL, 0), TN_E_ARG, "\"q_prj\": expected q_proj");
-    assert_refused(tn_adapter_add_modules(a, " , ", 4, 4, NULL, 0), TN_E_ARG, "no module");
-    assert_refused(tn_adapter_add_modules(a, "q_proj", 4, 4, &unnamed, 1), TN_E_ARG, "up_proj");
-    assert_refused(tn_adapter_add(a, "blk.2.attn_q.weight", 4, 4), TN_E_MISSING, "blk.2.attn_q.weight");
-    assert_refused(tn_adapter_add(a, "blk.0.attn_norm.weight", 4, 4), TN_E_MISSING, "attn_norm");
-    assert_refused(tn_adapter_add(a, "blk.0.attn_q.weight", 0, 4), TN_E_RANGE, "rank 0");
-    assert_refused(tn_adapter_add(a, "blk.0.attn_q.weight", 4, 0), TN_E_RANGE, "alpha 0");
+    tn_assert_refused(tn_adapter_add_modules(a, "q_proj,q_prj", 4, 4, NULL, 0), TN_E_ARG, "\"q_prj\": expected q_proj");
+    tn_assert_refused(tn_adapter_add_modules(a, " , ", 4, 4, NULL, 0), TN_E_ARG, "no module");
+    tn_assert_refused(tn_adapter_add_modules(a, "q_proj", 4, 4, &unnamed, 1), TN_E_ARG, "up_proj");
+    tn_assert_refused(tn_adapter_add(a, "blk.2.attn_q.weight", 4, 4), TN_E_MISSING, "blk.2.attn_q.weight");
+    tn_assert_refused(tn_adapter_add(a, "blk.0.attn_norm.weight", 4, 4), TN_E_MISSING, "attn_norm");
+    tn_assert_refused(tn_adapter_add(a, "blk.0.attn_q.weight", 0, 4), TN_E_RANGE, "rank 0");
+    tn_assert_refused(tn_adapter_add(a, "blk.0.attn_q.weight", 4, 0), TN_E_RANGE, "alpha 0");
     assert_ok(tn_adapter_add(a, "blk.0.attn_q.weight", 4, 4));
-    assert_refused(tn_adapter_add(a, "blk.0.attn_q.weight", 4, 4), TN_E_ARG, "two pairs");
-    assert_refused(tn_model_attach(r.base, a, (double)NAN), TN_E_RANGE, "nan");
-    tn_model_config wide = tn_adapter_rig_small;
+    tn_assert_refused(tn_adapter_add(a, "blk.0.attn_q.weight", 4, 4), TN_E_ARG, "two pairs");
+    tn_assert_refused(tn_model_attach(r.base, a, (double)NAN), TN_E_RANGE, "nan");
+    tn_model_config wide = tn_network_small;
     tn_model *other;
     wide.d_model = 64;
     wide.head_dim = 0;
     assert_ok(tn_model_config_complete(&wide));
     assert_ok(tn_model_create(&other, r.arena, &wide, TN_MODEL_RUN));
-    assert_refused(tn_model_attach(other, a, 1), TN_E_MISMATCH,
-                   "from 32 to 32 for blk.0.attn_q.weight, which is [64,64]");
+    tn_assert_refused(tn_model_attach(other, a, 1), TN_E_MISMATCH,
+                      "from 32 to 32 for blk.0.attn_q.weight, which is [64,64]");
     assert_null(tn_model_adapters(other));
     tn_adapter_rig_release(&r);
 }

@@ -62,7 +62,7 @@ static void merged__states_are_rounded_sums(void **state) {
         for (int threads = 1; threads <= 3; threads += 2) {
             tn_adapter_rig r;
             int64_t flipped = 0, states = 0;
-            tn_model_config config = tn_adapter_rig_small;
+            tn_model_config config = tn_network_small;
             config.d_ff = 150; /* more than two blocks of rows, and a tail */
             tn_kernels_use_packing((tn_packing)packing);
             tn_adapter_rig_init(&r, &config);
@@ -88,7 +88,7 @@ static void merged__states_are_rounded_sums(void **state) {
 static void merged__of_small_moves_changes_no_bit(void **state) {
     (void)state;
     tn_adapter_rig r;
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     const tn_real *alone = tn_adapter_rig_logits(&r, r.base);
     tn_adapter *adapter = make_merged(&r, 0.05);
     assert_ok(tn_model_attach(r.base, adapter, 1));
@@ -104,7 +104,7 @@ static void merged__is_a_model_of_other_states(void **state) {
     tn_adapter_rig r;
     tn_model *other;
     int n;
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     const tn_real *alone = tn_adapter_rig_logits(&r, r.base);
     tn_adapter *adapter = make_merged(&r, 1.5);
     assert_ok(tn_model_attach(r.base, adapter, 1));
@@ -195,7 +195,7 @@ static void merged__gradients_do_not_depend_on_threads_or_recompute(void **state
     (void)state;
     tn_adapter_rig r;
     int64_t count;
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
+    tn_adapter_rig_init(&r, &tn_network_small);
     assert_ok(tn_model_attach(r.base, make_merged(&r, 1.5), 1));
     assert_ok(tn_par_set_threads(1));
     tn_adapter_rig_loss(&r, r.base, TN_TAPE_RECORD, NULL, 0, TN_RIG_BATCH);
@@ -221,7 +221,7 @@ static void merged__learns_one_batch_by_flipping_states(void **state) {
     tn_param *trained[64];
     tn_param_blocks blocks;
     tn_optimizer *optimizer;
-    tn_model_config config = tn_adapter_rig_small;
+    tn_model_config config = tn_network_small;
     const tn_optimizer_settings settings = {.kind = TN_OPTIMIZER_adamw, .beta1 = 0.9, .beta2 = 0.95, .epsilon = 1e-8};
     config.init_std = 0.5;
     tn_adapter_rig_init(&r, &config);
@@ -246,30 +246,25 @@ static void merged__learns_one_batch_by_flipping_states(void **state) {
     tn_adapter_rig_release(&r);
 }
 
-static void assert_refused(tn_status status, tn_status expected, const char *part) {
-    assert_int_equal(status, expected);
-    if (!strstr(tn_error_message(), part)) fail_msg("\"%s\" lacks \"%s\"", tn_error_message(), part);
-}
-
 static void merged__refuses_what_has_no_frozen_states(void **state) {
     (void)state;
     tn_adapter_rig r;
     tn_adapter *a;
-    tn_model_config twin = tn_adapter_rig_small;
+    tn_model_config twin = tn_network_small;
     const tn_adapter_options drops = {.merged = true, .dropout = 0.1};
-    tn_adapter_rig_init(&r, &tn_adapter_rig_small);
-    assert_refused(tn_adapter_create(&a, r.arena, &r.config, &drops), TN_E_RANGE, "can drop nothing");
-    assert_refused(tn_model_attach(r.latent, make_merged(&r, 0.1), 1), TN_E_UNSUPPORTED, "latents");
+    tn_adapter_rig_init(&r, &tn_network_small);
+    tn_assert_refused(tn_adapter_create(&a, r.arena, &r.config, &drops), TN_E_RANGE, "can drop nothing");
+    tn_assert_refused(tn_model_attach(r.latent, make_merged(&r, 0.1), 1), TN_E_UNSUPPORTED, "latents");
     a = tn_adapter_rig_make(&r, "embed_tokens", TN_ADAPTER_RAW, 0, 0.1);
     a->options.merged = true;
-    assert_refused(tn_model_attach(r.base, a, 1), TN_E_UNSUPPORTED, "token_embd.weight has no ternary states");
+    tn_assert_refused(tn_model_attach(r.base, a, 1), TN_E_UNSUPPORTED, "token_embd.weight has no ternary states");
     assert_ok(tn_model_attach(r.base, make_merged(&r, 0.1), 1));
-    assert_refused(tn_model_attach(r.base, make_merged(&r, 0.1), 1), TN_E_ARG, "another one is merged");
+    tn_assert_refused(tn_model_attach(r.base, make_merged(&r, 0.1), 1), TN_E_ARG, "another one is merged");
     assert_ok(tn_model_attach(r.base, tn_adapter_rig_make(&r, "all-linear", TN_ADAPTER_RAW, 0, 0.1), 1)); /* beside */
     tn_adapter_rig_release(&r);
     twin.quantization = TN_QUANTIZATION_NONE;
     tn_adapter_rig_init(&r, &twin);
-    assert_refused(tn_model_attach(r.base, make_merged(&r, 0.1), 1), TN_E_UNSUPPORTED, "no ternary states");
+    tn_assert_refused(tn_model_attach(r.base, make_merged(&r, 0.1), 1), TN_E_UNSUPPORTED, "no ternary states");
     tn_adapter_rig_release(&r);
 }
 

@@ -3,6 +3,7 @@
 #include "core/par.h"
 #include "kernels/kernels.h"
 #include "optim/optimizer.h"
+#include "tests/network_rig.h"
 #include "tests/pair_rig.h"
 #include "tests/testing.h"
 
@@ -18,22 +19,19 @@ typedef struct school {
 } school;
 
 static void make_teacher(school *s, int vocabulary) {
-    tn_model_config config = {.vocab_size = vocabulary,
-                              .d_model = 48,
-                              .n_layer = 1,
-                              .n_head = 2,
-                              .n_kv_head = 2,
-                              .d_ff = 64,
-                              .context = TN_PAIR_TIME,
-                              .activation = TN_ACTIVATION_SILU,
-                              .norm_eps = 1e-5,
-                              .rope_theta = 10000,
-                              .rope_factor = 1,
-                              .init_std = 0.1};
-    assert_ok(tn_model_config_complete(&config));
-    assert_ok(tn_model_create(&s->teacher, s->student.arena, &config, TN_MODEL_EVAL));
-    tn_model_init(s->teacher, 5);
-    tn_model_refresh(s->teacher, 1);
+    const tn_model_config config = {.vocab_size = vocabulary,
+                                    .d_model = 48,
+                                    .n_layer = 1,
+                                    .n_head = 2,
+                                    .n_kv_head = 2,
+                                    .d_ff = 64,
+                                    .context = TN_PAIR_TIME,
+                                    .activation = TN_ACTIVATION_SILU,
+                                    .norm_eps = 1e-5,
+                                    .rope_theta = 10000,
+                                    .rope_factor = 1,
+                                    .init_std = 0.1};
+    s->teacher = tn_network_make(s->student.arena, &config, TN_MODEL_EVAL, 5);
 }
 
 static tn_objective_settings settings_of(const school *s) {
@@ -61,7 +59,7 @@ static void release(school *s) {
 static tn_objective_tally learn(school *s, double divisor, tn_real **gradients, int64_t *count) {
     tn_pair_rig *r = &s->student;
     tn_objective_tally tally = {0};
-    tn_pair_rig_forget(r);
+    tn_network_forget(r->model);
     assert_ok(tn_objective_train(&r->objective, r->model, r->tape, NULL, &s->rows.pass, divisor, &tally));
     *gradients = tn_pair_rig_gradients(r, count);
     return tally;
@@ -85,7 +83,7 @@ static void distill__adds_what_the_teacher_says(void **state) {
     const tn_loss_options options = {.divisor = (double)targets,
                                      .sum = &sum,
                                      .teacher = {tn_model_head(s.teacher), hidden->real, 2, 3, &divergence}};
-    tn_pair_rig_forget(r);
+    tn_network_forget(r->model);
     tn_tape_begin(r->tape, TN_TAPE_RECORD, NULL);
     tn_tensor *loss = tn_model_loss(r->model, r->tape, tn_tape_ids(r->tape, 2, dims, s.rows.tokens),
                                     tn_tape_ids(r->tape, 2, dims, s.rows.targets), s.rows.first, options);

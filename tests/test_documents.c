@@ -4,12 +4,13 @@
 #include "core/rng.h"
 #include "kernels/kernels.h"
 #include "layers/model.h"
+#include "tests/network_rig.h"
 #include "tests/testing.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { T = 96, ROWS = 3, DOCUMENTS = 9, VOCABULARY = 40, SLOTS = DOCUMENTS * T };
+enum { T = 96, ROWS = 3, DOCUMENTS = 9, SLOTS = DOCUMENTS * T };
 
 /* Where each document lies in the rows; between them is padding, which is a document of its own. */
 static const struct {
@@ -25,28 +26,12 @@ typedef struct network {
     int n_params;
 } network;
 
-static const tn_model_config small = {.vocab_size = VOCABULARY,
-                                      .d_model = 32,
-                                      .n_layer = 2,
-                                      .n_head = 4,
-                                      .n_kv_head = 2,
-                                      .d_ff = 48,
-                                      .context = T,
-                                      .tie_embeddings = true,
-                                      .sub_norms = true,
-                                      .norm_eps = 1e-5,
-                                      .rope_theta = 10000,
-                                      .rope_factor = 1,
-                                      .init_std = 0.1};
-
 static void init(network *n) {
-    tn_model_config config = small;
+    tn_model_config config = tn_network_small;
+    config.context = T;
     assert_non_null(n->arena = tn_arena_create("test"));
     assert_non_null(n->tape = tn_tape_create());
-    assert_ok(tn_model_config_complete(&config));
-    assert_ok(tn_model_create(&n->model, n->arena, &config, TN_MODEL_TRAIN));
-    tn_model_init(n->model, 1);
-    tn_model_refresh(n->model, 1);
+    n->model = tn_network_make(n->arena, &config, TN_MODEL_TRAIN, 1);
     n->params = tn_model_params(n->model, &n->n_params);
 }
 
@@ -64,7 +49,7 @@ typedef struct rows {
 
 static int32_t token_of(int document, int i) {
     tn_rng rng = tn_rng_make(3, TN_PURPOSE_TEST, (uint32_t)document);
-    return (int32_t)tn_rng_below(&rng, (uint64_t)i, VOCABULARY);
+    return (int32_t)tn_rng_below(&rng, (uint64_t)i, (uint64_t)tn_network_small.vocab_size);
 }
 
 /* Document `d` from `begin` of a row on. Every third token has no loss. */
@@ -110,8 +95,7 @@ static tn_tensor *ids_of(const network *n, int count, int time, const int32_t *i
 static double learn_from(network *n, const rows *r, bool documents) {
     double sum = 0;
     const tn_loss_options options = {.divisor = count_targets(r), .sum = &sum};
-    for (int i = 0; i < n->n_params; i++)
-        memset(n->params[i]->tensor.grad, 0, (size_t)tn_param_count(n->params[i]) * sizeof(tn_real));
+    tn_network_forget(n->model);
     tn_tape_begin(n->tape, TN_TAPE_RECORD, NULL);
     tn_tensor *loss = tn_model_loss(n->model, n->tape, ids_of(n, r->count, T, r->tokens),
                                     ids_of(n, r->count, T, r->targets), documents ? r->first : NULL, options);
@@ -203,9 +187,7 @@ static void documents__loss_and_gradient_do_not_depend_on_threads_or_recompute(v
         assert_ok(tn_par_set_threads(3 - blocks));
         tn_model_recompute(other.model, blocks);
         assert_true(learn_from(&other, &packed, true) == a);
-        for (int p = 0; p < one.n_params; p++)
-            assert_memory_equal(one.params[p]->tensor.grad, other.params[p]->tensor.grad,
-                                (size_t)tn_param_count(one.params[p]) * sizeof(tn_real));
+        tn_network_assert_same_gradients(one.model, other.model);
     }
     release(&one);
     release(&other);
@@ -219,9 +201,7 @@ static void documents__of_whole_rows_are_rows(void **state) {
     init(&a);
     init(&b);
     assert_true(learn_from(&a, &apart, true) == learn_from(&b, &apart, false));
-    for (int p = 0; p < a.n_params; p++)
-        assert_memory_equal(a.params[p]->tensor.grad, b.params[p]->tensor.grad,
-                            (size_t)tn_param_count(a.params[p]) * sizeof(tn_real));
+    tn_network_assert_same_gradients(a.model, b.model);
     release(&a);
     release(&b);
 }

@@ -5,6 +5,7 @@
 #include "layers/model.h"
 #include "optim/clip.h"
 #include "optim/optimizer.h"
+#include "tests/network_rig.h"
 #include "tests/testing.h"
 
 #include <math.h>
@@ -16,34 +17,22 @@ typedef struct network {
     tn_model *model;
     tn_param **params;
     int n_params;
-    tn_model_config config;
     int batch, time;
     int32_t *tokens, *targets;
 } network;
 
-static const tn_model_config small = {.vocab_size = 40,
-                                      .d_model = 32,
-                                      .n_layer = 2,
-                                      .n_head = 4,
-                                      .n_kv_head = 2,
-                                      .d_ff = 48,
-                                      .context = 32,
-                                      .tie_embeddings = true,
-                                      .sub_norms = true,
-                                      .qk_norm = true,
-                                      .norm_eps = 1e-5,
-                                      .rope_theta = 10000,
-                                      .rope_factor = 1,
-                                      .init_std = 0.1};
+/* With gains for queries and keys. */
+static tn_model_config small_with_qk_norm(void) {
+    tn_model_config config = tn_network_small;
+    config.qk_norm = true;
+    return config;
+}
 
 static void init(network *n, tn_model_config config, int batch, int time) {
-    *n = (network){.config = config, .batch = batch, .time = time};
+    *n = (network){.batch = batch, .time = time};
     assert_non_null(n->arena = tn_arena_create("test"));
     assert_non_null(n->tape = tn_tape_create());
-    assert_ok(tn_model_config_complete(&n->config));
-    assert_ok(tn_model_create(&n->model, n->arena, &n->config, TN_MODEL_TRAIN));
-    tn_model_init(n->model, 1);
-    tn_model_refresh(n->model, 1);
+    n->model = tn_network_make(n->arena, &config, TN_MODEL_TRAIN, 1);
     n->params = tn_model_params(n->model, &n->n_params);
     size_t count = (size_t)(batch * time);
     n->tokens = tn_arena_array(n->arena, count, sizeof *n->tokens, "test");
@@ -119,11 +108,6 @@ static double slope(network *n, int param, const tn_rng *rng) {
     return 2 * difference(n, param, rng, step / 2) - difference(n, param, rng, step);
 }
 
-static void zero_gradients(network *n) {
-    for (int i = 0; i < n->n_params; i++)
-        memset(n->params[i]->tensor.grad, 0, (size_t)tn_param_count(n->params[i]) * sizeof(tn_real));
-}
-
 static void check_slopes(tn_model_config config, double lambda, const tn_rng *rng) {
     network n;
     assert_ok(tn_par_set_threads(1)); /* too small to share */
@@ -131,7 +115,7 @@ static void check_slopes(tn_model_config config, double lambda, const tn_rng *rn
     if (lambda < 1) assert_ok(tn_model_allow_mixing(n.model));
     tn_model_refresh(n.model, lambda);
     tn_tape_residuals(n.tape, TN_RESIDUAL_KEEP);
-    zero_gradients(&n);
+    tn_network_forget(n.model);
     learn_from(&n, rng);
     double expected[64], worst = 0;
     assert_true(n.n_params <= 64);
@@ -154,6 +138,7 @@ static void check_slopes(tn_model_config config, double lambda, const tn_rng *rn
 
 static void network__gradient_is_the_slope_under_frozen_residuals(void **state) {
     (void)state;
+    const tn_model_config small = small_with_qk_norm();
     tn_model_config untied = small, silu = small, dropped = small, llama = small;
     untied.tie_embeddings = false;
     silu.activation = TN_ACTIVATION_SILU;
@@ -174,7 +159,7 @@ static void network__gradient_is_the_slope_under_frozen_residuals(void **state) 
 
 static void network__float_twin_has_the_plain_slope(void **state) {
     (void)state;
-    tn_model_config config = small;
+    tn_model_config config = small_with_qk_norm();
     config.quantization = TN_QUANTIZATION_NONE;
     check_slopes(config, 1, NULL);
     config.sub_norms = false;
@@ -187,7 +172,7 @@ static void network__float_twin_has_the_plain_slope(void **state) {
 static void network__lambda_zero_is_the_float_twin(void **state) {
     (void)state;
     network ternary, twin;
-    tn_model_config config = small;
+    tn_model_config config = small_with_qk_norm();
     init(&ternary, config, 2, 16);
     config.quantization = TN_QUANTIZATION_NONE;
     init(&twin, config, 2, 16);
@@ -195,10 +180,7 @@ static void network__lambda_zero_is_the_float_twin(void **state) {
     tn_model_refresh(ternary.model, 0);
     double a = learn_from(&ternary, NULL), b = learn_from(&twin, NULL);
     assert_true(a == b);
-    assert_int_equal(ternary.n_params, twin.n_params);
-    for (int i = 0; i < twin.n_params; i++)
-        assert_memory_equal(ternary.params[i]->tensor.grad, twin.params[i]->tensor.grad,
-                            (size_t)tn_param_count(twin.params[i]) * sizeof(tn_real));
+    tn_network_assert_same_gradients(ternary.model, twin.model);
     release(&ternary);
     release(&twin);
 }
@@ -206,7 +188,7 @@ static void network__lambda_zero_is_the_float_twin(void **state) {
 static void network__loss_and_gradient_do_not_depend_on_threads(void **state) {
     (void)state;
     network one, three;
-    tn_model_config config = small;
+    tn_model_config config = small_with_qk_norm();
     config.dropout = 0.1;
     tn_rng rng = tn_rng_make(5, TN_PURPOSE_DROPOUT, 0);
     init(&one, config, 3, 32);
@@ -217,9 +199,7 @@ static void network__loss_and_gradient_do_not_depend_on_threads(void **state) {
     double b = learn_from(&three, &rng);
     assert_ok(tn_par_set_threads(2));
     assert_true(a == b);
-    for (int i = 0; i < one.n_params; i++)
-        assert_memory_equal(one.params[i]->tensor.grad, three.params[i]->tensor.grad,
-                            (size_t)tn_param_count(one.params[i]) * sizeof(tn_real));
+    tn_network_assert_same_gradients(one.model, three.model);
     release(&one);
     release(&three);
 }
@@ -227,7 +207,7 @@ static void network__loss_and_gradient_do_not_depend_on_threads(void **state) {
 static void network__recording_does_not_change_the_loss(void **state) {
     (void)state;
     network n;
-    init(&n, small, 2, 16);
+    init(&n, small_with_qk_norm(), 2, 16);
     double recorded = learn_from(&n, NULL);
     assert_true(loss_of(&n) == recorded);
     release(&n);
@@ -239,7 +219,7 @@ static void network__recording_does_not_change_the_loss(void **state) {
 static void network__loss_starts_where_it_must(void **state) {
     (void)state;
     network n;
-    tn_model_config config = small;
+    tn_model_config config = small_with_qk_norm();
     config.vocab_size = 512;
     config.d_model = 64;
     config.d_ff = 96;
@@ -277,7 +257,7 @@ static void network__overfits_one_batch(void **state) {
     assert_ok(tn_par_set_threads(1)); /* too small to share */
     for (int quantization = TN_QUANTIZATION_BITNET; quantization <= TN_QUANTIZATION_NONE; quantization++) {
         network n;
-        tn_model_config config = small;
+        tn_model_config config = small_with_qk_norm();
         config.quantization = quantization;
         init(&n, config, 2, 16);
         double first = loss_of(&n), last = overfit(&n, 100, 1e-2);
@@ -291,7 +271,7 @@ static void network__overfits_one_batch(void **state) {
 
 static void network__running_blocks_again_changes_no_bit(void **state) {
     (void)state;
-    tn_model_config config = small;
+    tn_model_config config = small_with_qk_norm();
     config.n_layer = 5;
     config.dropout = 0.1;
     tn_rng rng = tn_rng_make(1, TN_PURPOSE_DROPOUT, 0);
@@ -304,9 +284,7 @@ static void network__running_blocks_again_changes_no_bit(void **state) {
         init(&again, config, 3, 32);
         tn_model_recompute(again.model, blocks);
         assert_true(learn_from(&again, &rng) == loss);
-        for (int p = 0; p < kept.n_params; p++)
-            assert_memory_equal(again.params[p]->tensor.grad, kept.params[p]->tensor.grad,
-                                (size_t)tn_param_count(kept.params[p]) * sizeof(tn_real));
+        tn_network_assert_same_gradients(again.model, kept.model);
         if (blocks == 1) assert_true(tn_arena_peak(tn_tape_step(again.tape)) < bytes / 2);
         release(&again);
     }

@@ -3,6 +3,7 @@
 #include "core/par.h"
 #include "kernels/kernels.h"
 #include "optim/optimizer.h"
+#include "tests/network_rig.h"
 #include "tests/pair_rig.h"
 #include "tests/testing.h"
 
@@ -22,7 +23,7 @@ static void add_pass(tn_pair_rig *rig, const tn_pair_rows *rows, double divisor,
 
 static result learn_from(tn_pair_rig *rig, const tn_pair_rows *rows, double divisor) {
     result r = {0};
-    tn_pair_rig_forget(rig);
+    tn_network_forget(rig->model);
     add_pass(rig, rows, divisor, &r);
     r.gradients = tn_pair_rig_gradients(rig, &r.count);
     return r;
@@ -97,7 +98,7 @@ static void objective__dpo_halves_under_one_divisor_make_the_whole(void **state)
     pairs = tn_objective_count(&rig.objective, &rows.pass);
     assert_int_equal(pairs, TN_PAIRS);
     result halves = {0};
-    tn_pair_rig_forget(&rig);
+    tn_network_forget(rig.model);
     for (int half = 0; half < 2; half++) {
         tn_pair_rows_spread(&rows, &rig, half * TN_PAIRS / 2, TN_PAIRS / 2);
         add_pass(&rig, &rows, TN_PAIRS, &halves);
@@ -165,7 +166,7 @@ static void objective__a_number_that_is_none_makes_no_gradient(void **state) {
     tn_pair_rig_init(&rig);
     rig.references[3] = (double)NAN;
     tn_pair_rows_pack(&rows, &rig);
-    tn_pair_rig_forget(&rig);
+    tn_network_forget(rig.model);
     assert_int_equal(tn_objective_train(&rig.objective, rig.model, rig.tape, NULL, &rows.pass, 1, &tally), TN_E_NAN);
     assert_non_null(strstr(tn_error_message(), "the rejected answer of pair 1"));
     assert_same_tally(&tally, &zero);
@@ -207,7 +208,7 @@ static void objective__sft_is_the_loss_of_the_model(void **state) {
     tn_pair_rows_pack(&rows, &rig);
     assert_int_equal(tn_objective_count(&rig.objective, &rows.pass), 20 + 9 + 3 + 17 + 30 + 30 + 11 + 2);
     const result found = learn_from(&rig, &rows, 50);
-    tn_pair_rig_forget(&rig);
+    tn_network_forget(rig.model);
     const int dims[2] = {rows.pass.rows, rows.pass.context};
     tn_tape_begin(rig.tape, TN_TAPE_RECORD, NULL);
     tn_tensor *loss = tn_model_loss(rig.model, rig.tape, tn_tape_ids(rig.tape, 2, dims, rows.tokens),

@@ -3,6 +3,7 @@
 #include "core/par.h"
 #include "kernels/kernels.h"
 #include "tests/example_rig.h"
+#include "tests/network_rig.h"
 #include "tests/testing.h"
 #include "train/objective_rows.h"
 
@@ -43,23 +44,13 @@ static void init(setup *s, void **state) {
     assert_non_null(s->tape = tn_tape_create());
     s->tokenizer = tn_example_tokenizer(false, "");
     s->store = store_of(state, s->tokenizer, true);
-    tn_model_config config = {.vocab_size = tn_store_vocab_size(s->store),
-                              .d_model = 32,
-                              .n_layer = 1,
-                              .n_head = 2,
-                              .n_kv_head = 2,
-                              .d_ff = 48,
-                              .context = T,
-                              .tie_embeddings = true,
-                              .sub_norms = true,
-                              .norm_eps = 1e-5,
-                              .rope_theta = 10000,
-                              .rope_factor = 1,
-                              .init_std = 0.3};
-    assert_ok(tn_model_config_complete(&config));
-    assert_ok(tn_model_create(&s->model, s->arena, &config, TN_MODEL_TRAIN));
-    tn_model_init(s->model, 1);
-    tn_model_refresh(s->model, 1);
+    tn_model_config config = tn_network_small;
+    config.vocab_size = tn_store_vocab_size(s->store);
+    config.n_layer = 1;
+    config.n_head = config.n_kv_head = 2;
+    config.context = T;
+    config.init_std = 0.3;
+    s->model = tn_network_make(s->arena, &config, TN_MODEL_TRAIN, 1);
     const tn_objective_settings settings = {.kind = TN_OBJECTIVE_DPO, .beta = 0.5};
     assert_ok(tn_objective_init(&s->objective, s->arena, &settings, ROWS * T));
     tn_tape_set_backward(s->tape, TN_BACKWARD_INT16);

@@ -5,8 +5,14 @@
 #include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+void tn_assert_refused(tn_status status, tn_status expected, const char *part) {
+    assert_int_equal(status, expected);
+    if (!strstr(tn_error_message(), part)) fail_msg("\"%s\" lacks \"%s\"", tn_error_message(), part);
+}
 
 void tn_test_dir_make(char path[TN_TEST_PATH]) {
     const char *base = getenv("TMPDIR");

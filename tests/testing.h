@@ -16,6 +16,9 @@
         if (assert_ok_) fail_msg("%s: %s: %s", #call, tn_status_name(assert_ok_), tn_error_message());                 \
     } while (0)
 
+/* What a call returned, and a part of its message. */
+void tn_assert_refused(tn_status status, tn_status expected, const char *part);
+
 enum { TN_TEST_PATH = 512 };
 
 /* A fresh folder for one test; remove takes everything in it away. */
