@@ -113,7 +113,7 @@ static void strip(const char **text, size_t *len) {
 static bool find_words(const tn_buf *text, size_t begin, size_t end, const json_t *words, size_t *at, size_t *len) {
     const char *wanted = json_string_value(words), *found;
     *len = json_string_length(words);
-    if (!wanted || begin > end) return false;
+    if (!wanted || begin >= end) return false;
     strip(&wanted, len);
     found = *len ? memmem(text->data + begin, end - begin, wanted, *len) : NULL;
     if (found) *at = (size_t)(found - text->data);

@@ -201,6 +201,7 @@ template() {
 }
 template "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" \
     'talk.jsonl:1: System role not supported'
+template '' 'talk.jsonl:1: the chat template knows no add_generation_prompt'
 template '{% for m in messages %}{{ m.words }}' 't.jinja: line 1, column'
 template '{% for m in messages %}{{ m.content + 3 }}{% endfor %}' 'talk.jsonl:1: t.jinja: line 1, column'
 template '{% for m in messages %}{% if loop.last %}{{ m.content }}{% endif %}{% endfor %}' \
