@@ -163,6 +163,15 @@ grep -qF "data.train: $used" err && grep -qF "$reasons" err || fail "the plan do
 [ "$(grep -c "$used.*$reasons" err)" -eq 2 ] || fail "begin and end do not say what is left out: $(cat err)"
 grep -qF "\"rows\":{\"read\":$((rows + 3)),\"kept\":2,\"dropped\":{\"bad\":$rows," out || fail "$(cat out)"
 
+# ---- a store, whose rows were made before ----
+
+with finetune q.h5 data.max_samples=10 data.dedup=true data.chat_template=llama3 data.loss_on=all data.train_on_eos=all \
+    data.eot_tokens='[a]'
+[ $status -eq 0 ] || fail "$(cat err)"
+for key in max_samples dedup chat_template loss_on train_on_eos eot_tokens; do
+    grep -qF "data.$key is not used: q.h5 is a token store" err || fail "data.$key is ignored in silence: $(cat err)"
+done
+
 # ---- rows that are taken ----
 
 cat >taken <<'END'

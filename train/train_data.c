@@ -50,6 +50,23 @@ static tn_status tell(const char *key, const tn_file_report *r) {
     return status;
 }
 
+/* What makes rows into documents has been decided for a store. */
+static void warn_of_settings(const char *store, const tn_data_config *c) {
+    const struct {
+        const char *key;
+        bool given;
+    } settings[] = {{"data.max_samples", c->max_samples != 0},
+                    {"data.dedup", c->dedup},
+                    {"data.chat_template", strcmp(c->chat_template, "model") != 0},
+                    {"data.loss_on", c->loss_on != TN_LOSS_AUTO},
+                    {"data.train_on_eos", c->train_on_eos != TN_EOS_TURN},
+                    {"data.eot_tokens", c->eot_tokens.count != 0}};
+    for (size_t i = 0; i < TN_COUNT(settings); i++)
+        if (settings[i].given)
+            tn_log(TN_LOG_WARN, "train", "%s is not used: %s is a token store, for which tern data prepare takes it",
+                   settings[i].key, store);
+}
+
 /* One store, or texts and rows made into documents with `tokenizer`; `rows` receives what became of these. */
 static tn_status open_paths(tn_store **out, const char *key, const tn_text_list *paths, const tn_tokenizer *tokenizer,
                             const tn_example_options *options, tn_file_report *rows) {
@@ -99,18 +116,24 @@ static tn_status open_train(tn_train_data *data, const tn_data_config *c, const 
     const tn_example_options options = whole_rows(c, context);
     bool store = any_store(&c->train);
     if (base || store) TN_TRY(leave_to(base ? "the base" : "a token store", c));
+    if (store) warn_of_settings(c->train.items[0], c);
     if (!base && !store) TN_TRY(make_tokenizer(&data->own, c, tokenizer_file));
     TN_TRY(open_paths(&data->store, "data.train", &c->train, base ? base : data->own, &options, &data->rows));
     data->tokenizer = tn_store_tokenizer(data->store); /* with the template that its conversations went through */
     return base ? check_tokenizer(data->store, "the base", base) : TN_OK;
 }
 
+static tn_status check_each(const char *key, const tn_text_list *paths) {
+    for (int i = 0; i < paths->count; i++)
+        if (!tn_path_exists(paths->items[i]))
+            return TN_FAIL(MISSING, "%s: cannot open: there is no such file or folder (%s)", paths->items[i], key);
+    return TN_OK;
+}
+
 static tn_status check_paths(const tn_data_config *c) {
     if (!c->train.count) return TN_FAIL(CONFIG, "data.train names no file to learn from");
-    for (int i = 0; i < c->train.count; i++)
-        if (!tn_path_exists(c->train.items[i]))
-            return TN_FAIL(MISSING, "%s: cannot open: there is no such file or folder (data.train)", c->train.items[i]);
-    return TN_OK;
+    TN_TRY(check_each("data.train", &c->train));
+    return check_each("data.validation", &c->validation);
 }
 
 static tn_status open_held_out(tn_train_data *data, const tn_data_config *c, int context) {
