@@ -73,6 +73,8 @@ static bool find_nearest(const tn_config *config, const char *section, const cha
 tn_status tn_config_fail_unknown(const tn_config *config, const char *where, const char *section, const char *key) {
     char full[TN_CONFIG_NAME];
     tn_config_full_name(full, section, key);
+    if (!*section && tn_config_find_section(config, key) >= 0)
+        return TN_FAIL(CONFIG, "%s: \"%s\" is a section, expected one of its keys, %s.key", where, full, full);
     nearest best;
     bool found = find_nearest(config, section, key, &best);
     const char *ours = name_for_peers(full);

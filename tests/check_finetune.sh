@@ -43,6 +43,8 @@ refused 'is neither a checkpoint of Tern nor a GGUF file' --set model.base="$dir
 refused 'has model.d_model: 64, but the base .* has model.d_model: 32; leave it out' --set model.d_model=64
 refused 'lora.rank: 0 is outside 1..4096' --set lora.rank=0
 refused 'unknown key "lora_r": Tern calls it lora.rank' --set lora_r=8
+refused '"lora" is a section, expected one of its keys, lora.key' --set lora=8
+refused '/none: cannot open: .* \(data.validation\)' --set data.validation=/none
 refused 'data.train: 1e3: cannot open|1e3: cannot open' --set data.train=1e3
 expect 1 'is a configuration for tern finetune' train "$dir/ft.yaml" --run-dir "$dir/new"
 expect 2 'CONFIG is missing' finetune
