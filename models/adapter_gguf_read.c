@@ -18,6 +18,7 @@ typedef struct source {
     bool has_config;       /* then terms are those of, */
     tn_peft_config config; /* and numbers of B were multiplied */
     int paired_heads;
+    char config_name[4096 + sizeof TN_ADAPTER_KEY_CONFIG];
 } source;
 
 /* ---- tensors ---- */
@@ -117,7 +118,9 @@ static tn_status read_keys(source *s) {
         return TN_FAIL(CORRUPT, "%s: adapter.lora.alpha is %g, expected a number from 0 up", path, s->alpha);
     TN_TRY(get_text(s->file, TN_ADAPTER_KEY_CONFIG, &text));
     s->has_config = text.data != NULL;
-    return s->has_config ? tn_peft_config_read(&s->config, path, text.data, text.len) : TN_OK;
+    if (!s->has_config) return TN_OK;
+    snprintf(s->config_name, sizeof s->config_name, "%s: " TN_ADAPTER_KEY_CONFIG, path);
+    return tn_peft_config_read(&s->config, s->config_name, text.data, text.len);
 }
 
 static tn_status describe(const source *s, tn_adapter_origin *origin) {

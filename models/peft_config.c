@@ -59,6 +59,21 @@ static tn_status check_type(const tn_peft_config *c) {
     return TN_FAIL(UNSUPPORTED, "%s: peft_type is \"%.40s\", Tern reads \"LORA\"", c->path, type);
 }
 
+static bool is_list_of_texts(const json_t *value) {
+    size_t i;
+    const json_t *entry;
+    json_array_foreach(value, i, entry) if (!json_is_string(entry)) return false;
+    return json_is_array(value);
+}
+
+static tn_status check_targets(const tn_peft_config *c) {
+    const json_t *targets = tn_hf_json_get(c->root, "target_modules");
+    char found[64];
+    if (!targets || json_is_string(targets) || is_list_of_texts(targets)) return TN_OK;
+    return TN_FAIL(CORRUPT, "%s: target_modules is %s, expected a text or a list of texts", c->path,
+                   tn_json_text_describe(targets, found));
+}
+
 static tn_status check_rank(const char *path, const char *what, double value, int *rank) {
     if (!(value >= 1 && value <= TN_ADAPTER_RANK_MAX && value == floor(value)))
         return TN_FAIL(RANGE, "%s: %s is %g, expected a whole number from 1 to %d", path, what, value,
@@ -78,6 +93,7 @@ static tn_status read_all(tn_peft_config *c) {
     TN_TRY(check_type(c));
     TN_TRY(check_refused(c));
     TN_TRY(check_init(c));
+    TN_TRY(check_targets(c));
     TN_TRY(tn_hf_json_get_number(c->path, c->root, "r", &rank));
     TN_TRY(tn_hf_json_get_number(c->path, c->root, "lora_alpha", &c->alpha));
     TN_TRY(tn_hf_json_get_number(c->path, c->root, "lora_dropout", &c->dropout));

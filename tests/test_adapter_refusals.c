@@ -122,6 +122,10 @@ static void peft__of_other_kinds_is_refused_by_its_config(void **state) {
         {"{\"peft_type\": \"LORA\", \"r\": 2, \"rank_pattern\": {\"q_proj\": 8}}", "is of rank 2, adapter_config.json "
                                                                                    "says 8"},
         {"{\"peft_type\": \"LORA\", \"r\": 2, \"rank_pattern\": [1]}", "rank_pattern is a list, expected an object"},
+        {"{\"peft_type\": \"LORA\", \"r\": 2, \"target_modules\": 3}",
+         "target_modules is the number 3, expected a text or"},
+        {"{\"peft_type\": \"LORA\", \"r\": 2, \"target_modules\": [3]}",
+         "target_modules is a list, expected a text or a list of"},
         {"{\"peft_type\": \"LORA\", \"r\": 2, \"alpha_pattern\": {\"q_proj\": \"x\"}}", "alpha_pattern.q_proj is"},
         {"{\"peft_type\": \"LORA\", \"r\": 2, \"alpha_pattern\": {\"q_proj\": 0}}", "alpha_pattern is 0"},
         {"{\"peft_type\": \"LORA\", \"r\": 2, \"alpha_pattern\": {\".*q_proj\": 4}}", "\".*q_proj\" is a regular "
@@ -239,6 +243,7 @@ static void gguf__of_other_kinds_is_refused(void **state) {
         {"adapter", "lora", arch, 4, "blk.0.attn_norm.weight", {2, 32}, NULL, "has no other half"},
         {"adapter", "lora", arch, 4, b, {2, 32}, "{\"peft_type\": \"LORA\", \"r\": 3}", "tern.peft.config says 3"},
         {"adapter", "lora", arch, 0, b, {2, 32}, "{\"peft_type\": \"LORA\", \"r\": 2}", "contradict each other"},
+        {"adapter", "lora", arch, 4, b, {2, 32}, "{\"r\": 2}", "tern.peft.config: peft_type is missing"},
     };
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
         write_gguf(f, &cases[i]);
