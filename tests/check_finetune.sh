@@ -61,6 +61,7 @@ expect 1 'more than the 1.0 MiB of --max-ram' finetune "$dir/ft.yaml" --run-dir 
 for method in full norms lora lora_merged; do
     # a run; the same that is stopped and goes on ends with the same bytes
     expect 0 "tern finetune --resume $dir/$method " finetune "$dir/ft.yaml" --run-dir "$dir/$method" --set method=$method
+    : >"$dir/err" # else the steps of the run before could be seen there
     "$tern" finetune "$dir/ft.yaml" --run-dir "$dir/$method-parts" --set method=$method >"$dir/out" 2>"$dir/err" &
     pid=$!
     for _ in $(seq 500); do
