@@ -11,9 +11,9 @@
 #include "core/utf8.h"
 #include "data/tokenizer_gguf.h"
 #include "formats/ternary_block.h"
+#include "models/export_job.h"
 #include "models/gguf_config.h"
 #include "models/gguf_weights.h"
-#include "models/proof.h"
 
 typedef struct type_row {
     const char *name;
@@ -29,25 +29,22 @@ static const type_row type_rows[] = {
 
 const char *tn_export_type_name(tn_export_type type) { return type_rows[type].name; }
 
-/* One export under way. The source's arena is freed before the copy is loaded: both need not fit in memory at once. */
+/* One export under way. */
 typedef struct job {
+    tn_export_job common;
     const char *source_path, *out_path;
     const type_row *type;
     tn_table_type table;
     const tn_export_edit *edit;
     tn_gguf_types types;
-    tn_arena *source_arena, *copy_arena, *proof_arena;
-    tn_loaded source, copy;
-    tn_probe unrounded, expected, found;
     tn_atomic file;
-    tn_export_report *report;
 } job;
 
 /* ---- before writing ---- */
 
 static tn_status check_model(job *j) {
-    const tn_model_config *c = tn_model_get_config(j->source.model);
-    TN_TRY(tn_loaded_check_whole(&j->source));
+    const tn_model_config *c = tn_model_get_config(j->common.source.model);
+    TN_TRY(tn_loaded_check_whole(&j->common.source));
     const int paired_heads = tn_gguf_paired_heads(tn_gguf_architecture(c), c);
     j->types = (tn_gguf_types){.matrix = j->type->ggml,
                                .table = j->table,
@@ -57,9 +54,9 @@ static tn_status check_model(job *j) {
         return TN_FAIL(UNSUPPORTED,
                        "%s: a float twin (model.quantization none) has no ternary weights to write as %s; "
                        "export it with --type f16 or f32",
-                       j->source.path, j->type->name);
+                       j->common.source.path, j->type->name);
     int n;
-    tn_param **params = tn_model_params(j->source.model, &n);
+    tn_param **params = tn_model_params(j->common.source.model, &n);
     for (int i = 0; i < n; i++) TN_TRY(tn_gguf_check_param(params[i], j->types));
     return TN_OK;
 }
@@ -67,7 +64,7 @@ static tn_status check_model(job *j) {
 static void warn(const char *sentence) { tn_log(TN_LOG_WARN, "export", "%s", sentence); }
 
 static void warn_of_other_runtimes(const job *j) {
-    const tn_model_config *c = tn_model_get_config(j->source.model);
+    const tn_model_config *c = tn_model_get_config(j->common.source.model);
     bool tq = j->type->ggml == TN_GGML_TQ2_0 || j->type->ggml == TN_GGML_TQ1_0;
     if (tq && c->activation == TN_ACTIVATION_RELU2)
         warn("the file is for Tern: llama.cpp, which knows this type, does not know bitnet-b1.58 and would compute "
@@ -83,15 +80,15 @@ static void warn_of_other_runtimes(const job *j) {
 
 static tn_status round_and_ask(job *j) {
     int n;
-    tn_param **params = tn_model_params(j->source.model, &n);
-    TN_TRY(tn_probe_ask(&j->source, j->proof_arena, &j->unrounded));
-    j->expected = j->unrounded;
+    tn_param **params = tn_model_params(j->common.source.model, &n);
+    TN_TRY(tn_probe_ask(&j->common.source, j->common.proof_arena, &j->common.unrounded));
+    j->common.expected = j->common.unrounded;
     bool scales = tn_ternary_type(j->types.matrix) && j->types.matrix != TN_GGML_I2_S && !j->types.scale_tensors;
     bool exact = j->types.matrix != TN_GGML_F16 && !scales && j->types.table == TN_TABLE_F32 && !params[0]->table.data;
     if (exact && sizeof(tn_real) == sizeof(float)) return TN_OK;
-    for (int i = 0; i < n; i++) TN_TRY(tn_gguf_round_param(params[i], j->types, j->source_arena));
-    tn_model_refresh(j->source.model, 1);
-    return tn_probe_ask(&j->source, j->proof_arena, &j->expected);
+    for (int i = 0; i < n; i++) TN_TRY(tn_gguf_round_param(params[i], j->types, j->common.source_arena));
+    tn_model_refresh(j->common.source.model, 1);
+    return tn_probe_ask(&j->common.source, j->common.proof_arena, &j->common.expected);
 }
 
 /* ---- writing ---- */
@@ -131,23 +128,23 @@ static tn_status pad_vocabulary(const tn_tokenizer *tokenizer, int rows, tn_toke
 }
 
 static tn_status fit_vocabulary(job *j) {
-    int rows = tn_model_get_config(j->source.model)->vocab_size;
-    if (tn_tokenizer_size(j->source.tokenizer) == rows) return TN_OK;
+    int rows = tn_model_get_config(j->common.source.model)->vocab_size;
+    if (tn_tokenizer_size(j->common.source.tokenizer) == rows) return TN_OK;
     tn_tokenizer *padded;
-    TN_TRY(pad_vocabulary(j->source.tokenizer, rows, &padded));
-    tn_tokenizer_free(j->source.tokenizer);
-    j->source.tokenizer = padded;
+    TN_TRY(pad_vocabulary(j->common.source.tokenizer, rows, &padded));
+    tn_tokenizer_free(j->common.source.tokenizer);
+    j->common.source.tokenizer = padded;
     return TN_OK;
 }
 
 static tn_status write_keys(job *j, tn_gguf_writer *w) {
     tn_buf name = {0};
     tn_status status = tn_export_name(j->out_path, &name);
-    if (!status) status = tn_gguf_put_config(w, tn_model_get_config(j->source.model), tn_buf_text(&name));
+    if (!status) status = tn_gguf_put_config(w, tn_model_get_config(j->common.source.model), tn_buf_text(&name));
     tn_buf_release(&name);
     TN_TRY(status);
     TN_TRY(tn_gguf_put_u32(w, "general.file_type", j->type->file_type));
-    TN_TRY(tn_tokenizer_put_gguf(j->source.tokenizer, w));
+    TN_TRY(tn_tokenizer_put_gguf(j->common.source.tokenizer, w));
     return tn_gguf_put_u32(w, "general.quantization_version", 2);
 }
 
@@ -169,13 +166,13 @@ static tn_status put_slowdown(tn_gguf_writer *w, const tn_model *model) {
 
 static tn_status write_all(job *j, tn_gguf_writer *w) {
     int n;
-    tn_param **params = tn_model_params(j->source.model, &n);
+    tn_param **params = tn_model_params(j->common.source.model, &n);
     TN_TRY(write_keys(j, w));
     for (int i = 0; i < n; i++) TN_TRY(tn_gguf_announce_param(w, params[i], j->types));
-    TN_TRY(announce_slowdown(w, j->source.model));
+    TN_TRY(announce_slowdown(w, j->common.source.model));
     for (int i = 0; i < n; i++) TN_TRY(tn_gguf_put_param(w, params[i], j->types));
-    j->report->tensors = n;
-    return put_slowdown(w, j->source.model);
+    j->common.report->tensors = n;
+    return put_slowdown(w, j->common.source.model);
 }
 
 static tn_status write_file(job *j) {
@@ -190,32 +187,21 @@ static tn_status write_file(job *j) {
 /* ---- proving ---- */
 
 static tn_status prove(job *j) {
-    TN_TRY(tn_model_file_load(j->file.temp, j->copy_arena, TN_MODEL_RUN, &j->copy));
-    TN_TRY(tn_tokenizer_compare(j->source.tokenizer, j->copy.tokenizer, &j->report->texts, &j->report->ids));
-    TN_TRY(tn_probe_ask(&j->copy, j->proof_arena, &j->found));
-    TN_TRY(tn_probe_compare(&j->expected, &j->found));
-    j->report->logits = j->found.n_ids * j->found.vocab;
-    j->report->difference = tn_probe_distance(&j->unrounded, &j->found);
+    TN_TRY(tn_export_job_prove(&j->common, j->file.temp));
     struct stat info;
     if (stat(j->file.temp, &info) != 0) return tn_fail_errno(j->file.temp, "look at");
-    j->report->bytes = info.st_size;
+    j->common.report->bytes = info.st_size;
     return TN_OK;
 }
 
 static tn_status write_and_prove(job *j) {
     TN_TRY(tn_atomic_begin(&j->file, j->out_path)); /* first: a folder that cannot be written is known at once */
-    const tn_model_use use = j->edit ? j->edit->use : TN_MODEL_EXPORT;
-    TN_TRY(tn_model_file_load(j->source_path, j->source_arena, use, &j->source));
-    if (j->edit) TN_TRY(j->edit->apply(j->edit->context, &j->source, j->source_arena));
-    snprintf(j->report->source, sizeof j->report->source, "%s", j->source.description);
+    TN_TRY(tn_export_job_load(&j->common, j->source_path, TN_MODEL_EXPORT, j->edit));
     TN_TRY(check_model(j));
     TN_TRY(fit_vocabulary(j));
     TN_TRY(round_and_ask(j));
     warn_of_other_runtimes(j);
     TN_TRY(write_file(j));
-    tn_arena_free(j->source_arena);
-    j->source_arena = NULL;
-    j->source.model = NULL;
     TN_TRY(prove(j));
     return tn_atomic_commit(&j->file);
 }
@@ -224,23 +210,15 @@ tn_status tn_export_edited(const char *source, const char *out, tn_export_option
                            tn_export_report *report) {
     job *j = tn_heap_zalloc(1, sizeof *j);
     if (!j) return TN_E_NOMEM;
-    *report = (tn_export_report){0};
     j->source_path = source;
     j->out_path = out;
     j->type = &type_rows[options.type];
     j->table = options.table;
     j->edit = edit;
-    j->report = report;
-    j->source_arena = tn_arena_create("source");
-    j->copy_arena = tn_arena_create("copy");
-    j->proof_arena = tn_arena_create("proof");
-    tn_status status = j->source_arena && j->copy_arena && j->proof_arena ? write_and_prove(j) : TN_E_NOMEM;
+    tn_status status = tn_export_job_begin(&j->common, report);
+    if (!status) status = write_and_prove(j);
     tn_atomic_abort(&j->file);
-    tn_loaded_release(&j->source);
-    tn_loaded_release(&j->copy);
-    tn_arena_free(j->source_arena);
-    tn_arena_free(j->copy_arena);
-    tn_arena_free(j->proof_arena);
+    tn_export_job_end(&j->common);
     tn_heap_free(j);
     return status;
 }
