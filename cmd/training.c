@@ -73,7 +73,10 @@ static tn_status load_stored(tn_run_config *config, const settings *s) {
     if (!tn_path_exists(stored))
         return TN_FAIL(MISSING, "%s: there is no config.yaml, so no run to go on with; name its configuration file too",
                        s->resume);
-    return load_file(config, s, stored);
+    TN_TRY(load_file(config, s, stored));
+    if (config->finetunes && !*config->based.base)
+        return TN_FAIL(CONFIG, "%s: names no model.base, so this is no run of tern finetune", stored);
+    return TN_OK;
 }
 
 static tn_status set_flags(tn_run_config *config, const settings *s) {

@@ -48,6 +48,7 @@ refused '/none: cannot open: .* \(data.validation\)' --set data.validation=/none
 refused 'data.train: 1e3: cannot open|1e3: cannot open' --set data.train=1e3
 expect 1 'is a configuration for tern finetune' train "$dir/ft.yaml" --run-dir "$dir/new"
 expect 2 'CONFIG is missing' finetune
+expect 1 'base/config.yaml: names no model.base, so this is no run of tern finetune' finetune --resume "$dir/base"
 
 expect 1 'stopped at step [0-9]+ after 3 steps without an update: the loss is not a finite number' \
     finetune "$dir/ft.yaml" --run-dir "$dir/lost" --set method=full --set train.optimizer=sgd --set train.momentum=0.99 \
