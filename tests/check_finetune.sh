@@ -49,6 +49,9 @@ refused 'data.train: 1e3: cannot open|1e3: cannot open' --set data.train=1e3
 expect 1 'is a configuration for tern finetune' train "$dir/ft.yaml" --run-dir "$dir/new"
 expect 2 'CONFIG is missing' finetune
 expect 1 'base/config.yaml: names no model.base, so this is no run of tern finetune' finetune --resume "$dir/base"
+expect 0 'tern run -m' train "$dir/base.yaml" --run-dir "$dir/float" --set model.quantization=none --set train.max_steps=1
+refused 'method lora_merged moves ternary weights, but those of .* are floats' --set method=lora_merged \
+    --set model.base="$dir/float"
 
 expect 1 'stopped at step [0-9]+ after 3 steps without an update: the loss is not a finite number' \
     finetune "$dir/ft.yaml" --run-dir "$dir/lost" --set method=full --set train.optimizer=sgd --set train.momentum=0.99 \

@@ -14,6 +14,12 @@ static tn_status open_source(tn_base *base, const tn_run_config *run) {
 }
 
 static tn_status check_method(const tn_base *base, const tn_run_config *run) {
+    const bool floats = base->source.config.quantization == TN_QUANTIZATION_NONE;
+    if (floats && run->finetune.method == TN_METHOD_LORA_MERGED)
+        return TN_FAIL(CONFIG,
+                       "method lora_merged moves ternary weights, but those of %s are floats; train with method lora, "
+                       "and tern merge adds it",
+                       base->source.path);
     if (base->source.has_latents || run->finetune.method != TN_METHOD_FULL) return TN_OK;
     return TN_FAIL(CONFIG,
                    "method full trains latent weights, but %s holds ternary ones alone; give the checkpoint it was "
