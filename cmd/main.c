@@ -30,6 +30,15 @@ static void on_end(int number) {
     raise(number); /* blocked while this runs, and SA_RESETHAND has put the default back */
 }
 
+/* What a mapped file gives where its end has gone: another program has written over a model that is in use. */
+static void on_lost_page(int number) {
+    static const char sentence[] = "tern: a file that is being read was cut short by another program\n";
+    (void)number;
+    tn_atomic_abort_all();
+    (void)!write(STDERR_FILENO, sentence, sizeof sentence - 1);
+    _exit(TN_EXIT_FAILED);
+}
+
 static void catch_ends(void) {
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
     struct sigaction action = {.sa_handler = on_end, .sa_flags = (int)SA_RESETHAND}, old;
@@ -47,6 +56,7 @@ int main(int argc, char **argv) {
     signal(SIGPIPE, SIG_IGN); /* a write then fails with EPIPE, which tn_cmd_write knows */
     signal(SIGXFSZ, SIG_IGN); /* likewise with EFBIG, above the limit of ulimit -f */
     catch_ends();
+    signal(SIGBUS, on_lost_page);
     tn_heap_return_large();
     if (argc > 1 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0)) {
         tn_status status = tn_cmd_print_version();

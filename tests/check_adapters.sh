@@ -38,6 +38,22 @@ expect 0 'tern run -m' finetune "$dir/lora.yaml" --run-dir "$dir/norms" --set lo
 expect 0 'tern run -m' finetune "$dir/lora.yaml" --run-dir "$dir/within" --set method=lora_merged
 expect 0 'proven' export "$dir/base1" --type i2_s -o "$dir/base.gguf"
 
+# a base that is cut short while a run reads it ends that run with a sentence
+cp "$dir/base.gguf" "$dir/cut.gguf"
+: >"$dir/err"
+"$tern" finetune "$dir/lora.yaml" --run-dir "$dir/cut" --set model.base="$dir/cut.gguf" --set train.max_steps=1M \
+    --set train.log_steps=1 >"$dir/out" 2>"$dir/err" &
+pid=$!
+for _ in $(seq 1000); do
+    if grep -q '^step ' "$dir/err"; then break; fi
+    sleep 0.01
+done
+truncate -s 1000 "$dir/cut.gguf"
+status=0
+wait "$pid" || status=$?
+[ $status -eq 1 ] || fail "a base cut short under a run: status $status"
+grep -q '^tern: a file that is being read was cut short by another program$' "$dir/err" || fail 'a base cut short: not told'
+
 # one adapter, whatever it lies in
 expect 0 '6 pairs, .* bytes' export "$dir/run" --type peft -o "$dir/peft"
 expect 0 'equal bit for bit' export "$dir/run" --type gguf-lora -o "$dir/a.gguf"
