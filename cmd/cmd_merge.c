@@ -107,9 +107,10 @@ static tn_status look_at_model(job *j) {
 
 static tn_status print_sum(const job *j, const tn_merge_sum *sum) {
     if (!j->ternary) return tn_cmd_print("%-14s %5d matrices changed\n", sum->module, sum->matrices);
-    return tn_cmd_print("%-14s %5d matrices  %8.4f %% of states flip  %6.2f %% of the change %s\n", sum->module,
-                        sum->matrices, sum->states ? 100.0 * (double)sum->flipped / (double)sum->states : 0.0,
-                        100 * tn_merge_share_lost(sum), j->latents ? "stays in the latents alone" : "is lost");
+    return tn_cmd_print("%-14s %5d matrices  %8.4f %% of states flip  %6.2f %% %s\n", sum->module, sum->matrices,
+                        sum->states ? 100.0 * (double)sum->flipped / (double)sum->states : 0.0,
+                        100 * tn_merge_share_lost(sum),
+                        j->latents ? "off the change, which the latents hold" : "of the change is lost");
 }
 
 static tn_status print_sums(const job *j) {
