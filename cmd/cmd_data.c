@@ -91,7 +91,7 @@ enum { DEFAULT_STORIES = 10, FLUSH_BYTES = 1 << 20, MAX_CHECKED = 1 << 30 };
 typedef struct story_settings {
     int64_t count, seed;
     const char *output, *check;
-    bool questions, retold, json;
+    bool questions, json;
 } story_settings;
 
 static bool ends_with(const char *text, const char *end) {
@@ -99,29 +99,28 @@ static bool ends_with(const char *text, const char *end) {
     return len >= end_len && strcmp(text + len - end_len, end) == 0;
 }
 
-/* A story is plain ASCII, so only quotes, backslashes and line breaks need care in JSON. */
+/* A story is plain ASCII without line breaks, so only quotes and backslashes need care in JSON. */
 static tn_status put_row(const char *story, tn_buf *out) {
     TN_TRY(tn_buf_puts(out, "{\"text\": \""));
     for (const char *p = story; *p; p++) {
-        if (strchr("\"\\\n", *p)) TN_TRY(tn_buf_putc(out, '\\'));
-        TN_TRY(tn_buf_putc(out, *p == '\n' ? 'n' : *p));
+        if (*p == '"' || *p == '\\') TN_TRY(tn_buf_putc(out, '\\'));
+        TN_TRY(tn_buf_putc(out, *p));
     }
     return tn_buf_puts(out, "\"}\n");
 }
 
 static tn_status put_story(const story_settings *s, int64_t i, tn_buf *out) {
     uint64_t seed = (uint64_t)s->seed, index = (uint64_t)i;
-    tn_status (*const write)(uint64_t, uint64_t, tn_buf *) = s->retold ? tn_story_write_retold : tn_story_write;
     if (s->questions) return tn_story_write_question(seed, index, out);
     if (s->output && ends_with(s->output, ".jsonl")) {
         tn_buf story = {0};
-        tn_status status = write(seed, index, &story);
+        tn_status status = tn_story_write(seed, index, &story);
         if (!status) status = put_row(tn_buf_text(&story), out);
         tn_buf_release(&story);
         return status;
     }
     if (i) TN_TRY(tn_buf_putc(out, '\n')); /* a blank line between stories */
-    TN_TRY(write(seed, index, out));
+    TN_TRY(tn_story_write(seed, index, out));
     return tn_buf_putc(out, '\n');
 }
 
@@ -209,8 +208,6 @@ static int run_stories(int argc, char **argv) {
         {"output", 'o', TN_OPT_TEXT, &s.output, "FILE", "write there; .jsonl: a row {\"text\"} a story", 0, 0, NULL},
         {"questions", 0, TN_OPT_ON, &s.questions, NULL, "chat rows: a story with a question, and the answer", 0, 0,
          NULL},
-        {"retold", 0, TN_OPT_ON, &s.retold, NULL, "tell each story twice, with the same facts in other sentences", 0, 0,
-         NULL},
         {"check", 0, TN_OPT_TEXT, &s.check, "FILE", "judge the stories in FILE (.txt, .jsonl, .gz; - = stdin) instead",
          0, 0, NULL},
         TN_OPTION_JSON(&s.json),
@@ -225,7 +222,6 @@ static int run_stories(int argc, char **argv) {
     int status = tn_options_parse(&usage, &argc, argv);
     if (status != TN_OPTIONS_GO) return status;
     if (s.check && (s.count || s.output)) return tn_cmd_usage_error("--check judges stories; -n and -o write them");
-    if (s.questions && s.retold) return tn_cmd_usage_error("--questions are about stories that are told once");
     if (!s.count) s.count = DEFAULT_STORIES;
     tn_status done = s.check ? check_stories(&s) : write_stories(&s);
     return done ? tn_cmd_fail(done) : TN_EXIT_DONE;

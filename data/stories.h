@@ -20,10 +20,6 @@ double tn_stories_distinct(void);
  * sentences, no newline. Fails: TN_E_NOMEM. */
 tn_status tn_story_write(uint64_t seed, uint64_t index, tn_buf *out);
 
-/* The same, a newline, and the story once more: other sentences, the same facts. Whoever learns to continue that learns
- * to look back for every fact, and not for those alone that one telling repeats. Fails: TN_E_NOMEM. */
-tn_status tn_story_write_retold(uint64_t seed, uint64_t index, tn_buf *out);
-
 /* Append one JSONL chat row with its newline: {"messages":[{"role":"user",...},{"role":"assistant",...}]}. The user
  * says tn_story_write(seed, index), a newline, and a question about it; the assistant answers in one sentence. Fails:
  * TN_E_NOMEM. */

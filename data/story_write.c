@@ -6,15 +6,8 @@
 #include "data/story_priv.h"
 
 /* Places in the random stream of one story. */
-enum {
-    DRAW_PLOT,
-    DRAW_QUESTION,
-    DRAW_FACTS,
-    DRAW_LINES = DRAW_FACTS + TN_FACTS,
-    DRAW_LINES_AGAIN = DRAW_LINES + TN_STORY_STEPS_MAX,
-    DRAWS = 64
-};
-_Static_assert(DRAW_LINES_AGAIN + TN_STORY_STEPS_MAX <= DRAWS, "a story draws more numbers than its stream holds");
+enum { DRAW_PLOT, DRAW_QUESTION, DRAW_FACTS, DRAW_LINES = DRAW_FACTS + TN_FACTS, DRAWS = 64 };
+_Static_assert(DRAW_LINES + TN_STORY_STEPS_MAX <= DRAWS, "a story draws more numbers than its stream holds");
 
 typedef struct tale {
     uint64_t seed, index;
@@ -64,11 +57,10 @@ static tn_status tell_line(tn_buf *out, const tale *t, const char *line) {
     return TN_OK;
 }
 
-/* `lines`: where the numbers of the sentences are drawn from. */
-static tn_status tell(tn_buf *out, tale *t, int lines) {
+static tn_status tell(tn_buf *out, tale *t) {
     for (int i = 0; t->plot->steps[i]; i++) {
         const tn_story_step *step = &tn_story_steps[t->plot->steps[i]];
-        const char *line = step->lines[draw(t, lines + i, step->count)];
+        const char *line = step->lines[draw(t, DRAW_LINES + i, step->count)];
         if (i) TN_TRY(tn_buf_putc(out, ' '));
         TN_TRY(tell_line(out, t, line));
         t->named |= tn_story_names(line);
@@ -78,14 +70,7 @@ static tn_status tell(tn_buf *out, tale *t, int lines) {
 
 tn_status tn_story_write(uint64_t seed, uint64_t index, tn_buf *out) {
     tale t = imagine(seed, index);
-    return tell(out, &t, DRAW_LINES);
-}
-
-tn_status tn_story_write_retold(uint64_t seed, uint64_t index, tn_buf *out) {
-    tale t = imagine(seed, index);
-    TN_TRY(tell(out, &t, DRAW_LINES));
-    TN_TRY(tn_buf_putc(out, '\n'));
-    return tell(out, &t, DRAW_LINES_AGAIN);
+    return tell(out, &t);
 }
 
 static bool can_ask(const tale *t, const tn_story_ask *ask) {
@@ -114,7 +99,7 @@ static tn_status put_json_text(tn_buf *out, const tn_buf *text) {
 }
 
 static tn_status write_row(tn_buf *out, tn_buf *said, tale *t) {
-    TN_TRY(tell(said, t, DRAW_LINES));
+    TN_TRY(tell(said, t));
     const tn_story_ask *ask = choose_question(t);
     TN_TRY(tn_buf_putc(said, '\n'));
     TN_TRY(tell_line(said, t, ask->question));

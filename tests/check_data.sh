@@ -39,10 +39,6 @@ print(x)' "$1"
 is() { [ "$(key "$1")" = "$2" ] || fail "$1 is $(key "$1"), expected $2"; }
 
 "$tern" data stories --questions -n 60 -o q.jsonl 2>err
-"$tern" data stories --retold -n 3 -o twice.jsonl 2>err
-python3 -c 'import json; assert all(json.loads(row)["text"].count("\n") == 1 for row in open("twice.jsonl"))'
-ask 2 stories --retold --questions
-said '--questions are about stories that are told once'
 
 # ---- prepare ----
 

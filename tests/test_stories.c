@@ -59,38 +59,6 @@ static void stories__same_seed_and_index_same_story(void **state) {
     }
 }
 
-static void assert_consistent(const char *story) {
-    tn_story_report report = {0};
-    tn_buf why = {0};
-    assert_ok(tn_story_check(story, strlen(story), &report, &why));
-    if (report.stories != 1 || report.consistent != 1) fail_msg("%s\n%s", story, tn_buf_text(&why));
-    tn_buf_release(&why);
-}
-
-/* Each telling is a story, and so is the beginning of one with the end of the other: they share their facts. */
-static void stories__that_are_retold_keep_their_facts(void **state) {
-    (void)state;
-    char once[TEXT_MAX], mixed[TEXT_MAX];
-    int changed = 0;
-    for (uint64_t i = 0; i < 500; i++) {
-        tn_buf both = {0};
-        write_story(once, SEED, i);
-        assert_ok(tn_story_write_retold(SEED, i, &both));
-        char *again = strchr(both.data, '\n');
-        assert_non_null(again);
-        *again++ = '\0';
-        assert_string_equal(both.data, once);
-        assert_consistent(again);
-        changed += strcmp(once, again) != 0;
-        snprintf(mixed, sizeof mixed, "%.*s%s", (int)strcspn(once, "."), once, strchr(again, '.'));
-        assert_consistent(mixed);
-        snprintf(mixed, sizeof mixed, "%.*s%s", (int)strcspn(again, "."), again, strchr(once, '.'));
-        assert_consistent(mixed);
-        tn_buf_release(&both);
-    }
-    assert_true(changed > 490);
-}
-
 static void stories__story_zero_of_seed_42_stays_what_it_is(void **state) {
     (void)state;
     char text[TEXT_MAX];
@@ -365,7 +333,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stories__every_story_is_consistent),
         cmocka_unit_test(stories__same_seed_and_index_same_story),
-        cmocka_unit_test(stories__that_are_retold_keep_their_facts),
         cmocka_unit_test(stories__story_zero_of_seed_42_stays_what_it_is),
         cmocka_unit_test(stories__more_than_a_billion_each_with_one_reading),
         cmocka_unit_test(stories__ten_thousand_stories_do_not_repeat),
