@@ -81,6 +81,27 @@ static void any_method_and_optimizer__resumes_with_the_same_bits(void **state) {
     }
 }
 
+/* Sums over tokens go on where the pass before ended: the rows of a step have one order, however passes cut them. */
+static void accumulated_rows__give_the_bits_of_rows_at_once(void **state) {
+    static const char *const variants[] = {"method=lora", "method=lora lora.input=quantized lora.rank=4",
+                                           "method=lora train.checkpoint_activations=block train.backward=f32",
+                                           "method=lora_merged train.learning_rate=0.05"};
+    for (size_t i = 0; i < TN_COUNT(variants); i++) {
+        tn_run whole, parts;
+        char sets[256], a[32], b[32];
+        snprintf(a, sizeof a, "whole%zu", i);
+        snprintf(b, sizeof b, "parts%zu", i);
+        snprintf(sets, sizeof sets, "%s lora.dropout=0 train.batch_size=8 train.grad_accumulation=1", variants[i]);
+        tn_finetune_once(&whole, *state, a, sets);
+        snprintf(sets, sizeof sets, "%s lora.dropout=0 train.batch_size=1 train.grad_accumulation=8", variants[i]);
+        tn_finetune_once(&parts, *state, b, sets);
+        tn_assert_same_trained(&whole, &parts);
+        tn_assert_same_slots(&whole, &parts);
+        tn_run_release(&whole);
+        tn_run_release(&parts);
+    }
+}
+
 static void best_checkpoint__is_that_of_the_best_evaluation_and_three_are_kept(void **state) {
     tn_run r;
     char best[64];
@@ -292,6 +313,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         CASE(base__is_the_same_after_training),
         CASE(any_method_and_optimizer__resumes_with_the_same_bits),
+        CASE(accumulated_rows__give_the_bits_of_rows_at_once),
         CASE(best_checkpoint__is_that_of_the_best_evaluation_and_three_are_kept),
         CASE(run_that_diverges__stops_and_keeps_what_was_good),
         CASE(each_setting__has_an_effect),
