@@ -33,9 +33,10 @@ static const char type_choices[] = "auto"
 
 static const char about[] =
     "Add adapters to the weights of their base, and write the model that this gives, proven as by tern export.\n"
-    "A float twin takes the change as it is, and so do latents, which are written as a folder of type hf. A ternary\n"
-    "base without latents takes the states nearest to the sum and keeps its scales: nearly all of a small change is\n"
-    "rounded away, what is lost is told for each kind of matrix, and above --max-loss nothing is written.\n"
+    "A float twin takes the change as it is, and so do latents, which are written as a folder of type hf; the model\n"
+    "that runs is their rounding, so compare it with the adapter beside its base (tern eval). A ternary base without\n"
+    "latents takes the states nearest to the sum and keeps its scales: nearly all of a small change is rounded away,\n"
+    "what is lost is told for each kind of matrix, and above --max-loss nothing is written.\n"
     "--lora alone merges into the base that the adapter names.";
 
 /* One merge under way. */

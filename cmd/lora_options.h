@@ -30,7 +30,7 @@ typedef struct tn_lora_options {
      TN_OPT_LIST,                                                                                                      \
      &(options)->given,                                                                                                \
      "F[:SCALE]",                                                                                                      \
-     "an adapter, GGUF or PEFT folder, for 1 or SCALE; repeatable",                                                    \
+     "an adapter: run folder, PEFT folder or GGUF file, for 1 or SCALE; repeatable",                                   \
      0,                                                                                                                \
      0,                                                                                                                \
      NULL},                                                                                                            \

@@ -229,6 +229,13 @@ static tn_status print_summary_json(const tn_run_summary *r, const char *dir) {
     return tn_cmd_print_json(object);
 }
 
+/* Of the limits on steps the tightest one: a larger one of the others would change nothing. */
+static const char *limit_that_ended(const tn_run_summary *r, const tn_train_config *c) {
+    if (c->max_steps && r->total >= c->max_steps) return "max_steps";
+    if (c->max_tokens && r->tokens >= c->max_tokens) return "max_tokens";
+    return c->epochs > 0 ? "epochs" : "max_steps";
+}
+
 /* What can be done next: a limit that has ended the run would end it again. */
 static void say_how_to_go_on(const tn_run_summary *r, const tn_train_config *c, const char *command, const char *dir) {
     if (r->end == TN_END_STEPS || r->end == TN_END_PATIENCE)
@@ -245,7 +252,7 @@ static void say_how_to_go_on(const tn_run_summary *r, const tn_train_config *c, 
         fprintf(stderr,
                 "more steps (the learning rate then follows the longer schedule): tern %s --resume %s --set "
                 "train.%s=N\n",
-                command, dir, c->max_steps ? "max_steps" : "epochs");
+                command, dir, limit_that_ended(r, c));
 }
 
 static void say_rows(const tn_file_report *rows) {

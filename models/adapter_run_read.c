@@ -15,7 +15,7 @@ static tn_status check_alone(void *context, const char *name, int64_t rows, int6
     return TN_FAIL(
         UNSUPPORTED,
         "%s: %s [%lld, %lld] was trained in full beside the adapter (lora.modules_to_save), which is not the "
-        "whole without it; give the run as a model",
+        "whole without it; the run is a model of its own (tern run -m), and nothing else holds both",
         (const char *)context, name, (long long)rows, (long long)cols);
 }
 

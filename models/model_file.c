@@ -35,7 +35,7 @@ tn_status tn_loaded_check_whole(const tn_loaded *loaded) {
     if (!tn_model_adapters(loaded->model)) return TN_OK;
     return TN_FAIL(UNSUPPORTED,
                    "%s: is a base with an adapter beside it (method lora), which no file of a model holds; export the "
-                   "adapter, or merge it into its base first (tern merge)",
+                   "adapter, or merge it into its base first (tern merge); with lora.modules_to_save it stays a run",
                    loaded->path);
 }
 
