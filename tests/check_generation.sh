@@ -63,7 +63,7 @@ refused 2 '--mirostat: 3 is outside 0..2' --mirostat 3
 refused 2 '"x+1" is not ID+B or ID-B' -l x+1
 refused 2 '"5" is not ID+B' -l 5
 refused 1 'there is no token 99999' -l 99999+1
-id=$(run -n 1 --temp 0 --json --logprobs 0 --no-display-prompt | sed -nE 's/.*"id":([0-9]+).*/\1/p' | head -n 1)
+id=$(run -n 1 --temp 0 --json --logprobs 0 --no-display-prompt | sed -nE 's/.*"id":([0-9]+).*/\1/p' | sed -n 1p)
 differ "a ban" "$cold" "$(run -n 20 --temp 0 -l "$id-inf")"
 n=$("$tern" inspect run --json 2>/dev/null | sed -nE 's/.*"tokenizer.size":([0-9]+).*/\1/p')
 # shellcheck disable=SC2046
@@ -119,7 +119,7 @@ cp s.h5 kept.h5
 same "a prompt with a session" "$cold" "$(run -n 20 --temp 0 --prompt-cache s.h5 --prompt-cache-ro)"
 grep -q 'prompt: 4 tokens, 4 of them kept' err || fail "nothing of the session was kept: $(cat err)"
 cmp s.h5 kept.h5 || fail "--prompt-cache-ro wrote"
-run -n 20 --temp 0 --session s.h5 --json | grep -q '"prompt_reused":4' || fail "a session reused nothing"
+run -n 20 --temp 0 --session s.h5 --json | grep '"prompt_reused":4' >/dev/null || fail "a session reused nothing"
 refused 1 'the context holds 8' --session kept.h5 -c 8
 refused 1 'kv_type is f16, expected f32' --session kept.h5 -ctk f32 -ctv f32
 printf 'x' | dd of=s.h5 bs=1 seek=5000 conv=notrunc 2>/dev/null
@@ -155,7 +155,8 @@ same "a scale of 0" "$cold" "$(run -n 20 --temp 0 --lora a.gguf:0 --lora b:0)"
 same "adapters that wait" "$cold" "$(run -n 20 --temp 0 --lora a.gguf --lora-init-without-apply)"
 cp a.gguf a.gguf:0.5
 cp -r b 'b,2:x'
-logits() { run -n 1 --temp 0 --json --logprobs 5 "$@" | head -n 1; }
+# The first line; all of them are read, so that none is written into a closed pipe.
+logits() { run -n 1 --temp 0 --json --logprobs 5 "$@" | sed -n 1p; }
 same "a path with a colon" "$(logits --lora a.gguf)" "$(logits --lora a.gguf:0.5)"
 rm a.gguf:0.5
 differ "a scale" "$(logits --lora a.gguf)" "$(logits --lora a.gguf:0.5)"
@@ -163,7 +164,7 @@ same "a path with a comma and a colon" "$(logits --lora b:0.5)" "$(logits --lora
 both=$(logits --lora a.gguf --lora b:-0.5)
 differ "a second adapter" "$(logits --lora a.gguf)" "$both"
 same "a list" "$both" "$(logits --lora-scaled a.gguf:1,b:-0.5)"
-same "beside the adapter of a run" "$both" "$(run -m tuned -n 1 --temp 0 --json --logprobs 5 --lora b:-0.5 | head -n 1)"
+same "beside the adapter of a run" "$both" "$(run -m tuned -n 1 --temp 0 --json --logprobs 5 --lora b:-0.5 | sed -n 1p)"
 refused 1 'x: cannot open' --lora x
 refused 1 'x: cannot open' --lora x:0.5
 refused 1 '--lora a.gguf, its scale: "much" is not a number' --lora a.gguf:much
