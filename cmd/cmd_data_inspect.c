@@ -86,7 +86,7 @@ static tn_status visit_stored(view *v, const tn_store *store, int64_t document, 
     const tn_row row = {
         .kind = kind == TN_ROW_KINDS ? TN_ROW_TEXT : kind, .path = tn_store_name(store), .line = document + 1};
     const uint8_t *all = tn_store_mask(store);
-    int64_t first = tn_store_doc_offset(store, document), count = tn_store_doc_offset(store, document + 1) - first;
+    int64_t first = tn_store_doc_offset(store, document), count = tn_store_doc_length(store, document);
     tn_file_report *file = tn_data_report_now(&v->report);
     tn_store_get(store, first, count, ids);
     for (int64_t i = 0; i < count; i++) {
@@ -108,8 +108,7 @@ static tn_status visit_stored(view *v, const tn_store *store, int64_t document, 
 static tn_status read_store(view *v, const tn_store *store) {
     int64_t n = tn_store_n_documents(store), longest = 0;
     TN_TRY(tn_data_report_add(&v->report, tn_store_name(store)));
-    for (int64_t i = 0; i < n; i++)
-        longest = TN_MAX(longest, tn_store_doc_offset(store, i + 1) - tn_store_doc_offset(store, i));
+    for (int64_t i = 0; i < n; i++) longest = TN_MAX(longest, tn_store_doc_length(store, i));
     int32_t *ids = tn_heap_zalloc((size_t)longest, sizeof *ids);
     uint8_t *mask = tn_heap_zalloc((size_t)longest, sizeof *mask);
     tn_status status = ids && mask ? TN_OK : TN_E_NOMEM;

@@ -4,6 +4,7 @@
 #include "core/arena.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 tn_status tn_buf_reserve(tn_buf *buf, size_t more) {
@@ -50,6 +51,15 @@ tn_status tn_buf_printf(tn_buf *buf, const char *fmt, ...) {
     tn_status status = tn_buf_vprintf(buf, fmt, args);
     va_end(args);
     return status;
+}
+
+tn_status tn_buf_put_real(tn_buf *buf, double value) {
+    char text[32];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    return tn_buf_puts(buf, text);
 }
 
 const char *tn_buf_text(const tn_buf *buf) { return buf->data ? buf->data : ""; }

@@ -19,6 +19,8 @@ tn_status tn_buf_puts(tn_buf *buf, const char *text);
 tn_status tn_buf_putc(tn_buf *buf, char c);
 tn_status tn_buf_printf(tn_buf *buf, const char *fmt, ...) TN_PRINTF(2, 3);
 tn_status tn_buf_vprintf(tn_buf *buf, const char *fmt, va_list args);
+/* The shortest of 15 to 17 digits that reads back to the same number. */
+tn_status tn_buf_put_real(tn_buf *buf, double value);
 const char *tn_buf_text(const tn_buf *buf); /* never NULL */
 void tn_buf_reset(tn_buf *buf);             /* empty, keep the memory */
 void tn_buf_release(tn_buf *buf);

@@ -6,7 +6,6 @@
 
 #include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Letters, digits and the signs of paths and numbers mean nothing to YAML; the schema gives the type. */
@@ -48,16 +47,6 @@ static tn_status put_text(tn_buf *out, const char *text) {
     return is_plain(text) ? tn_buf_puts(out, text) : put_quoted(out, text);
 }
 
-/* The shortest of 15 to 17 digits that reads back to the same number. */
-static tn_status put_real(tn_buf *out, double value) {
-    char text[32];
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value) break;
-    }
-    return tn_buf_puts(out, text);
-}
-
 static tn_status put_list(tn_buf *out, const tn_text_list *list) {
     TN_TRY(tn_buf_putc(out, '['));
     for (int i = 0; i < list->count; i++) {
@@ -72,7 +61,7 @@ static tn_status put_value(tn_buf *out, const tn_key *key, const void *field) {
     switch (key->type) {
     case TN_KEY_INT: return tn_buf_printf(out, "%d", *(const int *)field);
     case TN_KEY_COUNT: return tn_buf_printf(out, "%lld", (long long)*(const int64_t *)field);
-    case TN_KEY_REAL: return put_real(out, *(const double *)field);
+    case TN_KEY_REAL: return tn_buf_put_real(out, *(const double *)field);
     case TN_KEY_BOOL: return tn_buf_puts(out, *(const bool *)field ? "true" : "false");
     case TN_KEY_CHOICE:
         return tn_buf_puts(out, tn_config_choice_name(key->choices, *(const int *)field, name, sizeof name));

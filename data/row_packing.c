@@ -39,10 +39,6 @@ typedef struct layout {
     tn_row_packing_report *report;
 } layout;
 
-static int64_t tokens_of(const tn_row_packing *p, int64_t document) {
-    return tn_store_doc_offset(p->store, document + 1) - tn_store_doc_offset(p->store, document);
-}
-
 /* Targets that `inputs` tokens from `from` on predict. */
 static int64_t targets_of(const tn_row_packing *p, int64_t document, int64_t from, int64_t inputs) {
     const uint8_t *mask = tn_store_mask(p->store);
@@ -75,7 +71,7 @@ static tn_status fail_long(const tn_row_packing *p, int64_t document, int64_t to
 
 static tn_status add_document(layout *l, int64_t document) {
     tn_row_packing *p = l->p;
-    int64_t tokens = tokens_of(p, document), limit = p->options.max_length;
+    int64_t tokens = tn_store_doc_length(p->store, document), limit = p->options.max_length;
     int overflow = p->options.overflow;
     int64_t pieces = tn_overflow_pieces(overflow, tokens, limit), left = tokens - 1;
     if (!pieces && overflow == TN_OVERFLOW_ERROR) return fail_long(p, document, tokens, limit);
@@ -94,8 +90,8 @@ static tn_status add_document(layout *l, int64_t document) {
 static tn_status add_pair(layout *l, int64_t document) {
     tn_row_packing *p = l->p;
     const int context = p->options.context, most = p->options.max_length - 1;
-    int64_t a = tokens_of(p, document) - 1, b = tokens_of(p, document + 1) - 1, x = TN_MIN(a, most),
-            y = TN_MIN(b, most);
+    const int64_t a = tn_store_doc_length(p->store, document) - 1, b = tn_store_doc_length(p->store, document + 1) - 1;
+    int64_t x = TN_MIN(a, most), y = TN_MIN(b, most);
     if (x + y > context) {
         int64_t shorter = TN_MIN(TN_MIN(x, y), context / 2);
         x = TN_MIN(x, context - shorter);

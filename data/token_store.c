@@ -85,6 +85,10 @@ int64_t tn_store_doc_offset(const tn_store *store, int64_t i) {
     return (int64_t)store->offsets[i];
 }
 
+int64_t tn_store_doc_length(const tn_store *store, int64_t i) {
+    return tn_store_doc_offset(store, i + 1) - tn_store_doc_offset(store, i);
+}
+
 void tn_store_count(const tn_store *store, int64_t first, int64_t count, int64_t *counts) {
     assert_range(store, first, count);
     memset(counts, 0, (size_t)tn_store_vocab_size(store) * sizeof *counts);

@@ -48,6 +48,7 @@ const tn_tokenizer *tn_store_tokenizer(const tn_store *store); /* owned by the s
 void tn_store_get(const tn_store *store, int64_t first, int64_t count, int32_t *out);
 /* First token of document i, 0..n_documents (the last value is n_tokens). */
 int64_t tn_store_doc_offset(const tn_store *store, int64_t i);
+int64_t tn_store_doc_length(const tn_store *store, int64_t i); /* tokens of document i */
 /* [n_tokens] 1 = the token is learnt; NULL: all are. The first token of a document never is, whatever stands there. */
 const uint8_t *tn_store_mask(const tn_store *store);
 /* [n_documents] PREFERENCE, whose documents are in turn chosen and rejected: tokens at the beginning of both. Else

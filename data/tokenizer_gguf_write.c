@@ -4,7 +4,6 @@
 #include "data/byte_spelling.h"
 #include "data/tokenizer_gguf_priv.h"
 
-#include <string.h>
 
 /* A name in `pre` also says whether whole pieces skip merging. Where the tokenizer differs, the file is right only if
  * it makes no difference: when every token is what merging its own bytes gives. */
@@ -151,10 +150,6 @@ static tn_status put_id(tn_gguf_writer *w, const char *key, int id) {
     return id < 0 ? TN_OK : tn_gguf_put_u32(w, key, (uint32_t)id);
 }
 
-static tn_status put_text(tn_gguf_writer *w, const char *key, const char *text) {
-    return tn_gguf_put_text(w, key, text, strlen(text));
-}
-
 static tn_status put_roles(const tn_vocabulary *v, tn_gguf_writer *w) {
     TN_TRY(put_id(w, KEY("bos_token_id"), v->bos));
     TN_TRY(put_id(w, KEY("eos_token_id"), v->eos));
@@ -162,7 +157,7 @@ static tn_status put_roles(const tn_vocabulary *v, tn_gguf_writer *w) {
     TN_TRY(put_id(w, KEY("unknown_token_id"), v->unk));
     TN_TRY(put_id(w, KEY("padding_token_id"), v->pad));
     TN_TRY(tn_gguf_put_bool(w, KEY("add_bos_token"), v->add_bos));
-    return v->chat_template[0] ? put_text(w, tn_tokenizer_template_key, v->chat_template) : TN_OK;
+    return v->chat_template[0] ? tn_gguf_puts(w, tn_tokenizer_template_key, v->chat_template) : TN_OK;
 }
 
 static tn_status put_lists(const tn_tokenizer *t, tn_gguf_writer *w, tn_buf *text) {
@@ -177,8 +172,8 @@ tn_status tn_tokenizer_put_gguf(const tn_tokenizer *tokenizer, tn_gguf_writer *w
     const tn_vocabulary *v = &tokenizer->vocabulary;
     bool spm = v->kind == TN_TOKENIZER_SPM;
     TN_TRY(check_ignore_merges(tokenizer));
-    TN_TRY(put_text(writer, KEY("model"), spm ? "llama" : "gpt2"));
-    TN_TRY(put_text(writer, KEY("pre"), spm ? "default" : tn_split_name(v->split)));
+    TN_TRY(tn_gguf_puts(writer, KEY("model"), spm ? "llama" : "gpt2"));
+    TN_TRY(tn_gguf_puts(writer, KEY("pre"), spm ? "default" : tn_split_name(v->split)));
     tn_buf text = {0};
     tn_status status = put_lists(tokenizer, writer, &text);
     tn_buf_release(&text);
@@ -186,5 +181,5 @@ tn_status tn_tokenizer_put_gguf(const tn_tokenizer *tokenizer, tn_gguf_writer *w
     TN_TRY(put_roles(v, writer));
     if (spm) TN_TRY(put_spaces(v, writer));
     if (v->nfc) TN_TRY(tn_gguf_put_bool(writer, tn_tokenizer_nfc_key, true));
-    return put_text(writer, tn_tokenizer_kind_key, tn_tokenizer_kind_names[v->kind]);
+    return tn_gguf_puts(writer, tn_tokenizer_kind_key, tn_tokenizer_kind_names[v->kind]);
 }

@@ -95,6 +95,7 @@ tn_status tn_gguf_put_u32(tn_gguf_writer *w, const char *key, uint32_t value);
 tn_status tn_gguf_put_f32(tn_gguf_writer *w, const char *key, float value);
 tn_status tn_gguf_put_bool(tn_gguf_writer *w, const char *key, bool value);
 tn_status tn_gguf_put_text(tn_gguf_writer *w, const char *key, const char *text, size_t len);
+tn_status tn_gguf_puts(tn_gguf_writer *w, const char *key, const char *text); /* up to its NUL */
 /* Arrays of STRING, I32 or F32: begin, then `count` elements of that kind. */
 tn_status tn_gguf_put_array(tn_gguf_writer *w, const char *key, tn_gguf_kind element, int64_t count);
 tn_status tn_gguf_put_element_text(tn_gguf_writer *w, const char *text, size_t len);

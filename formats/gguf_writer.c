@@ -140,6 +140,10 @@ tn_status tn_gguf_put_text(tn_gguf_writer *w, const char *key, const char *text,
     return append_string(&w->key_records, text, len);
 }
 
+tn_status tn_gguf_puts(tn_gguf_writer *w, const char *key, const char *text) {
+    return tn_gguf_put_text(w, key, text, strlen(text));
+}
+
 tn_status tn_gguf_put_array(tn_gguf_writer *w, const char *key, tn_gguf_kind element, int64_t count) {
     if (count < 0 || count > TN_GGUF_MAX_ARRAY)
         return TN_FAIL(RANGE, "%s: key %.100s: an array of %lld elements does not fit in a GGUF file", path_of(w), key,

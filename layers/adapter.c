@@ -87,7 +87,7 @@ static tn_status find_target(const tn_adapter *adapter, const char *target, sear
     return TN_FAIL(MISSING, "adapter: the model has no matrix %s for an adapter to stand beside", target);
 }
 
-tn_adapter_pair *tn_adapter_find(tn_adapter *adapter, const char *target) {
+tn_adapter_pair *tn_adapter_find(const tn_adapter *adapter, const char *target) {
     for (int i = 0; i < adapter->n_pairs; i++)
         if (strcmp(adapter->pairs[i].target, target) == 0) return &adapter->pairs[i];
     return NULL;

@@ -84,7 +84,7 @@ tn_status tn_adapter_each_target(const tn_model_config *config, tn_adapter_visit
 /* An embedding is read by ids: k counts its rows, m its columns. */
 bool tn_adapter_is_embedding(const char *target);
 bool tn_adapter_is_head(const char *target);
-tn_adapter_pair *tn_adapter_find(tn_adapter *adapter, const char *target); /* NULL when absent */
+tn_adapter_pair *tn_adapter_find(const tn_adapter *adapter, const char *target); /* NULL when absent */
 
 /* As PEFT begins: A uniform in +-1 / sqrt k and B zero; of the embedding, A zero and B normal. A function of (seed,
  * target, element). */

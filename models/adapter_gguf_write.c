@@ -27,10 +27,6 @@ static double own_alpha(const tn_adapter *adapter, const tn_adapter_pair *pair) 
 
 /* ---- keys ---- */
 
-static tn_status put_text(tn_gguf_writer *w, const char *key, const char *text) {
-    return tn_gguf_put_text(w, key, text, strlen(text));
-}
-
 static tn_status put_config(tn_gguf_writer *w, const job *j) {
     tn_buf text = {0};
     tn_status status = tn_peft_config_write(j->adapter, j->origin->base, &text);
@@ -40,14 +36,14 @@ static tn_status put_config(tn_gguf_writer *w, const job *j) {
 }
 
 static tn_status put_keys(tn_gguf_writer *w, const job *j) {
-    TN_TRY(put_text(w, "general.architecture", tn_gguf_architecture(&j->adapter->config)));
-    TN_TRY(put_text(w, "general.type", "adapter"));
-    TN_TRY(put_text(w, "general.name", j->name));
+    TN_TRY(tn_gguf_puts(w, "general.architecture", tn_gguf_architecture(&j->adapter->config)));
+    TN_TRY(tn_gguf_puts(w, "general.type", "adapter"));
+    TN_TRY(tn_gguf_puts(w, "general.name", j->name));
     TN_TRY(tn_gguf_put_u32(w, "general.file_type", 0));
-    TN_TRY(put_text(w, "adapter.type", "lora"));
+    TN_TRY(tn_gguf_puts(w, "adapter.type", "lora"));
     TN_TRY(tn_gguf_put_f32(w, "adapter.lora.alpha", j->alpha));
-    if (*j->origin->base_id) TN_TRY(put_text(w, TN_ADAPTER_KEY_BASE, j->origin->base_id));
-    if (j->adapter->options.input == TN_ADAPTER_QUANTIZED) TN_TRY(put_text(w, TN_ADAPTER_KEY_INPUT, "quantized"));
+    if (*j->origin->base_id) TN_TRY(tn_gguf_puts(w, TN_ADAPTER_KEY_BASE, j->origin->base_id));
+    if (j->adapter->options.input == TN_ADAPTER_QUANTIZED) TN_TRY(tn_gguf_puts(w, TN_ADAPTER_KEY_INPUT, "quantized"));
     return put_config(w, j);
 }
 

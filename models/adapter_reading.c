@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "models/gguf_weights.h"
+#include "models/stored.h"
 
 typedef struct job {
     const tn_adapter_reading *reading;
@@ -19,13 +20,6 @@ bool tn_adapter_name_ends(const char *name, const char *end) {
 }
 
 /* ---- values ---- */
-
-static tn_status fail_not_finite(const tn_adapter_stored *s, int64_t row, const tn_real *values) {
-    int64_t i = 0;
-    while (isfinite(values[i])) i++;
-    return TN_FAIL(CORRUPT, "%s: element %lld of %s is %g, not a finite number", s->path,
-                   (long long)(row * s->cols + i), s->name, (double)values[i]);
-}
 
 static void put(const tn_adapter_stored *s, const tn_param *p, int64_t row, const tn_real *values) {
     tn_real *out = p->tensor.real;
@@ -43,7 +37,7 @@ static tn_status fill_half(job *j, const tn_adapter_stored *s, const tn_param *p
         tn_table_rows(&s->table, s->cols, row, 1, values);
         bool finite = true;
         for (int64_t i = 0; i < s->cols; i++) finite &= isfinite(values[i]) != 0;
-        if (!finite) return fail_not_finite(s, row, values);
+        if (!finite) return tn_fail_not_finite(s->path, s->name, row * s->cols, values);
         put(s, p, row, values);
     }
     tn_arena_reset(j->scratch);

@@ -305,10 +305,6 @@ tn_status tn_gguf_read_config(const tn_gguf *file, tn_model_config *config) {
 
 /* ---- writing ---- */
 
-static tn_status put_text(tn_gguf_writer *w, const char *key, const char *value) {
-    return tn_gguf_put_text(w, key, value, strlen(value));
-}
-
 static tn_status put_real(tn_gguf_writer *w, const char *key, const char *field, double value) {
     /* Positions are turned by angles made from the double, so a rounded base or factor would be another model. */
     if (strncmp(field, "rope_", 5) == 0 && (double)(float)value != value)
@@ -326,7 +322,7 @@ static tn_status put_shape_key(tn_gguf_writer *w, const char *arch, const shape_
 }
 
 static tn_status put_our_keys(tn_gguf_writer *w, const tn_model_config *config, const architecture *arch) {
-    if (config->quantization == TN_QUANTIZATION_NONE) TN_TRY(put_text(w, "tern.quantization", "none"));
+    if (config->quantization == TN_QUANTIZATION_NONE) TN_TRY(tn_gguf_puts(w, "tern.quantization", "none"));
     if (!config->tie_embeddings && !arch->like_llama) TN_TRY(tn_gguf_put_bool(w, "tern.tie_embeddings", false));
     if (!config->sub_norms && !arch->like_llama) TN_TRY(tn_gguf_put_bool(w, "tern.sub_norms", false));
     return config->qk_norm ? tn_gguf_put_bool(w, "tern.qk_norm", true) : TN_OK;
@@ -336,16 +332,16 @@ static tn_status put_our_keys(tn_gguf_writer *w, const tn_model_config *config, 
 static tn_status put_rope_scaling(tn_gguf_writer *w, const char *arch, const tn_model_config *config) {
     char key[KEY_SIZE];
     if (config->rope_scaling != TN_ROPE_LINEAR) return TN_OK;
-    TN_TRY(put_text(w, key_of(key, arch, "rope.scaling.type"), "linear"));
+    TN_TRY(tn_gguf_puts(w, key_of(key, arch, "rope.scaling.type"), "linear"));
     return put_real(w, key_of(key, arch, "rope.scaling.factor"), "rope_factor", config->rope_factor);
 }
 
 tn_status tn_gguf_put_config(tn_gguf_writer *writer, const tn_model_config *config, const char *name) {
     const char *arch = tn_gguf_architecture(config);
     char key[KEY_SIZE];
-    TN_TRY(put_text(writer, "general.architecture", arch));
-    TN_TRY(put_text(writer, "general.type", "model"));
-    TN_TRY(put_text(writer, "general.name", name));
+    TN_TRY(tn_gguf_puts(writer, "general.architecture", arch));
+    TN_TRY(tn_gguf_puts(writer, "general.type", "model"));
+    TN_TRY(tn_gguf_puts(writer, "general.name", name));
     for (size_t i = 0; i < TN_COUNT(shape_keys); i++) TN_TRY(put_shape_key(writer, arch, &shape_keys[i], config));
     if (config->head_dim * config->n_head != config->d_model) {
         TN_TRY(tn_gguf_put_u32(writer, key_of(key, arch, "attention.key_length"), (uint32_t)config->head_dim));
@@ -353,7 +349,7 @@ tn_status tn_gguf_put_config(tn_gguf_writer *writer, const tn_model_config *conf
     }
     /* SiLU is what unaware runtimes compute anyway, and its name would mislead one of them. */
     if (config->activation == TN_ACTIVATION_RELU2)
-        TN_TRY(put_text(writer, key_of(key, arch, "hidden_activation"), "relu2"));
+        TN_TRY(tn_gguf_puts(writer, key_of(key, arch, "hidden_activation"), "relu2"));
     TN_TRY(put_rope_scaling(writer, arch, config));
     return put_our_keys(writer, config, architecture_of(config));
 }

@@ -114,17 +114,15 @@ static tn_status make_terms(const job *j, const char *target, merging *m) {
     TN_TAKE(m->terms, j->scratch, j->n_parts, "merging");
     for (int i = 0; i < j->n_parts; i++) {
         const tn_merge_part *part = &j->parts[i];
-        for (int p = 0; p < part->adapter->n_pairs; p++) {
-            const tn_adapter_pair *pair = &part->adapter->pairs[p];
-            if (strcmp(pair->target, target) != 0) continue;
-            /* An embedding reads rows of A. */
-            const tn_param *left = tn_adapter_is_embedding(target) ? &pair->a : &pair->b;
-            const tn_param *right = tn_adapter_is_embedding(target) ? &pair->b : &pair->a;
-            term *t = &m->terms[m->n_terms++];
-            *t = (term){.left = left->tensor.real, .rank = pair->rank, .c = part->scale * (double)pair->c};
-            TN_TAKE(t->right, j->scratch, tn_param_count(right), "merging");
-            tn_adapter_put_floats(right, true, 1, t->right);
-        }
+        const tn_adapter_pair *pair = tn_adapter_find(part->adapter, target);
+        if (!pair) continue;
+        /* An embedding reads rows of A. */
+        const tn_param *left = tn_adapter_is_embedding(target) ? &pair->a : &pair->b;
+        const tn_param *right = tn_adapter_is_embedding(target) ? &pair->b : &pair->a;
+        term *t = &m->terms[m->n_terms++];
+        *t = (term){.left = left->tensor.real, .rank = pair->rank, .c = part->scale * (double)pair->c};
+        TN_TAKE(t->right, j->scratch, tn_param_count(right), "merging");
+        tn_adapter_put_floats(right, true, 1, t->right);
     }
     return TN_OK;
 }

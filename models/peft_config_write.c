@@ -3,20 +3,9 @@
 #include "models/peft_config.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "formats/json_text.h"
-
-/* The shortest text that reads back as the same number. */
-static tn_status put_number(tn_buf *out, double value) {
-    char text[40];
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value) break;
-    }
-    return tn_buf_puts(out, text);
-}
 
 static tn_status put_text(tn_buf *out, const char *text) {
     json_t *value = json_string(text);
@@ -45,17 +34,11 @@ typedef struct tn_peft_group {
     int pairs, matrices;
 } tn_peft_group;
 
-static const tn_adapter_pair *find(const tn_adapter *adapter, const char *target) {
-    for (int i = 0; i < adapter->n_pairs; i++)
-        if (strcmp(adapter->pairs[i].target, target) == 0) return &adapter->pairs[i];
-    return NULL;
-}
-
 static tn_status count(void *context, const char *target, const char *module) {
     tn_peft_group *g = context;
     if (strcmp(module, g->module) != 0) return TN_OK;
     g->matrices++;
-    g->pairs += find(g->adapter, target) != NULL;
+    g->pairs += tn_adapter_find(g->adapter, target) != NULL;
     return TN_OK;
 }
 
@@ -78,12 +61,12 @@ static bool is_first(const tn_adapter *adapter, int i, const char *module) {
 }
 
 static bool is_uniform(const tn_adapter *adapter, const char *module, tn_peft_term *term) {
-    double first = 0;
+    const tn_adapter_pair *first = NULL;
     for (int i = 0; i < adapter->n_pairs; i++) {
         const tn_adapter_pair *pair = &adapter->pairs[i];
         if (!is_of(pair, module)) continue;
-        if (is_first(adapter, i, module)) first = term(pair);
-        if (term(pair) != first) return false;
+        if (!first) first = pair;
+        if (term(pair) != term(first)) return false;
     }
     return true;
 }
@@ -97,7 +80,7 @@ static tn_status put_pattern(tn_buf *out, const tn_adapter *adapter, tn_peft_ter
         const bool uniform = is_uniform(adapter, last, term);
         if (term(pair) == term(&adapter->pairs[0]) || (uniform && !is_first(adapter, i, last))) continue;
         TN_TRY(tn_buf_printf(out, "%s\n    \"%s\": ", before, uniform ? last : module));
-        TN_TRY(put_number(out, term(pair)));
+        TN_TRY(tn_buf_put_real(out, term(pair)));
         before = ",";
     }
     return tn_buf_puts(out, *before == '{' ? "{}" : "\n  }");
@@ -126,9 +109,9 @@ tn_status tn_peft_config_write(const tn_adapter *adapter, const char *base, tn_b
     TN_TRY(base && *base ? put_text(out, base) : tn_buf_puts(out, "null"));
     TN_TRY(tn_buf_puts(out, ",\n  \"bias\": \"none\",\n  \"fan_in_fan_out\": false,\n  \"inference_mode\": true,\n"
                             "  \"init_lora_weights\": true,\n  \"lora_alpha\": "));
-    TN_TRY(put_number(out, first->alpha));
+    TN_TRY(tn_buf_put_real(out, first->alpha));
     TN_TRY(tn_buf_puts(out, ",\n  \"lora_dropout\": "));
-    TN_TRY(put_number(out, adapter->options.dropout));
+    TN_TRY(tn_buf_put_real(out, adapter->options.dropout));
     TN_TRY(tn_buf_puts(out, ",\n  \"modules_to_save\": null,\n  \"peft_type\": \"LORA\",\n"));
     TN_TRY(tn_buf_printf(out, "  \"r\": %d,\n  \"rank_pattern\": ", first->rank));
     TN_TRY(put_pattern(out, adapter, rank_of));

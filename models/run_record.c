@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/fs.h"
+#include "models/stored.h"
 
 /* ---- run folders ---- */
 
@@ -103,13 +104,12 @@ bool tn_run_record_has_adapter(const tn_run_record *record) {
 
 tn_status tn_run_record_values(tn_ckpt *ckpt, const tn_param *param, float *room, tn_real *value) {
     TN_TRY(tn_ckpt_get_param(ckpt, param->name, param->rows, param->cols, room));
+    bool finite = true;
     for (int64_t i = 0; i < tn_param_count(param); i++) {
-        if (!isfinite(room[i]))
-            return TN_FAIL(CORRUPT, "%s: element %lld of %s is %g, not a finite number", tn_ckpt_path(ckpt),
-                           (long long)i, param->name, (double)room[i]);
         value[i] = (tn_real)room[i];
+        finite &= isfinite(value[i]) != 0;
     }
-    return TN_OK;
+    return finite ? TN_OK : tn_fail_not_finite(tn_ckpt_path(ckpt), param->name, 0, value);
 }
 
 static tn_status fill_half(tn_ckpt *ckpt, tn_param *half) {

@@ -50,15 +50,19 @@ static void check_stretches(void *context, int64_t begin, int64_t end) {
     }
 }
 
+tn_status tn_fail_not_finite(const char *path, const char *name, int64_t first, const tn_real *values) {
+    int64_t i = 0;
+    while (isfinite(values[i])) i++;
+    return TN_FAIL(CORRUPT, "%s: element %lld of %s is %g, not a finite number", path, (long long)(first + i), name,
+                   (double)values[i]);
+}
+
 /* The first number that is not finite, at or behind `row`. */
 static tn_status fail_not_finite(const check *c, int64_t row, tn_real *room) {
     const tn_table table = table_of(c->stored);
     while (tn_table_finite(table.type, c->cols, row_at(c, row))) row++;
     tn_table_rows(&table, c->cols, row, 1, room);
-    int64_t i = 0;
-    while (isfinite(room[i])) i++;
-    return TN_FAIL(CORRUPT, "%s: element %lld of %s is %g, not a finite number", c->stored->path,
-                   (long long)(row * c->cols + i), c->stored->name, (double)room[i]);
+    return tn_fail_not_finite(c->stored->path, c->stored->name, row * c->cols, room);
 }
 
 static tn_status check_finite(const tn_reading *r, const tn_stored *s, const tn_param *p) {

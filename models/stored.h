@@ -16,6 +16,9 @@ typedef struct tn_reading {
     tn_buf zeros;      /* names of the first TN_ZEROS_NAMED of them, with commas */
 } tn_reading;
 
+/* The sentence for values of a tensor, from element `first` on, of which one is not finite. TN_E_CORRUPT. */
+tn_status tn_fail_not_finite(const char *path, const char *name, int64_t first, const tn_real *values);
+
 /* Warn of the matrices of zeros in the file of that path, and release. */
 void tn_reading_end(tn_reading *reading, const char *path);
 

@@ -216,18 +216,14 @@ static int compare_sums(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-static int64_t length_of(const tn_store *store, int64_t document) {
-    return tn_store_doc_offset(store, document + 1) - tn_store_doc_offset(store, document);
-}
-
 /* A sum of the tokens of each document [first, first + count); heap. */
 static tn_status sum_documents(const tn_store *store, int64_t first, int64_t count, uint64_t **sums) {
     int64_t longest = 0;
-    for (int64_t i = first; i < first + count; i++) longest = TN_MAX(longest, length_of(store, i));
+    for (int64_t i = first; i < first + count; i++) longest = TN_MAX(longest, tn_store_doc_length(store, i));
     int32_t *ids = tn_heap_zalloc((size_t)longest, sizeof *ids);
     *sums = tn_heap_zalloc((size_t)count, sizeof **sums);
     for (int64_t i = 0; i < count && ids && *sums; i++) {
-        int64_t n = length_of(store, first + i);
+        int64_t n = tn_store_doc_length(store, first + i);
         tn_store_get(store, tn_store_doc_offset(store, first + i), n, ids);
         (*sums)[i] = tn_checksum64(ids, (size_t)n * sizeof *ids);
     }
